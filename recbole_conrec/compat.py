@@ -1,0 +1,42 @@
+"""What RecBole 1.2.1 lacks on today's stack. Every line names the RecBole line that needs it.
+
+Nothing of RecBole is forked and no function of it is replaced: names that its code looks up are provided.
+"""
+
+import numpy as np
+import torch
+
+# recbole/config/configurator.py:630-635 assigns np.float_, np.complex_ and np.unicode_ (removed in NumPy 2).
+# recbole/data/interaction.py:31, data/dataset/dataset.py:652 and evaluator/metrics.py use np.float and friends,
+# which that same code sets; they are set here too, so that a metric works before any Config exists.
+_ALIASES = {
+    "float_": np.float64,
+    "complex_": np.complex128,
+    "unicode_": np.str_,
+    "float": np.float64,
+    "int": np.int_,
+    "bool": np.bool_,
+    "object": np.object_,
+    "str": np.str_,
+    "long": np.int_,  # in NumPy 2 the attribute np.long exists and means the C type; RecBole sets it to np.int_
+}
+
+
+def apply() -> None:
+    """Provide the missing names. Calling it again changes nothing."""
+    for name, value in _ALIASES.items():
+        if name not in np.__dict__:
+            setattr(np, name, value)
+    _allow_stock_checkpoints()
+
+
+def _allow_stock_checkpoints() -> None:
+    """recbole/trainer/trainer.py:323,583 call torch.load without weights_only=False on a checkpoint that holds a
+    pickled Config, which torch >= 2.6 refuses. Allow exactly the classes such a Config is made of. Our own trainers
+    write safetensors and JSON instead and never come here."""
+    import yaml
+    from recbole.config import Config
+    from recbole.utils import enum_type
+
+    enums = [v for v in vars(enum_type).values() if isinstance(v, type) and v.__module__ == enum_type.__name__]
+    torch.serialization.add_safe_globals([Config, yaml.FullLoader, *enums])

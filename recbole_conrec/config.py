@@ -1,0 +1,208 @@
+"""Layers of options -> RecBole Config.
+
+From weakest to strongest: RecBole's own YAML, our ``properties/overall.yaml``, ``properties/model/<model>.yaml``,
+``properties/dataset/<dataset>.yaml``, the user's YAML files, a dict, the command line. A mapping in a later layer
+changes the keys that it names and keeps the others; ``--window.length=3`` reaches into one. Values of the command
+line are YAML, never evaluated as Python. An unknown key is an error that names the nearest known one.
+"""
+
+import difflib
+import importlib.resources
+import re
+from pathlib import Path
+
+import recbole
+import yaml
+from recbole.config import Config
+from recbole.utils.argument_list import (
+    dataset_arguments,
+    evaluation_arguments,
+    general_arguments,
+    training_arguments,
+)
+
+from recbole_conrec import registry
+from recbole_conrec.errors import UserError
+
+# Mappings whose keys depend on a choice made inside them; their readers check them.
+OPEN = {"tokenizer", "llm_options", "eval_args", "train_neg_sample_args", "load_col", "unload_col", "feedback"}
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML in which 1e-3 is a number, as in RecBole's files (YAML 1.1 wants 1.0e-3)."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d[\d_]*)?\.?\d+[eE][-+]?\d+$"), list("-+0123456789."))
+
+
+def parse_value(text: str):
+    """One value as YAML: '3' -> 3, '[1, 2]' -> [1, 2], 'None' and '~' -> None, anything else a string."""
+    if text == "None":
+        return None
+    try:
+        return yaml.load(text, _Loader)  # noqa: S506  (a SafeLoader)
+    except yaml.YAMLError:
+        return text
+
+
+def read_yaml(path) -> dict:
+    """A YAML mapping. Raises UserError naming the file and the line."""
+    try:
+        text = Path(path).read_text(encoding="utf-8") if isinstance(path, str) else path.read_text(encoding="utf-8")
+        content = yaml.load(text, _Loader) or {}  # noqa: S506
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; expected a YAML file of options") from None
+    except yaml.YAMLError as error:
+        line = getattr(getattr(error, "problem_mark", None), "line", None)
+        where = "" if line is None else f", line {line + 1}"
+        raise UserError(f"{path}{where}: not valid YAML ({getattr(error, 'problem', error)})") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: expected a mapping 'option: value', found {type(content).__name__}")
+    return content
+
+
+def properties(kind: str, name: str) -> dict:
+    """Our YAML ``properties/<kind>/<name>.yaml``, or {} if there is none."""
+    file = importlib.resources.files("recbole_conrec.properties") / kind / f"{name}.yaml"
+    return read_yaml(file) if file.is_file() else {}
+
+
+def overall() -> dict:
+    return read_yaml(importlib.resources.files("recbole_conrec.properties") / "overall.yaml")
+
+
+def merge(base: dict, over: dict) -> dict:
+    """``over`` laid on ``base``: nested mappings key by key, anything else replaced."""
+    merged = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = merge(merged[key], value) if both else value
+    return merged
+
+
+def undot(options: dict) -> dict:
+    """{'window.length': 3} -> {'window': {'length': 3}}"""
+    plain: dict = {}
+    for key, value in options.items():
+        for part in reversed(key.split(".")[1:]):
+            value = {part: value}
+        plain = merge(plain, {key.split(".")[0]: value})
+    return plain
+
+
+def nearest(name: str, known) -> str:
+    close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
+    return f"; did you mean {' or '.join(repr(c) for c in close)}?" if close else ""
+
+
+def make_config(model: str | None, dataset: str | None, files=(), options: dict | None = None) -> Config:
+    """The Config of one run.
+
+    Args:
+        model: name or dotted path of the model; may also come from a file or from ``options``.
+        dataset: name of the data set; likewise. Default ``ml-100k``, which lies inside the recbole wheel.
+        files: YAML files, later ones stronger.
+        options: strongest layer; dotted keys reach into mappings.
+
+    Raises UserError for an unknown model, file, or option.
+    """
+    external: dict = {}
+    own_keys: set[str] = set()
+    for file in files:
+        content = undot(read_yaml(file))
+        if "model_class" in content:  # a file that brings a model brings that model's options with it
+            own_keys |= set(content)
+        external = merge(external, content)
+    external = merge(external, undot(options or {}))
+    name = model or external.pop("model", None)
+    if not name:
+        raise UserError("no model: say --model=NAME, for instance --model=CoNRec or --model=SASRec")
+    dataset = dataset or external.pop("dataset", None) or "ml-100k"
+    external.pop("model", None), external.pop("dataset", None)
+    path = external.pop("model_class", None)
+    model_class = registry.find_model(path or name)
+
+    base = overall()
+    defaults = merge(merge(base, properties("model", name)), properties("dataset", dataset))
+    _check_keys(external, defaults, model_class.__name__, own_keys)
+    merged = merge(defaults, external)
+    _fill_item_features(merged, model_class.__name__)
+    config = _Config(model_class, dataset, merged)
+    config["row"] = name
+    return config
+
+
+def _check_keys(external: dict, defaults: dict, model: str, own_keys: set[str]) -> None:
+    known = {*defaults, *overall(), *own_keys, *_recbole_keys(model), "row"}
+    for file in (importlib.resources.files("recbole_conrec.properties") / "dataset").iterdir():
+        if file.name.endswith(".yaml"):
+            known |= set(read_yaml(file))
+    for key, value in external.items():
+        if key not in known:
+            raise UserError(f"unknown option '{key}'{nearest(key, known)}")
+        inner = defaults.get(key)
+        if isinstance(value, dict) and isinstance(inner, dict) and key not in OPEN:
+            for part in value:
+                if part not in inner:
+                    raise UserError(f"unknown option '{key}.{part}'{nearest(part, inner)}; "
+                                    f"'{key}' takes {', '.join(inner)}")
+
+
+def _recbole_keys(model: str) -> set[str]:
+    keys = {*general_arguments, *training_arguments, *evaluation_arguments, *dataset_arguments}
+    folder = Path(recbole.__file__).parent / "properties"
+    for file in (folder / "overall.yaml", folder / "dataset" / "sample.yaml", folder / "model" / f"{model}.yaml"):
+        if file.is_file():
+            keys |= set(read_yaml(file))
+    return keys
+
+
+def _fill_item_features(options: dict, model: str) -> None:
+    """FDSA and S3Rec name an item field in RecBole's YAML ('class'); here the data set says which one it has."""
+    category = options.get("item_category")
+    if category and model == "FDSA":
+        options.setdefault("selected_features", [category])
+    if category and model == "S3Rec":
+        options.setdefault("item_attribute", category)
+
+
+class _Config(Config):
+    """RecBole's Config with our layers already merged.
+
+    It reads no command line (RecBole calls ``eval`` on its values) and converts no strings.
+    """
+
+    def __init__(self, model_class: type, dataset: str, options: dict):
+        super().__init__(model=model_class, dataset=dataset, config_dict=options)
+
+    def _load_cmd_line(self):
+        return {}
+
+    def _convert_config_dict(self, config_dict):
+        return config_dict
+
+    def _set_default_parameters(self):
+        self.final_config_dict["repeatable"] = True  # sequential evaluation; what is excluded is in `exclude`
+        try:
+            super()._set_default_parameters()
+        except NotImplementedError as error:  # RecBole's words for an unknown metric
+            from recbole.evaluator.register import metrics_dict
+
+            raise UserError(f"metrics: {error}; known: {', '.join(sorted(metrics_dict))}") from None
+
+
+def complete(config: Config) -> Config:
+    """Lay our defaults under a Config that stock RecBole made, wherever the user said nothing. Returns it."""
+    if isinstance(config, _Config):
+        return config
+    model, dataset = config["model"], config["dataset"]
+    defaults = merge(merge(overall(), properties("model", model)), properties("dataset", dataset))
+    for key, value in defaults.items():
+        given = config.external_config_dict.get(key)
+        if isinstance(value, dict) and isinstance(given, dict):
+            config[key] = merge(value, given)
+        elif key not in config.external_config_dict:
+            config[key] = value
+    config["row"] = model
+    return config
