@@ -1,0 +1,1 @@
+"""Converters from official downloads to RecBole atomic files, one file each."""
