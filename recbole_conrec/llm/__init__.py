@@ -1,0 +1,1 @@
+"""Language models that speak semantic IDs: backbones, constrained decoding over one shared prompt, SFT and GRPO."""

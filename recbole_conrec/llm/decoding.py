@@ -1,0 +1,211 @@
+"""Constrained beam search, sampling and scoring over one shared prompt.
+
+All functions take a `Backbone` (its `model` and `level_tokens` are used), a `Trie`, and *left-padded* prompts
+`input_ids`, `attention_mask` [B, T]. The prompt is run once per user; nothing is tokenised here; only IDs of the trie
+can come out. Leaves are indices into `trie.leaf_codes`, -1 where there is none.
+
+Two normalisations of a code's probability:
+- 'vocabulary': softmax over the whole vocabulary, then the codes that the trie does not allow are dropped. The scores
+  are those of transformers' `generate` with `prefix_allowed_tokens_fn` and `length_penalty=0`.
+- 'allowed': softmax over the codes that the trie allows after the prefix, so the probabilities of all IDs sum to 1.
+Sampling is always from the allowed codes.
+"""
+
+import contextlib
+
+import torch
+import torch.nn.functional as F
+
+from recbole_conrec.errors import UserError
+from recbole_conrec.llm.batch import trim
+from recbole_conrec.llm.head import Head, unwrap
+from recbole_conrec.llm.shared_prompt import open_prompt
+
+NORMALISATIONS = ("vocabulary", "allowed")
+
+
+@torch.no_grad()
+def beam_search(
+    backbone, trie, input_ids, attention_mask, *, width, normalise="vocabulary", forbidden=None, chunk=None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The `width` most likely IDs that a beam of that width finds -> (leaves [B, width], scores [B, width]).
+
+    Best first; -1 and -inf where fewer exist. `forbidden` [B, M]: leaves that must not come out (-1 is padding); a
+    prefix all of whose leaves are forbidden takes no place in the beam. `chunk`: at most so many users at a time.
+    """
+    rows = () if forbidden is None else (forbidden,)
+
+    def search(ids, mask, *rows):
+        return _beam_search(backbone, trie, ids, mask, width, normalise, *rows)
+
+    return _in_chunks(search, backbone, chunk, input_ids, attention_mask, *rows)
+
+
+@torch.no_grad()
+def sample(
+    backbone, trie, input_ids, attention_mask, *, n, temperature=1.0, generator=None, chunk=None
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """`n` independent IDs per prompt -> (leaves [B, n], codes [B, n, depth], log-probabilities [B, n, depth]).
+
+    The log-probabilities are those of the distribution that was sampled: allowed codes, logits / temperature.
+    """
+
+    def draw(ids, mask):
+        return _sample(backbone, trie, ids, mask, n, temperature, generator)
+
+    return _in_chunks(draw, backbone, chunk, input_ids, attention_mask)
+
+
+@torch.no_grad()
+def score(
+    backbone, trie, input_ids, attention_mask, leaves, *, normalise="vocabulary", chunk=None
+) -> torch.Tensor:
+    """Log-likelihood of candidate leaves [B, C] (-1: none) after the prompt -> [B, C], -inf for -1."""
+
+    def follow(ids, mask, leaves):
+        return (_score(backbone, trie, ids, mask, leaves, normalise),)
+
+    return _in_chunks(follow, backbone, chunk, input_ids, attention_mask, leaves)[0]
+
+
+@torch.no_grad()
+def next_token_logps(backbone, input_ids, attention_mask, tokens) -> torch.Tensor:
+    """Log-probability (whole vocabulary) of single tokens [n] right after the prompts -> [B, n]. For Yes/No answers."""
+    with _evaluating(backbone.model):
+        hidden = open_prompt(backbone.model, input_ids, attention_mask).hidden[:, 0]
+        return Head(backbone.model).logits(hidden).log_softmax(-1)[:, tokens]
+
+
+def _beam_search(backbone, trie, input_ids, attention_mask, width, normalise, forbidden=None):
+    prompt = open_prompt(backbone.model, input_ids, attention_mask)
+    hidden = prompt.hidden
+    step = _Step(backbone, trie, normalise)
+    banned = None if forbidden is None else _Forbidden(trie, forbidden)
+    states = input_ids.new_zeros((len(input_ids), 1))
+    scores = torch.zeros(states.shape, device=states.device)
+    for level in range(trie.depth):
+        codes, children, logps = step(hidden, level, states)
+        totals = (scores[:, :, None] + logps).flatten(1)
+        children = children.flatten(1)
+        if banned is not None:
+            totals = totals.masked_fill(banned.covers(level + 1, children), -torch.inf)
+        scores, pick = totals.topk(min(width, totals.shape[1]), dim=1)
+        states = children.gather(1, pick).masked_fill(scores == -torch.inf, -1)
+        if level + 1 < trie.depth:
+            tokens = step.tokens[level][codes.flatten(1).gather(1, pick)]
+            hidden = prompt.extend(tokens, pick // codes.shape[2])
+    missing = (0, width - states.shape[1])
+    return F.pad(states, missing, value=-1), F.pad(scores, missing, value=-torch.inf)
+
+
+def _sample(backbone, trie, input_ids, attention_mask, n, temperature, generator):
+    prompt = open_prompt(backbone.model, input_ids, attention_mask)
+    hidden = prompt.hidden
+    step = _Step(backbone, trie, "allowed", temperature)
+    states = input_ids.new_zeros((len(input_ids), 1))
+    all_codes, all_logps = [], []
+    for level in range(trie.depth):
+        codes, children, logps = step(hidden, level, states)
+        draws = 1 if level else n  # the first level has one distribution per prompt, later ones one per sample
+        pick = torch.multinomial(logps.exp().flatten(0, 1), draws, replacement=True, generator=generator)
+        pick = pick.view(len(states), -1)
+        source = pick[:, None] if level == 0 else pick[:, :, None]
+        codes, states, logps = (x.gather(2, source).flatten(1) for x in (codes, children, logps))
+        all_codes.append(codes)
+        all_logps.append(logps)
+        if level + 1 < trie.depth:
+            hidden = prompt.extend(step.tokens[level][codes], _parents(level, codes))
+    return states, torch.stack(all_codes, 2), torch.stack(all_logps, 2)
+
+
+def _score(backbone, trie, input_ids, attention_mask, leaves, normalise):
+    prompt = open_prompt(backbone.model, input_ids, attention_mask)
+    hidden = prompt.hidden
+    step = _Step(backbone, trie, normalise)
+    wanted = trie.leaf_codes[leaves.clamp(min=0)]  # [B, C, depth]
+    states = input_ids.new_zeros((len(input_ids), 1))
+    total = torch.zeros(leaves.shape, device=leaves.device)
+    for level in range(trie.depth):  # at level 0 all candidates share the one distribution after the prompt
+        codes, children, logps = step(hidden, level, states)
+        hit = (codes == wanted[:, :, level : level + 1]) & (logps > -torch.inf)
+        total += logps.masked_fill(~hit, -torch.inf).amax(2)
+        states = children.expand_as(hit).gather(2, hit.int().argmax(2, keepdim=True))[:, :, 0]
+        if level + 1 < trie.depth:
+            hidden = prompt.extend(step.tokens[level][wanted[:, :, level]], _parents(level, leaves))
+    return total.masked_fill(leaves < 0, -torch.inf)
+
+
+def _parents(level, like):
+    """[B, W] parents of continuations that never cross: the prompt's end at first, then each its own."""
+    return torch.zeros_like(like) if level == 0 else torch.arange(like.shape[1], device=like.device).expand_as(like)
+
+
+class _Step:
+    """Log-probabilities of the codes that the trie allows next."""
+
+    def __init__(self, backbone, trie, normalise, temperature=1.0):
+        if normalise not in NORMALISATIONS:
+            raise UserError(f"normalise: {normalise!r} is none of {', '.join(NORMALISATIONS)}")
+        self.head, self.trie = Head(backbone.model), trie
+        self.normalise, self.temperature = normalise, temperature
+        self.tokens = [tokens.to(unwrap(backbone.model).device) for tokens in backbone.level_tokens]
+
+    def __call__(self, hidden, level, states):
+        """hidden [B, W, H], states [B, W] of `level` -> codes, child states and log-probabilities, [B, W, children]."""
+        codes, children, valid = self.trie.children(level, states)
+        if self.normalise == "vocabulary":
+            everything = self.head.logits(hidden)
+            logits = everything[:, :, self.tokens[level]]
+            normaliser = everything.logsumexp(-1, keepdim=True)
+        else:
+            logits = self.head.logits(hidden, self.tokens[level]) / self.temperature
+        logits = logits.gather(2, codes).masked_fill(~valid, -torch.inf)
+        if self.normalise == "allowed":
+            normaliser = logits.logsumexp(-1, keepdim=True)
+        return codes, children, logits - normaliser
+
+
+class _Forbidden:
+    """Which states of the trie lead to forbidden leaves only. Leaves are in lexicographic order, so the leaves below a
+    state are a range, and a sorted list of forbidden ones tells by two look-ups how many of them lie in it."""
+
+    def __init__(self, trie, forbidden: torch.Tensor):
+        # below[l]: first leaf below each state of level l, and the number of leaves at the end
+        self.below = [torch.arange(trie.n_leaves + 1, device=forbidden.device)]
+        for ptr in reversed(trie.ptr):
+            self.below.insert(0, self.below[0][ptr])
+        listed = forbidden.masked_fill(forbidden < 0, trie.n_leaves).sort(1).values
+        repeated = torch.zeros_like(listed, dtype=torch.bool)
+        repeated[:, 1:] = listed[:, 1:] == listed[:, :-1]
+        self.listed = listed.masked_fill(repeated, trie.n_leaves).sort(1).values.contiguous()
+
+    def covers(self, level: int, states: torch.Tensor) -> torch.Tensor:
+        """states [B, n] of `level` -> [B, n] True where every leaf below is forbidden."""
+        first, end = self.below[level][states], self.below[level][states + 1]
+        inside = torch.searchsorted(self.listed, end) - torch.searchsorted(self.listed, first)
+        return inside == end - first
+
+
+@contextlib.contextmanager
+def _evaluating(model):
+    """Dropout off inside, as it was afterwards."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)
+
+
+def _in_chunks(function, backbone, chunk, input_ids, attention_mask, *rows):
+    """`function(ids, mask, *rows)` on at most `chunk` users at a time, users of like length together."""
+    with _evaluating(backbone.model):
+        if chunk is None or chunk >= len(input_ids):
+            return function(*trim(input_ids, attention_mask), *rows)
+        order = attention_mask.sum(1).argsort(stable=True)
+        parts = [
+            function(*trim(input_ids[part], attention_mask[part]), *(row[part] for row in rows))
+            for part in order.split(chunk)
+        ]
+        back = order.argsort()
+        return tuple(torch.cat(column)[back] for column in zip(*parts, strict=True))

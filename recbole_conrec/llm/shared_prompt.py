@@ -1,0 +1,165 @@
+"""One prompt, run once, and the W beams (or samples, or candidates) of a user that continue it.
+
+The W continuations are W query tokens of one row. A 4-D mask lets each see the prompt and its own earlier tokens only,
+and positions are counted from the prompt's end, so that a beam computes exactly what it would compute alone while the
+prompt's keys and values are neither repeated nor reordered.
+"""
+
+import torch
+import torch.nn.functional as F
+from transformers import DynamicCache, EncoderDecoderCache
+
+from recbole_conrec.errors import UserError
+from recbole_conrec.llm.head import unwrap
+
+
+def open_prompt(model, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> "CausalPrompt | T5Prompt":
+    """Run left-padded prompts [B, T] once. `hidden` [B, 1, H] of the result predicts the first code."""
+    model = unwrap(model)
+    if model.config.is_encoder_decoder:
+        return T5Prompt(model, input_ids, attention_mask)
+    return CausalPrompt(model, input_ids, attention_mask)
+
+
+class CausalPrompt:
+    """The prompts of B users in a decoder-only model, and the continuations that were fed so far."""
+
+    def __init__(self, model, input_ids: torch.Tensor, attention_mask: torch.Tensor):
+        check_attention(model)
+        self.body = model.base_model
+        self.config = model.config.get_text_config(decoder=True)
+        self.mask = attention_mask.bool()  # [B, T]
+        self.length = self.mask.sum(1)  # [B]
+        self.position = (self.mask.cumsum(1) - 1).clamp(min=0)  # [B, keys] of every key in the cache
+        self.ancestry = None  # [B, W, fed tokens]: which fed tokens each current beam has behind it, itself included
+        self.steps = 0
+        self.cache = DynamicCache()  # without a config: whole layers, also where the model slides a window
+        out = self.body(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            position_ids=self.position,
+            past_key_values=self.cache,
+            use_cache=True,
+        )
+        self.hidden = out.last_hidden_state[:, -1:]
+
+    def extend(self, tokens: torch.Tensor, parent: torch.Tensor) -> torch.Tensor:
+        """Feed one more token to W beams: tokens [B, W]; parent [B, W]: which beam of the last call each continues.
+
+        Returns the hidden states [B, W, H] that predict the next code. The first call's parents are all 0.
+        """
+        width = tokens.shape[1]
+        self.ancestry = extend_ancestry(self.ancestry, parent)
+        position = (self.length + self.steps)[:, None].expand(-1, width)
+        self.position = torch.cat([self.position, position], 1)
+        allowed = torch.cat([self.mask[:, None].expand(-1, width, -1), self.ancestry], 2)
+        out = self.body(
+            input_ids=tokens,
+            attention_mask=attention_masks(self.body, self.config, allowed, position, self.position),
+            position_ids=position,
+            past_key_values=self.cache,
+            use_cache=True,
+        )
+        self.steps += 1
+        return out.last_hidden_state
+
+
+class T5Prompt:
+    """The prompts of B users in the encoder of a T5, and the continuations in its decoder. Same interface.
+
+    T5 takes distances from the place of a token in its row, where all beams of a level stand side by side. The mask is
+    additive there, so it carries the difference between the bias of the true distance and the one T5 will add.
+    """
+
+    def __init__(self, model, input_ids: torch.Tensor, attention_mask: torch.Tensor):
+        if model.config.model_type not in ("t5", "mt5"):
+            raise UserError(f"llm: encoder-decoder type {model.config.model_type!r} is not supported; use T5")
+        check_attention(model)
+        self.decoder = model.decoder
+        self.encoded = model.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        self.encoder_mask = attention_mask
+        self.cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
+        self.ancestry = None
+        self.steps = 0
+        self.key_step = input_ids.new_zeros(0)  # the step at which each key was fed
+        start = input_ids.new_full((len(input_ids), 1), model.config.decoder_start_token_id)
+        self.hidden = self._decode(start, torch.zeros_like(start))
+
+    def extend(self, tokens: torch.Tensor, parent: torch.Tensor) -> torch.Tensor:
+        return self._decode(tokens, parent)
+
+    def _decode(self, tokens: torch.Tensor, parent: torch.Tensor) -> torch.Tensor:
+        fed = 0 if self.ancestry is None else self.ancestry.shape[2]
+        self.ancestry = extend_ancestry(self.ancestry, parent)  # [B, W, keys]
+        # the keys that a beam sees are its ancestors, one of each step, so that a key's step is its position
+        self.key_step = F.pad(self.key_step, (0, tokens.shape[1]), value=self.steps)
+        attention = self.decoder.block[0].layer[0].SelfAttention
+        true = _t5_bias(attention, self.key_step[None] - self.steps)  # [1, heads, 1, keys]
+        added = attention.compute_bias(tokens.shape[1], len(self.key_step), tokens.device, past_seen_tokens=fed)
+        bias = (true - added).to(self.encoded.dtype)
+        mask = bias.masked_fill(~self.ancestry[:, None], torch.finfo(bias.dtype).min)
+        out = self.decoder(
+            input_ids=tokens,
+            attention_mask=mask,
+            encoder_hidden_states=self.encoded,
+            encoder_attention_mask=self.encoder_mask,
+            past_key_values=self.cache,
+            use_cache=True,
+        )
+        self.steps += 1
+        return out.last_hidden_state
+
+
+def extend_ancestry(ancestry: torch.Tensor | None, parent: torch.Tensor) -> torch.Tensor:
+    """ancestry [B, W', S] of the last call, parent [B, W] -> [B, W, S + W]: the parent's tokens, then its own."""
+    own = torch.eye(parent.shape[1], dtype=torch.bool, device=parent.device).expand(len(parent), -1, -1)
+    if ancestry is None:
+        return own
+    inherited = ancestry.gather(1, parent[:, :, None].expand(-1, -1, ancestry.shape[2]))
+    return torch.cat([inherited, own], 2)
+
+
+def attention_masks(body, config, allowed: torch.Tensor, query_position: torch.Tensor, key_position: torch.Tensor):
+    """allowed [B, Q, K] (bool) as the mask that the attention takes; a dict where layers slide a window.
+    """
+    dtype = body.get_input_embeddings().weight.dtype
+    kinds = set(getattr(config, "layer_types", None) or ())
+    window = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
+    if "sliding_attention" not in kinds and (kinds or window is None):
+        return _as_mask(config, allowed, dtype)
+    distance = query_position[:, :, None] - key_position[:, None]
+    sliding = _as_mask(config, allowed & (distance < window), dtype)
+    if not kinds:  # every layer slides
+        return sliding
+    return {"full_attention": _as_mask(config, allowed, dtype), "sliding_attention": sliding}
+
+
+def _as_mask(config, allowed: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    if config._attn_implementation == "sdpa":
+        return allowed[:, None]
+    mask = torch.zeros(allowed.shape, dtype=dtype, device=allowed.device)
+    return mask.masked_fill_(~allowed, torch.finfo(dtype).min)[:, None]
+
+
+def check_attention(model) -> None:
+    """Raise UserError where a prompt cannot be shared: recurrent layers, or an attention that takes no 4-D mask."""
+    config = model.config.get_text_config(decoder=True)
+    if config._attn_implementation not in ("sdpa", "eager"):
+        raise UserError(
+            f"attn_implementation: {config._attn_implementation!r} takes no mask in which beams share a prompt; "
+            "use sdpa or eager"
+        )
+    odd = set(getattr(config, "layer_types", None) or ()) - {"full_attention", "sliding_attention"}
+    if odd:
+        raise UserError(f"llm: layers of type {', '.join(sorted(odd))} cannot share a prompt; use full attention")
+
+
+def _t5_bias(attention, relative_position: torch.Tensor) -> torch.Tensor:
+    """The decoder's learned bias for relative positions [Q, K] (key minus query, <= 0) -> [1, heads, Q, K]."""
+    bucket = attention._relative_position_bucket(
+        relative_position,
+        bidirectional=False,
+        num_buckets=attention.relative_attention_num_buckets,
+        max_distance=attention.relative_attention_max_distance,
+    )
+    return attention.relative_attention_bias(bucket).permute(2, 0, 1)[None]
