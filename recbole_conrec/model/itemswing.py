@@ -1,0 +1,52 @@
+"""Item-item Swing of negatives."""
+
+import numpy as np
+import torch
+from recbole.model.abstract_recommender import SequentialRecommender
+from recbole.utils import InputType
+from scipy.sparse import csr_matrix
+
+from recbole_conrec.data.events import NEGATIVE, FeedbackStream
+from recbole_conrec.data.swing import swing
+from recbole_conrec.model.pop import negative_counts
+
+
+class ItemSwing(SequentialRecommender):
+    r"""A user is expected to dislike the Swing neighbours of what he disliked:
+
+        score(u, j) = sum over i in D(u) of s(i, j)                     if any s(i, j) > 0
+                      N_j / (1 + max N) - 1, which is in [-1, 0),       otherwise
+
+    D(u) are the items that u disliked before t0, s the Swing similarity over the training negatives (see
+    :mod:`recbole_conrec.data.swing`), and N_j how many training events dislike j: items that no neighbour speaks for
+    come after all others, by popularity. Nothing is learned; the one parameter is there because RecBole's trainer
+    wants something to optimise.
+    """
+
+    input_type = InputType.POINTWISE
+
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        log = self.log = dataset.log
+        disliked = dataset.train_mask & (log.feedback == NEGATIVE)
+        near = swing(log.user[disliked], log.item[disliked], log.n_users, log.n_items, **config["swing"])
+        self.similarity = csr_matrix((near.scores, near.items, near.ptr), shape=(log.n_items, log.n_items))
+        self.negatives = FeedbackStream(log, (NEGATIVE,))
+        count = negative_counts(dataset)
+        self.register_buffer("fallback", torch.from_numpy(count / (1 + count.max()) - 1).float())
+        self.fake_loss = torch.nn.Parameter(torch.zeros(1))
+
+    def calculate_loss(self, interaction):
+        return self.fake_loss.sum()
+
+    def predict(self, interaction):
+        return self.full_sort_predict(interaction).gather(1, interaction[self.ITEM_ID][:, None]).squeeze(1)
+
+    def full_sort_predict(self, interaction):
+        begin, end = (interaction[field].cpu().numpy() for field in ("history_begin", "history_end"))
+        ptr, events = self.negatives.csr(begin, end)
+        past = csr_matrix((np.ones(len(events)), self.log.item[events], ptr), shape=(len(begin), self.log.n_items))
+        past.sum_duplicates()
+        past.data[:] = 1  # D(u) is a set: disliking an item twice does not make it count twice
+        scores = torch.from_numpy((past @ self.similarity).toarray()).to(self.fallback)
+        return torch.where(scores > 0, scores, self.fallback)
