@@ -1,0 +1,141 @@
+"""The lists of CandAcc: the true item among distractors that the user was shown (ours where the paper is silent).
+
+For an instance (user u, item i, time t0) the distractors are taken in this order until there are enough:
+1. items u was exposed to, without reacting, on the UTC day of t0 and before t0 (a sample, if there are more);
+2. items u was exposed to without reacting, nearest in time before t0;
+3. popular items, drawn without replacement with probability proportional to their number of training events.
+Never: items of F; items u reacted to, negatively or positively, before t0 (a row that sees those feedbacks would rule
+them out from memory, without judging them); an item twice. Only events before t0 are sources, so what comes later
+moves no list, except that F takes its own items out. Sources 1 and 2 look back over the last `look_back` exposures.
+A list is shorter, padded with 0 at its end, only where all the catalogue's items with training events are used up.
+
+Every draw is a hash of (seed, user, item, t0, what is drawn), so a list is a pure function of the data and the seed:
+it does not depend on which other instances exist, nor, with keys made from the tokens, on internal ids.
+"""
+
+import numpy as np
+
+from recbole_conrec.data.arrays import contains, mix, uniform
+from recbole_conrec.data.events import EXPOSURE, SECONDS_A_DAY, EventLog, FeedbackStream, Instances
+
+_LAST = np.uint64(2**64 - 1)
+_DRAWS = 128  # popular items drawn for each instance at first; what is still missing is completed exactly
+
+
+def draw_candidates(
+    log: EventLog,
+    instances: Instances,
+    f_ptr: np.ndarray,
+    f_items: np.ndarray,
+    popularity: np.ndarray,
+    *,
+    size: int = 20,
+    seed: int = 0,
+    user_keys: np.ndarray | None = None,
+    item_keys: np.ndarray | None = None,
+    look_back: int = 200,
+    chunk: int = 4096,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw the lists.
+
+    Args:
+        f_ptr, f_items: CSR of F, rows sorted.
+        popularity: [n_items], training events per item.
+        user_keys, item_keys: uint64 [n_users], [n_items] what is hashed instead of the ids (default: the ids).
+        chunk: instances at a time; bounds memory at about chunk * (look_back + 128) * 50 bytes.
+
+    Returns:
+        (candidates int64 [N, size], answer int64 [N]: the column of the true item).
+    """
+    user_keys = np.arange(log.n_users) if user_keys is None else user_keys
+    item_keys = np.arange(log.n_items) if item_keys is None else item_keys
+    exposures = FeedbackStream(log, (EXPOSURE,))
+    reacted = _Reacted(log)
+    shares = np.cumsum(popularity) / max(popularity.sum(), 1)
+    lists = []
+    for low in range(0, len(instances), chunk):
+        part = instances[low : low + chunk]
+        bounds = f_ptr[low : low + len(part) + 1]
+        future = np.repeat(np.arange(len(part)), np.diff(bounds)) * log.n_items + f_items[bounds[0] : bounds[-1]]
+        key = mix(seed, user_keys[part.user], item_keys[part.item], part.time)[:, None]
+
+        rows, _ = exposures.last(part.begin, part.end, look_back)
+        rows = rows[:, ::-1]  # the nearest first
+        shown = np.where(rows >= 0, log.item[rows], 0)
+        same_day = log.time[rows] // SECONDS_A_DAY == (part.time // SECONDS_A_DAY)[:, None]
+        # Those of the day come first, in the order of their hashes; then the others, nearest first.
+        nearness = np.uint64(2**63) + np.arange(look_back, dtype=np.uint64)
+        order = np.where(same_day, mix(key, item_keys[shown]) >> np.uint64(1), nearness)
+        shown = np.take_along_axis(shown, np.argsort(order, axis=1, kind="stable"), axis=1)
+
+        draws = uniform(mix(key, np.uint64(2**32) + np.arange(_DRAWS, dtype=np.uint64)))
+        popular = np.searchsorted(shares, draws, side="right")
+        popular = np.where(popular < log.n_items, popular, 0)
+
+        queue = np.concatenate([shown, popular], axis=1)
+        queue = np.where(_forbidden(queue, part, future, reacted), 0, queue)
+        lists.append(_first_distinct(queue, size - 1))
+        _complete(lists[-1], part, future, reacted, popularity, key, item_keys)
+
+    drawn = np.concatenate([np.concatenate(lists), instances.item[:, None]], axis=1)
+    key = mix(seed, user_keys[instances.user], item_keys[instances.item], instances.time)[:, None]
+    order = np.where(drawn > 0, mix(key, 1, item_keys[drawn]), _LAST)
+    candidates = np.take_along_axis(drawn, np.argsort(order, axis=1, kind="stable"), axis=1)
+    return candidates, np.argmax(candidates == instances.item[:, None], axis=1)
+
+
+class _Reacted:
+    """When each user first reacted to each item, negatively or positively."""
+
+    def __init__(self, log: EventLog):
+        rows = np.flatnonzero(log.feedback != EXPOSURE)
+        self.n_items = log.n_items
+        self.keys, first = np.unique(log.user[rows] * log.n_items + log.item[rows], return_index=True)
+        self.times = log.time[rows[first]]
+
+    def before(self, users: np.ndarray, items: np.ndarray, times: np.ndarray) -> np.ndarray:
+        """Whether `users` had reacted to `items` strictly before `times` (broadcast together): bool."""
+        keys = users * self.n_items + items
+        at = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
+        return (self.keys[at] == keys) & (self.times[at] < times)
+
+
+def _forbidden(items: np.ndarray, part: Instances, future: np.ndarray, reacted: _Reacted) -> np.ndarray:
+    """Which items [n, M] may not be distractors of the instances: padding, F, and what the user reacted to."""
+    in_future = contains(future, np.arange(len(part))[:, None] * reacted.n_items + items)
+    return (items == 0) | in_future | reacted.before(part.user[:, None], items, part.time[:, None])
+
+
+def _first_distinct(queue: np.ndarray, size: int) -> np.ndarray:
+    """The first `size` distinct items of each row [n, M] that are not 0, in order, padded with 0: int64 [n, size]."""
+    order = np.argsort(queue, axis=1, kind="stable")  # equal items become neighbours, the earliest first
+    ranked = np.take_along_axis(queue, order, axis=1)
+    again = np.zeros(queue.shape, dtype=bool)
+    np.put_along_axis(again, order[:, 1:], ranked[:, 1:] == ranked[:, :-1], axis=1)
+    keep = (queue > 0) & ~again
+    place = np.cumsum(keep, axis=1) - 1
+    row, column = np.nonzero(keep & (place < size))
+    out = np.zeros((len(queue), size), dtype=np.int64)
+    out[row, place[row, column]] = queue[row, column]
+    return out
+
+
+def _complete(lists, part, future, reacted, popularity, key, item_keys) -> None:
+    """Fill rows that the draws left short, in place, by ranking the whole catalogue for them.
+
+    -log(uniform) / weight is an exponential clock: the items whose clocks ring first are a draw without replacement
+    in proportion to the weights.
+    """
+    short = np.flatnonzero((lists == 0).any(axis=1))
+    stock = np.flatnonzero(popularity > 0)
+    step = max(1, 2**22 // max(len(stock), 1))
+    for low in range(0, len(short), step):
+        rows = short[low : low + step]
+        items = np.broadcast_to(stock, (len(rows), len(stock)))
+        # Numbers of instances inside `future` are those of the chunk, so they are looked up by `rows`.
+        banned = contains(future, rows[:, None] * reacted.n_items + items)
+        banned |= reacted.before(part.user[rows][:, None], items, part.time[rows][:, None])
+        clocks = -np.log1p(-uniform(mix(key[rows], 2, item_keys[items]))) / popularity[items]
+        ranked = np.argsort(np.where(banned, np.inf, clocks), axis=1, kind="stable")
+        queue = np.take_along_axis(np.where(banned, 0, items), ranked, axis=1)
+        lists[rows] = _first_distinct(np.concatenate([lists[rows], queue], axis=1), lists.shape[1])

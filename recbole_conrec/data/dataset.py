@@ -1,0 +1,331 @@
+"""NegativeFeedbackDataset: RecBole's atomic files as instances that every row of the leaderboard shares."""
+
+import copy
+import hashlib
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from recbole.data.dataset import SequentialDataset
+from recbole.data.interaction import Interaction
+from recbole.utils import FeatureSource, FeatureType
+
+from recbole_conrec.data import atomic
+from recbole_conrec.data.arrays import token_keys
+from recbole_conrec.data.candidates import draw_candidates
+from recbole_conrec.data.events import NEGATIVE, POSITIVE, EventLog, FeedbackStream, Instances, RowStream
+from recbole_conrec.data.items import ItemText
+from recbole_conrec.data.protocol import Protocol, context_kinds, swing_options
+from recbole_conrec.data.splits import PARTS, Cuts, first_dislikes, split_instances
+from recbole_conrec.data.swing import Neighbours, swing
+from recbole_conrec.data.truth import Truth, future_items, is_low_activity, long_tail_items
+from recbole_conrec.errors import UserError
+
+_FEEDBACK = "feedback of the event"  # a column of ours beside the file's; no field can have a name with spaces
+_LIST_FEEDBACK = "feedback_list"
+
+
+class NegativeFeedbackDataset(SequentialDataset):
+    """All events once, histories as slices of them, cut into instances by the protocol of the YAML files.
+
+    RecBole still filters and numbers users and items and prepares item features, so its own models work. Its splits
+    (`eval_args.split`) and its copying of every history are not used, and `load_col.inter` is not needed: the ids,
+    the time and the fields of the feedback rules are read.
+
+    Attributes:
+        log: EventLog of all events.
+        cuts: Cuts, when evaluation begins for each user.
+        splits: {'train', 'valid', 'test'} -> Instances.
+        train_mask: bool [E], the events strictly before their user's validation.
+        first_dislike: bool [E], the negative events that are instances.
+        repeats: number of negative events that are not, because the user had already disliked the item.
+        split, instances: which part this object serves; training before `build`.
+        protocol: the checked options.
+    """
+
+    log: EventLog
+    cuts: Cuts
+    splits: dict[str, Instances]
+
+    def __init__(self, config):
+        self.protocol = Protocol.of(config)
+        self._kinds = (NEGATIVE,) if context_kinds(config) == "negative" else (NEGATIVE, POSITIVE)
+        self._shared = {}  # results that the copies of `build` share
+        super().__init__(config)
+
+    # ---- reading: what RecBole calls, in its order ----
+
+    def _load_data(self, token, dataset_path):
+        folder = Path(dataset_path)
+        if not (folder / f"{token}.inter").is_file():
+            raise UserError(
+                f"{folder / token}.inter: there is no such file; set `data_path` to the folder that holds the folder "
+                f"'{token}', or convert the data set first"
+            )
+        if self.benchmark_filename_list is not None:
+            raise UserError("benchmark_filename: files split beforehand are not supported; remove it and use `split`")
+        super()._load_data(token, dataset_path)
+
+    def _load_feat(self, filepath, source):
+        """RecBole's hook for each atomic file: DataFrame of typed columns, and the fields' properties."""
+        path, separator = Path(filepath), self.config["field_separator"]
+        encoding = self.config["encoding"] or "utf-8"
+        header = atomic.read_header(path, separator, encoding)
+        wanted = self._wanted_fields(source, header)
+        if not wanted:
+            return None
+        text = atomic.read_strings(path, wanted, separator, encoding)
+        if len(text) == 0:
+            raise UserError(f"{path}: it has a header but no rows")
+        if source == FeatureSource.ITEM:
+            self._item_text = ItemText(text, self.iid_field, path)
+        columns = {}
+        for field in text:
+            self.field2source[field], self.field2type[field] = source, header[field]
+            columns[field] = self._typed(text[field], header[field], source, path)
+        frame = pd.DataFrame(columns)
+        if source == FeatureSource.INTERACTION:
+            frame[_FEEDBACK] = self.protocol.feedback.label(frame, path.name)
+        return frame
+
+    def _wanted_fields(self, source, header) -> list[str]:
+        if source != FeatureSource.INTERACTION:
+            load, unload = self._get_load_and_unload_col(source)
+            load = set(header) if load is None else load
+            if source == FeatureSource.ITEM:  # texts and categories are the protocol's, whatever load_col says
+                load = load | {self.iid_field, *(self.config["item_text"] or header)}
+                load |= {self.config["item_category"]} - {None}
+            return [field for field in (*header, *sorted(load - set(header))) if field in load - (unload or set())]
+        needed = [self.uid_field, self.iid_field, self.time_field, *self.protocol.feedback.fields]
+        needed += [field for field in self.config["val_interval"] or () if field in header]
+        return list(dict.fromkeys(needed))
+
+    def _typed(self, column, kind, source, path):
+        if source == FeatureSource.INTERACTION and column.name in (self.uid_field, self.iid_field):
+            return atomic.parse_tokens(column, path)
+        if source == FeatureSource.INTERACTION and column.name == self.time_field:
+            return atomic.parse_times(column, path)
+        if kind == FeatureType.FLOAT:
+            self.field2seqlen[column.name], self.field2bucketnum[column.name] = 1, 2
+            return atomic.parse_floats(column, path, empty=source != FeatureSource.INTERACTION)
+        if kind == FeatureType.TOKEN:
+            self.field2seqlen[column.name] = 1
+            return column.replace("", np.nan)
+        if kind == FeatureType.FLOAT_SEQ:
+            self.field2bucketnum[column.name] = 2
+        values = atomic.split_sequences(column, self.config["seq_separator"], kind == FeatureType.FLOAT_SEQ, path)
+        limit = (self.config["seq_len"] or {}).get(column.name)
+        values = values.map(lambda row: row[:limit]) if limit else values
+        self.field2seqlen[column.name] = int(values.map(len).max())
+        return values
+
+    def _remap_ID_all(self):
+        """Once ids are numbers, the log takes the events; `inter_feat` keeps the ids that RecBole's samplers read."""
+        super()._remap_ID_all()
+        events = self.inter_feat
+        self.log = EventLog.from_arrays(
+            *(events[name].to_numpy() for name in (self.uid_field, self.iid_field, self.time_field, _FEEDBACK)),
+            n_users=self.user_num,
+            n_items=self.item_num,
+        )
+        for field in set(events) - {self.uid_field, self.iid_field, _FEEDBACK}:
+            self._del_col(events, field)
+        rows = first_dislikes(self.log)
+        self.repeats = int((self.log.feedback == NEGATIVE).sum()) - len(rows)
+        self.first_dislike = np.zeros(len(self.log), dtype=bool)
+        self.first_dislike[rows] = True
+        self.cuts = self.protocol.split.of(self.log, rows)
+        self.splits = split_instances(self.log, rows, self.cuts)
+        self.train_mask = self.log.time < self.cuts.valid_start[self.log.user]
+        self._history = FeedbackStream(self.log, self._kinds)
+        self._serve("train")
+        self._set_list_fields()
+
+    def _serve(self, split: str) -> None:
+        self.split, self.instances = split, self.splits[split]
+        self.inter_feat = pd.DataFrame({self.uid_field: self.instances.user, self.iid_field: self.instances.item})
+
+    def _set_list_fields(self):
+        self.item_id_list_field = self.iid_field + self.config["LIST_SUFFIX"]
+        for field, kind, length in (
+            (self.item_id_list_field, FeatureType.TOKEN_SEQ, self.max_item_list_len),
+            (self.item_list_length_field, FeatureType.TOKEN, 1),
+        ):
+            self.set_field_property(field, kind, FeatureSource.INTERACTION, length)
+
+    def _fill_nan(self):
+        """As RecBole fills missing features (tokens: padding, numbers: the mean), without writing into copies."""
+        for feat in (getattr(self, name) for name in self.feat_name_list):
+            for field in feat:
+                kind = self.field2type[field]
+                if kind == FeatureType.TOKEN:
+                    feat[field] = feat[field].fillna(0).astype(np.int64)
+                elif kind == FeatureType.FLOAT:
+                    feat[field] = feat[field].fillna(feat[field].mean())
+                else:
+                    empty = np.array([], dtype=np.int64 if kind == FeatureType.TOKEN_SEQ else np.float64)
+                    feat[field] = feat[field].map(lambda row, empty=empty: empty if isinstance(row, float) else row)
+
+    def _change_feat_format(self):
+        """DataFrames become Interactions; a second call changes nothing, and no history is copied."""
+        for name in self.feat_name_list:
+            feat = getattr(self, name)
+            if isinstance(feat, pd.DataFrame):
+                setattr(self, name, self._dataframe_to_interaction(feat))
+
+    # ---- instances ----
+
+    def build(self) -> list["NegativeFeedbackDataset"]:
+        """Training, validation and test data: shallow copies that share the log. This object then serves training."""
+        datasets = [copy.copy(self) for _ in PARTS]
+        for dataset, split in zip((self, *datasets), ("train", *PARTS), strict=True):
+            dataset._serve(split)
+            dataset._change_feat_format()
+        return datasets
+
+    def __len__(self) -> int:
+        return len(self.instances)
+
+    def __getitem__(self, index, join=False) -> Interaction:
+        """The batch of some instances: index is an int, slice, list, array, tensor or mask over `instances`.
+
+        Returns an Interaction of int64 fields, B instances: `user_id`, `item_id` (the target, not to be read when
+        predicting), `item_id_list` [B, MAX_ITEM_LIST_LENGTH] (history of the kinds in `context`, oldest first,
+        0-padded right), `item_length` (at least 1: an empty history is one padding item), `feedback_list`
+        [B, MAX_ITEM_LIST_LENGTH] (-1, +1, 0 for padding), `instance_id`, `history_begin`, `history_end` (rows of
+        `log`), `t0`. `join` is RecBole's and has no effect: models look item features up themselves.
+        """
+        chosen = np.arange(len(self.instances))[index.numpy() if isinstance(index, torch.Tensor) else index]
+        chosen = np.atleast_1d(chosen)
+        part = self.instances[chosen]
+        rows, lengths = self._history.last(part.begin, part.end, self.max_item_list_len)
+        shown = rows >= 0
+        return Interaction(
+            {
+                name: torch.from_numpy(np.ascontiguousarray(values, dtype=np.int64))
+                for name, values in {
+                    self.uid_field: part.user,
+                    self.iid_field: part.item,
+                    self.item_id_list_field: np.where(shown, self.log.item[rows], 0),
+                    self.item_list_length_field: np.maximum(lengths, 1),
+                    _LIST_FEEDBACK: np.where(shown, self.log.feedback[rows], 0),
+                    "instance_id": chosen,
+                    "history_begin": part.begin,
+                    "history_end": part.end,
+                    "t0": part.time,
+                }.items()
+            }
+        )
+
+    def inter_matrix(self, form="coo", value_field=None):
+        """Sparse users x items matrix of this part's instances, as RecBole's Dataset makes it."""
+        return super(SequentialDataset, self).inter_matrix(form, value_field)
+
+    # ---- truth and collaborative facts ----
+
+    def future(self, instances: Instances, kinds: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+        """The items that get feedback of these kinds in the window at each t0: CSR (ptr [N + 1], items), rows sorted.
+
+        Items disliked before t0 do not count as negatives again. The window of an instance ends with its part
+        (see truth.future_items), so for training instances nothing of the evaluation shows.
+        """
+        key = ("stream", kinds)
+        if key not in self._shared:
+            mask = np.isin(self.log.feedback, kinds) & ((self.log.feedback != NEGATIVE) | self.first_dislike)
+            self._shared[key] = RowStream(mask)
+        return future_items(self.log, self.cuts, self.protocol.window, instances, self._shared[key])
+
+    def truth(self, split: str | None = None) -> Truth:
+        """Ground truth of 'train', 'valid' or 'test' (default: this object's part), computed once."""
+        split = split or self.split
+        key = ("truth", split)
+        if key not in self._shared:
+            instances, protocol = self.splits[split], self.protocol
+            f_ptr, f_items = self.future(instances, (NEGATIVE,))
+            popularity = np.bincount(self.log.item[self.train_mask], minlength=self.log.n_items)
+            candidates, answer = draw_candidates(
+                self.log,
+                instances,
+                f_ptr,
+                f_items,
+                popularity,
+                size=protocol.candidates,
+                seed=protocol.candidate_seed,
+                user_keys=token_keys(self.field2id_token[self.uid_field]),
+                item_keys=token_keys(self.field2id_token[self.iid_field]),
+            )
+            self._shared[key] = Truth(
+                next=instances.item,
+                f_ptr=f_ptr,
+                f_items=f_items,
+                low_activity=is_low_activity(self.log, instances, protocol.low_activity),
+                long_tail=long_tail_items(self.log, self.train_mask, protocol.long_tail),
+                candidates=candidates,
+                answer=answer,
+            )
+        return self._shared[key]
+
+    def swing(self) -> Neighbours:
+        """Swing neighbours over the training negatives, with the options of `swing`, computed once."""
+        if "swing" not in self._shared:
+            rows = np.flatnonzero(self.train_mask & (self.log.feedback == NEGATIVE))
+            rows = rows[np.argsort(self.log.time[rows], kind="stable")]  # the caps keep the latest
+            options = vars(swing_options(self.config))
+            users, items = self.log.user[rows], self.log.item[rows]
+            self._shared["swing"] = swing(users, items, self.log.n_users, self.log.n_items, **options)
+        return self._shared["swing"]
+
+    # ---- items ----
+
+    def item_text(self, fields: list[str] | None = None) -> list[str]:
+        """One line per item: the values of `fields` (default: the option `item_text`; null: all fields of the .item
+        file) joined by '. '. Index: internal id; '' for padding and items without text."""
+        return self._texts().join(self.field2id_token[self.iid_field], fields or self.config["item_text"])
+
+    def item_category(self, field: str | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """The categories of each item by one token field (default: the option `item_category`).
+
+        Returns (ids int64 [n_items, M], 0-padded, names [n_categories] with names[0] for padding).
+        """
+        field = field or self.config["item_category"]
+        if self.item_feat is None or field not in self.item_feat:
+            raise UserError(f"item_category: there is no field '{field}' in {self.dataset_name}.item; name one of it")
+        values = self.item_feat[field]
+        if isinstance(values, pd.Series):
+            width = max(1, self.field2seqlen[field])
+            ids = np.zeros((self.item_num, width), dtype=np.int64)
+            for item, row in enumerate(values):
+                ids[item, : np.size(row)] = row
+        else:
+            ids = values.numpy().reshape(self.item_num, -1).astype(np.int64)
+        return ids, self.field2id_token[field]
+
+    def _texts(self) -> ItemText:
+        if self.item_feat is None:
+            raise UserError(f"{self.dataset_name}.item: there is no such file, but the texts of items are asked for")
+        return self._item_text
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 (hex) of the atomic files and of the options that define instances, truth and candidates.
+
+        What a row sees (context, list length, texts) and training seeds are not in it: rows that differ in these
+        are comparable.
+        """
+        digest = hashlib.sha256(self.protocol.digest.encode())
+        for suffix in ("inter", "item", "user"):
+            path = Path(self.dataset_path) / f"{self.dataset_name}.{suffix}"
+            if path.is_file():
+                digest.update(hashlib.sha256(path.read_bytes()).digest())
+        return digest.hexdigest()
+
+    def __str__(self) -> str:
+        kinds = {name: int((self.log.feedback == kind).sum()) for name, kind in (("-", NEGATIVE), ("+", POSITIVE))}
+        parts = ", ".join(f"{name} {len(part)}" for name, part in self.splits.items())
+        return (
+            f"{self.dataset_name}: {self.user_num - 1} users, {self.item_num - 1} items, {len(self.log)} events "
+            f"({kinds['-']} negative, {kinds['+']} positive); instances: {parts}; "
+            f"{self.repeats} repeated dislikes left out"
+        )

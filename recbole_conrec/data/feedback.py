@@ -1,0 +1,164 @@
+"""The rules that call an event negative, positive or an exposure, e.g. ``rating <= 2`` or ``label == 0 and stars < 4``.
+
+    rule       = condition {("and" | "or") condition}        ("and" binds tighter)
+    condition  = FIELD ("<" | "<=" | ">" | ">=" | "==" | "!=") VALUE  |  FIELD "in" "[" VALUE {"," VALUE} "]"
+
+A VALUE is a number or a word, quoted if it has spaces. Nothing of a rule is ever evaluated as code.
+"""
+
+import operator
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from recbole_conrec.data.events import EXPOSURE, NEGATIVE, POSITIVE
+from recbole_conrec.errors import UserError
+
+_COMPARE = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "==": operator.eq,
+    "!=": operator.ne,
+}
+_TOKEN = re.compile(r"""\s*(?:(<=|>=|==|!=|<|>|\[|\]|,)|"([^"]*)"|'([^']*)'|([^\s<>=!\[\],"']+))""")
+_FORM = "write FIELD OP VALUE joined by and/or, with OP one of < <= > >= == != or in [..], such as 'rating <= 2'"
+
+
+@dataclass(frozen=True)
+class Condition:
+    field: str
+    op: str
+    values: tuple[str, ...]
+
+    def __str__(self):
+        return f"{self.field} {self.op} " + (f"[{', '.join(self.values)}]" if self.op == "in" else self.values[0])
+
+    def mask(self, column: pd.Series) -> np.ndarray:
+        """Which values of the field satisfy the condition: bool [E].
+
+        Compared as numbers where the whole column and the rule's values are numbers, otherwise as text; only numbers
+        have an order. UserError if an order is asked of text.
+        """
+        numbers = pd.to_numeric(pd.Series(self.values), errors="coerce")
+        as_numbers = pd.to_numeric(column, errors="coerce")
+        if numbers.notna().all() and as_numbers.notna().all():
+            column, values = as_numbers.to_numpy(), numbers.to_numpy()
+        elif self.op in ("<", "<=", ">", ">="):
+            raise UserError(f"feedback: '{self}' needs numbers, but not every value of '{self.field}' is one")
+        else:
+            column, values = column.astype(str).to_numpy(), np.array(self.values, dtype=object)
+        return np.isin(column, values) if self.op == "in" else _COMPARE[self.op](column, values[0])
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A parsed rule: an `or` of `and`s of conditions."""
+
+    text: str
+    alternatives: tuple[tuple[Condition, ...], ...]
+
+    @property
+    def fields(self) -> list[str]:
+        """The fields that the rule reads, each once."""
+        return list(dict.fromkeys(c.field for conditions in self.alternatives for c in conditions))
+
+    def mask(self, events: pd.DataFrame) -> np.ndarray:
+        """Which events [E] satisfy the rule: bool [E]."""
+        parts = [np.logical_and.reduce([c.mask(events[c.field]) for c in cs]) for cs in self.alternatives]
+        return np.logical_or.reduce(parts)
+
+    @classmethod
+    def parse(cls, text: str, name: str) -> "Rule":
+        """Read a rule; `name` ('negative' or 'positive') is for the error, a UserError that says what was expected."""
+
+        def fail(why: str):
+            raise UserError(f"feedback: {name} rule '{text}': {why}; {_FORM}")
+
+        tokens, at = [], 0
+        text = str(text).strip()
+        while at < len(text):
+            match = _TOKEN.match(text, at)
+            if match is None:
+                fail(f"cannot read {text[at:].strip()!r}")
+            symbol, double, single, word = match.groups()
+            quoted = double if double is not None else single
+            tokens.append(("symbol", symbol) if symbol else ("word", word) if quoted is None else ("text", quoted))
+            at = match.end()
+
+        def take(kinds: tuple[str, ...], what: str, among: tuple[str, ...] | None = None) -> str:
+            if not tokens or tokens[0][0] not in kinds or (among and tokens[0][1] not in among):
+                fail(f"expected {what} but found {tokens[0][1]!r}" if tokens else f"it ends where {what} was expected")
+            return tokens.pop(0)[1]
+
+        alternatives = [[]]
+        while True:
+            field = take(("word", "text"), "a field")
+            op = take(("symbol", "word"), "an operator", (*_COMPARE, "in"))
+            values = []
+            if op == "in":
+                take(("symbol",), "'['", ("[",))
+                values.append(take(("word", "text"), "a value"))
+                while take(("symbol",), "',' or ']'", (",", "]")) == ",":
+                    values.append(take(("word", "text"), "a value"))
+            else:
+                values.append(take(("word", "text"), "a value"))
+            alternatives[-1].append(Condition(field, op, tuple(values)))
+            if not tokens:
+                return cls(text, tuple(map(tuple, alternatives)))
+            if take(("word",), "'and' or 'or'", ("and", "or")) == "or":
+                alternatives.append([])
+
+
+@dataclass(frozen=True)
+class FeedbackRules:
+    """The `feedback` option: what makes an event negative and (unless null) positive; all others are exposures."""
+
+    negative: Rule
+    positive: Rule | None
+
+    @classmethod
+    def parse(cls, negative: str, positive: str | None = None) -> "FeedbackRules":
+        return cls(Rule.parse(negative, "negative"), None if positive is None else Rule.parse(positive, "positive"))
+
+    @property
+    def fields(self) -> list[str]:
+        """The fields of the .inter file that the rules read, each once."""
+        return list(dict.fromkeys(self.negative.fields + (self.positive.fields if self.positive else [])))
+
+    def label(self, events: pd.DataFrame, file: str) -> np.ndarray:
+        """Feedback of each event: int8 [E]. `events` holds the rules' fields and is indexed by the rows of `file`.
+
+        UserError if a rule matches nothing, or both rules match the same event.
+        """
+        feedback = np.full(len(events), EXPOSURE, dtype=np.int8)
+        for name, rule, kind in (("negative", self.negative, NEGATIVE), ("positive", self.positive, POSITIVE)):
+            if rule is None:
+                continue
+            mask = rule.mask(events)
+            if not mask.any():
+                seen = "; ".join(_range(field, events[field]) for field in rule.fields)
+                raise UserError(
+                    f"feedback: {name} rule '{rule.text}' matches none of the {len(events)} events of {file}, "
+                    f"where {seen}: change `feedback.{name}`"
+                )
+            both = np.flatnonzero(mask & (feedback != EXPOSURE))
+            if len(both):
+                raise UserError(
+                    f"feedback: '{self.negative.text}' and '{rule.text}' both match {len(both)} events of {file}, "
+                    f"the first in row {events.index[both[0]]}: make the rules exclude each other"
+                )
+            feedback[mask] = kind
+        return feedback
+
+
+def _range(field: str, column: pd.Series) -> str:
+    """What a user needs to know of a field's values to mend a rule."""
+    numbers = pd.to_numeric(column, errors="coerce")
+    if numbers.notna().all():
+        return f"'{field}' runs from {numbers.min():g} to {numbers.max():g}"
+    values = sorted(column.astype(str).unique())
+    return f"'{field}' is one of {', '.join(values[:8])}{' ...' if len(values) > 8 else ''}"

@@ -1,0 +1,57 @@
+"""What each instance is judged by: the next item, F, low activity, the long tail and the candidates."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from recbole_conrec.data.arrays import unique_rows
+from recbole_conrec.data.events import NEGATIVE, EventLog, Instances, RowStream, Window
+from recbole_conrec.data.splits import Cuts
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """Ground truth of N instances, in their order.
+
+    Attributes:
+        next: int64 [N], the disliked item itself.
+        f_ptr, f_items: CSR of F, int64 [N + 1] and [f_ptr[-1]]; each row holds sorted distinct items, `next` included.
+        low_activity: bool [N], fewer than `low_activity` negative events before t0.
+        long_tail: bool [n_items], fewer than `long_tail` negative events in training (False for the padding item).
+        candidates: int64 [N, candidates], the true item in column `answer`, the others distinct; 0 where there is none.
+        answer: int64 [N].
+    """
+
+    next: np.ndarray
+    f_ptr: np.ndarray
+    f_items: np.ndarray
+    low_activity: np.ndarray
+    long_tail: np.ndarray
+    candidates: np.ndarray
+    answer: np.ndarray
+
+
+def future_items(
+    log: EventLog, cuts: Cuts, window: Window, instances: Instances, stream: RowStream
+) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct items of a stream in the window that opens at each t0, sorted: CSR (ptr [N + 1], items).
+
+    A window never reaches into the next part: that of a training instance ends before its user's validation begins,
+    that of a validation instance before the test (ours: neither training nor model selection may see later labels).
+    """
+    end = window.end(log, instances.user, instances.time, instances.end)
+    part_end = log.first_at_or_after(instances.user, cuts.part_end(instances.user, instances.time))
+    ptr, rows = stream.csr(instances.end, np.minimum(end, part_end))
+    return unique_rows(ptr, log.item[rows], log.n_items)
+
+
+def is_low_activity(log: EventLog, instances: Instances, fewer_than: int) -> np.ndarray:
+    """Users with fewer than so many negative events before t0: bool [N]."""
+    return RowStream(log.feedback == NEGATIVE).count(instances.begin, instances.end) < fewer_than
+
+
+def long_tail_items(log: EventLog, train_mask: np.ndarray, fewer_than: int) -> np.ndarray:
+    """Items with fewer than so many negative events among the training events (train_mask bool [E]): bool [n_items]."""
+    tail = np.bincount(log.item[train_mask & (log.feedback == NEGATIVE)], minlength=log.n_items) < fewer_than
+    tail[0] = False
+    return tail
