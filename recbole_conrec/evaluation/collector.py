@@ -65,10 +65,10 @@ class NegativeFeedbackCollector(Collector):
 
         Raises ValueError unless each of the truth's instances was added exactly once.
         """
-        ids = np.concatenate(self._ids) if self._ids else np.zeros(0, dtype=np.int64)
-        order = _check_ids(ids, len(truth.next))
-        items, scores = (np.concatenate(parts)[order] if parts else None for parts in (self._items, self._scores))
+        ids, items, scores = (np.concatenate(p) if p else None for p in (self._ids, self._items, self._scores))
         self._ids, self._items, self._scores = [], [], []
+        order = _check_ids(np.zeros(0, dtype=np.int64) if ids is None else ids, len(truth.next))
+        items, scores = (None if part is None else part[order] for part in (items, scores))
         self.outcomes = outcomes(truth, items, scores, self.topk)
 
         struct = DataStruct()
@@ -89,12 +89,13 @@ def outcomes(truth, items: np.ndarray | None, scores: np.ndarray | None, topk) -
     Args:
         truth: the Truth of the N instances.
         items: int64 [N, max(topk)] or None; the top K of each smaller K is its head.
-        scores: float [N, C] of ``truth.candidates`` or None; a padding candidate (item 0) never wins.
+        scores: float [N, C] of ``truth.candidates`` or None; a padding candidate (item 0) never wins, and where all
+            the others are padding the instance does not count.
         topk: the values of K.
 
     Returns:
-        dict: float64 [N] each under 'HR@K', 'FHR@K', 'FRecall@K', 'LUF@K', 'LIF@K' for every K, and 'CandAcc'. NaN where
-        an instance does not count, and everywhere if the model gave no items or no scores.
+        dict: float64 [N] each under 'HR@K', 'FHR@K', 'FRecall@K', 'LUF@K', 'LIF@K' for every K, and 'CandAcc'. NaN
+        where an instance does not count, and everywhere if the model gave no items or no scores.
     """
     nothing = np.full(len(truth.next), np.nan)
     values = {}
@@ -104,7 +105,9 @@ def outcomes(truth, items: np.ndarray | None, scores: np.ndarray | None, topk) -
             values[f"{name}@{k}"] = nothing if head is None else metric(head, truth)
     values["CandAcc"] = nothing
     if scores is not None:
-        values["CandAcc"] = metrics.candidate_accuracy(np.where(truth.candidates > 0, scores, -np.inf), truth.answer)
+        real = truth.candidates > 0
+        correct = metrics.candidate_accuracy(np.where(real, scores, -np.inf), truth.answer)
+        values["CandAcc"] = np.where(real.sum(axis=1) > 1, correct, np.nan)  # without a rival there is no choice
     return values
 
 
@@ -124,8 +127,8 @@ def _check_ids(ids: np.ndarray, n: int) -> np.ndarray:
     times = np.bincount(ids, minlength=n)
     if (times != 1).any():
         first = int(np.flatnonzero(times != 1)[0])
-        raise ValueError(f"each instance is evaluated exactly once, but {int((times == 0).sum())} of {n} are missing and "
-                         f"{int((times > 1).sum())} came more than once (instance {first}: {times[first]} times)")
+        raise ValueError(f"each of {n} instances is evaluated exactly once, but {int((times == 0).sum())} are missing "
+                         f"and {int((times > 1).sum())} came more than once (instance {first}: {times[first]} times)")
     return np.argsort(ids)
 
 

@@ -19,8 +19,8 @@ class NegativeFeedbackMetric(AbstractMetric):
         """{'hr@20': 0.1} out of the ``nf.outcomes`` of a NegativeFeedbackCollector."""
         name = type(self).__name__
         if "nf.outcomes" not in dataobject:
-            raise UserError(f"metric {name} needs a NegativeFeedbackDataset and its evaluation: train with a trainer of "
-                            "recbole_conrec, or take it out of `metrics`")
+            raise UserError(f"metric {name} needs a NegativeFeedbackDataset and its evaluation: train with a trainer "
+                            "of recbole_conrec, or take it out of `metrics`")
         means = {key: mean(values)["value"] for key, values in dataobject.get("nf.outcomes").items()
                  if key.split("@")[0] == name}
         return {key.lower(): float("nan") if value is None else round(value, self.decimal_place)

@@ -8,6 +8,8 @@ ValueError that names the model.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 from recbole.model.abstract_recommender import AbstractRecommender
@@ -89,10 +91,15 @@ def dense_scores(model, interaction, dataset) -> torch.Tensor | None:
 def disliked_before(interaction, log) -> tuple[torch.Tensor, torch.Tensor]:
     """(rows, items) int64 [M] each: the items that each user disliked in the instance's history."""
     begin, end = (interaction[field].cpu().numpy() for field in ("history_begin", "history_end"))
-    ptr, events = FeedbackStream(log, (NEGATIVE,)).csr(begin, end)
+    ptr, events = _negatives(log).csr(begin, end)
     device = interaction["history_end"].device
     rows = np.repeat(np.arange(len(begin)), np.diff(ptr))
     return torch.from_numpy(rows).to(device), torch.from_numpy(log.item[events]).to(device)
+
+
+@lru_cache(maxsize=2)
+def _negatives(log) -> FeedbackStream:
+    return FeedbackStream(log, (NEGATIVE,))
 
 
 def _check_items(items: torch.Tensor, shape: tuple[int, int], n_items: int, disliked, name: str) -> None:

@@ -7,7 +7,6 @@ from recbole.utils import InputType
 from scipy.sparse import csr_matrix
 
 from recbole_conrec.data.events import NEGATIVE, FeedbackStream
-from recbole_conrec.data.swing import swing
 from recbole_conrec.model.pop import negative_counts
 
 
@@ -18,20 +17,18 @@ class ItemSwing(SequentialRecommender):
                       N_j / (1 + max N) - 1, which is in [-1, 0),       otherwise
 
     D(u) are the items that u disliked before t0, s the Swing similarity over the training negatives (see
-    :mod:`recbole_conrec.data.swing`), and N_j how many training events dislike j: items that no neighbour speaks for
-    come after all others, by popularity. Nothing is learned; the one parameter is there because RecBole's trainer
-    wants something to optimise.
+    :mod:`recbole_conrec.data.swing` and the option ``swing``), and N_j how many training events dislike j: items that
+    no neighbour speaks for come after all others, by popularity. Nothing is learned; the one parameter is there
+    because RecBole's trainer wants something to optimise.
     """
 
     input_type = InputType.POINTWISE
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
-        log = self.log = dataset.log
-        disliked = dataset.train_mask & (log.feedback == NEGATIVE)
-        near = swing(log.user[disliked], log.item[disliked], log.n_users, log.n_items, **config["swing"])
-        self.similarity = csr_matrix((near.scores, near.items, near.ptr), shape=(log.n_items, log.n_items))
-        self.negatives = FeedbackStream(log, (NEGATIVE,))
+        self.log = dataset.log
+        self.similarity = dataset.swing().matrix()
+        self.negatives = FeedbackStream(self.log, (NEGATIVE,))
         count = negative_counts(dataset)
         self.register_buffer("fallback", torch.from_numpy(count / (1 + count.max()) - 1).float())
         self.fake_loss = torch.nn.Parameter(torch.zeros(1))

@@ -92,7 +92,8 @@ def test_candidate_accuracy_equals_the_oracle_with_ties(seed):
     scores = rng.integers(0, 6, size=(300, 5)).astype(float)  # many ties
     scores[rng.random(scores.shape) < 0.1] = -np.inf
     answer = rng.integers(0, 5, size=300)
-    expected = [float(all(row[a] > s for c, s in enumerate(row) if c != a)) for row, a in zip(scores, answer, strict=True)]
+    expected = [float(all(row[a] > s for c, s in enumerate(row) if c != a))
+                for row, a in zip(scores, answer, strict=True)]
     found = metrics.candidate_accuracy(scores, answer)
     np.testing.assert_array_equal(found, expected)
     assert 0 < found.sum() < 300

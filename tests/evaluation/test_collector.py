@@ -1,0 +1,220 @@
+"""From batches to RecBole's Evaluator."""
+
+import numpy as np
+import pytest
+import torch
+from recbole.evaluator import Collector, Evaluator
+from recbole.evaluator.collector import DataStruct
+
+from recbole_conrec.data.truth import Truth
+from recbole_conrec.errors import UserError
+from recbole_conrec.evaluation import metrics
+from recbole_conrec.evaluation.collector import NegativeFeedbackCollector
+from recbole_conrec.evaluation.plugin import register_metrics
+
+register_metrics()
+OURS = ["HR", "FHR", "FRecall", "LUF", "LIF", "CandAcc"]
+STOCK = ["Recall", "MRR", "NDCG", "Hit", "Precision", "MAP"]
+N, N_ITEMS, C = 40, 30, 6
+
+
+def config(names=OURS, topk=(5, 10)):
+    return {"metrics": list(names), "topk": list(topk), "metric_decimal_place": 6, "device": torch.device("cpu"),
+            "eval_args": {"mode": {"valid": "full", "test": "full"}}}
+
+
+def random_truth(seed=0, n=N):
+    rng = np.random.default_rng(seed)
+    future = [np.sort(rng.choice(np.arange(1, N_ITEMS), rng.integers(1, 5), replace=False)) for _ in range(n)]
+    target = np.array([rng.choice(f) for f in future])
+    others = [rng.permutation(np.setdiff1d(np.arange(1, N_ITEMS), [t]))[:C] for t in target]
+    answer = rng.integers(0, C, n)
+    candidates = np.stack(others)
+    candidates[np.arange(n), answer] = target
+    return Truth(next=target, f_ptr=np.concatenate(([0], np.cumsum([len(f) for f in future]))),
+                 f_items=np.concatenate(future), low_activity=rng.random(n) < 0.5,
+                 long_tail=rng.random(N_ITEMS) < 0.3, candidates=candidates, answer=answer)
+
+
+def random_answers(seed=0, n=N, k=10):
+    """A dense score matrix without ties, and what comes out of it."""
+    scores = torch.rand(n, N_ITEMS, generator=torch.Generator().manual_seed(seed))
+    scores[:, 0] = -torch.inf
+    return scores, scores.topk(k).indices
+
+
+def collect(collector, truth, items, scores, seed=0, batch=7):
+    """Give the instances in batches, in random order."""
+    order = torch.randperm(len(truth.next), generator=torch.Generator().manual_seed(seed))
+    for ids in order.split(batch):
+        collector.add(ids, items[ids], scores[ids])
+    return collector.finish(truth)
+
+
+def test_shuffled_batches_are_joined_with_their_truth():
+    truth = random_truth()
+    dense, items = random_answers()
+    scores = dense.gather(1, torch.from_numpy(truth.candidates))
+    collector = NegativeFeedbackCollector(config())
+    struct = collect(collector, truth, items, scores, seed=3)
+    values = collector.outcomes
+    f = (truth.f_ptr, truth.f_items)
+    for k in (5, 10):
+        head = items.numpy()[:, :k]
+        np.testing.assert_array_equal(values[f"HR@{k}"], metrics.hit(head, truth.next))
+        np.testing.assert_array_equal(values[f"FHR@{k}"], metrics.future_hit(head, *f))
+        np.testing.assert_array_equal(values[f"FRecall@{k}"], metrics.future_recall(head, *f))
+        np.testing.assert_array_equal(values[f"LUF@{k}"], metrics.low_activity_hit(head, *f, truth.low_activity))
+        np.testing.assert_array_equal(values[f"LIF@{k}"], metrics.long_tail_hit(head, *f, truth.long_tail))
+    np.testing.assert_array_equal(values["CandAcc"], metrics.candidate_accuracy(scores.numpy(), truth.answer))
+
+    result = Evaluator(config()).evaluate(struct)
+    assert list(result) == [f"{m}@{k}" for m in ("hr", "fhr", "frecall", "luf", "lif") for k in (5, 10)] + ["candacc"]
+    for name, vector in values.items():
+        assert result[name.lower()] == pytest.approx(np.nanmean(vector), abs=1e-6)
+
+
+def test_stock_metrics_equal_recboles_own_on_the_same_ranking():
+    truth = random_truth(1)
+    dense, items = random_answers(1)
+    stock = Collector(config(STOCK))
+    for start in range(0, N, 9):
+        part = slice(start, start + 9)
+        count = len(dense[part])
+        stock.eval_batch_collect(dense[part], None, torch.arange(count), torch.from_numpy(truth.next[part]))
+    expected = Evaluator(config(STOCK)).evaluate(stock.get_data_struct())
+    ours = collect(NegativeFeedbackCollector(config(STOCK)), truth, items, torch.zeros(N, C))
+    assert Evaluator(config(STOCK)).evaluate(ours) == expected
+    assert 0 < expected["recall@10"] < 1
+
+
+def test_ours_and_stock_together_and_hr_is_recall():
+    names = OURS + STOCK
+    dense, items = random_answers(2)
+    struct = collect(NegativeFeedbackCollector(config(names)), random_truth(2), items, torch.zeros(N, C))
+    result = Evaluator(config(names)).evaluate(struct)
+    assert result["hr@10"] == result["recall@10"] == result["hit@10"] > 0
+    assert result["candacc"] == 0  # all candidates tie
+
+
+def test_evaluations_in_a_row_do_not_mix():
+    collector = NegativeFeedbackCollector(config())
+    first = None
+    for seed, n in ((0, N), (5, 11), (0, N)):
+        truth = random_truth(seed, n)
+        dense, items = random_answers(seed, n)
+        struct = collect(collector, truth, items, dense[:, :C].clone().fill_(1.0), seed=n)
+        assert len(collector.outcomes["HR@5"]) == n and struct.get("rec.items").shape == (n, 10)
+        if seed == 0:
+            first = first or collector.outcomes
+            np.testing.assert_array_equal(collector.outcomes["HR@5"], first["HR@5"])
+
+
+def test_counts_of_the_training_data_are_passed_on():
+    """RecBole's own collector crashes on them."""
+    class Data:
+        item_counter = {i: i for i in range(N_ITEMS)}
+
+        def num(self, field):
+            return N_ITEMS
+
+    class Loader:
+        dataset = Data()
+
+    names = ["ItemCoverage", "AveragePopularity"]
+    collector = NegativeFeedbackCollector(config(names) | {"ITEM_ID_FIELD": "item_id", "USER_ID_FIELD": "user_id"})
+    collector.data_collect(Loader())
+    _, items = random_answers()
+    for _ in range(2):
+        result = Evaluator(config(names)).evaluate(collect(collector, random_truth(), items, torch.zeros(N, C)))
+    assert result["averagepopularity@5"] == pytest.approx(items[:, :5].double().mean().item(), abs=1e-5)
+    assert result["itemcoverage@10"] == pytest.approx(len(items.unique()) / N_ITEMS, abs=1e-5)
+
+
+@pytest.mark.parametrize("ids, message", [
+    ([0, 1, 2], "1 are missing and 0 came more than once .instance 3: 0 times"),
+    ([0, 1, 2, 3, 3], "0 are missing and 1 came more than once .instance 3: 2 times"),
+    ([0, 1, 2, 4], "instance 4 is none of the 4"),
+    ([0, 1, 2, -1], "instance -1 is none of the 4"),
+    ([], "4 are missing"),
+])
+def test_each_instance_exactly_once(ids, message):
+    collector = NegativeFeedbackCollector(config())
+    if ids:
+        collector.add(torch.tensor(ids), torch.zeros(len(ids), 10, dtype=torch.int64), torch.zeros(len(ids), C))
+    with pytest.raises(ValueError, match=message):
+        collector.finish(random_truth(n=4))
+
+
+def test_a_failed_join_leaves_nothing_behind():
+    collector = NegativeFeedbackCollector(config())
+    collector.add(torch.tensor([0]), torch.zeros(1, 10, dtype=torch.int64), torch.zeros(1, C))
+    with pytest.raises(ValueError):
+        collector.finish(random_truth())
+    _, items = random_answers()
+    collect(collector, random_truth(), items, torch.zeros(N, C))
+
+
+def test_short_lists_are_misses_and_padding_candidates_never_win():
+    truth = random_truth(n=3)
+    padding = np.arange(C) != truth.answer[:, None]
+    padding[2] = False
+    padding[0, (truth.answer[0] + 1) % C] = False  # one rival is left in the first list, none in the second
+    truth.candidates[padding] = 0
+    collector = NegativeFeedbackCollector(config())
+    scores = torch.zeros(3, C)
+    scores[0] = 5.0
+    scores[0, truth.answer[0]] = -1.0  # less than the padding
+    scores[0, (truth.answer[0] + 1) % C] = -2.0
+    struct = collect(collector, truth, torch.zeros(3, 10, dtype=torch.int64), scores)
+    assert collector.outcomes["HR@10"].tolist() == [0, 0, 0]
+    np.testing.assert_array_equal(collector.outcomes["CandAcc"], [1, np.nan, 0])
+    assert struct.get("rec.topk").sum().item() == 3  # the numbers of relevant items only
+
+
+def test_a_model_that_only_scores_candidates():
+    truth = random_truth()
+    collector = NegativeFeedbackCollector(config())
+    collector.add(torch.arange(N), None, torch.rand(N, C))
+    result = Evaluator(config()).evaluate(collector.finish(truth))
+    assert np.isnan(result["hr@5"]) and 0 <= result["candacc"] <= 1
+    assert metrics.summarise(collector.outcomes)["HR@5"]["n"] == 0
+    collector.add(torch.arange(N), torch.zeros(N, 10, dtype=torch.int64), None)
+    result = Evaluator(config()).evaluate(collector.finish(truth))
+    assert result["hr@5"] == 0 and np.isnan(result["candacc"])
+
+
+def test_a_list_of_another_length_is_refused():
+    with pytest.raises(ValueError, match=r"expected items of shape \(2, 10\), found \(2, 9\)"):
+        NegativeFeedbackCollector(config()).add(torch.arange(2), torch.zeros(2, 9, dtype=torch.int64), None)
+
+
+def test_rounding_follows_the_config():
+    truth = random_truth()
+    _, items = random_answers()
+    struct = collect(NegativeFeedbackCollector(config()), truth, items, torch.zeros(N, C))
+    for value in Evaluator(config() | {"metric_decimal_place": 2}).evaluate(struct).values():
+        assert value == round(value, 2)
+
+
+def test_registering_twice_changes_nothing_and_all_four_registers_are_filled():
+    from recbole.evaluator import register
+
+    before = [dict(register.metrics_dict), dict(register.metric_information), dict(register.metric_types),
+              list(register.smaller_metrics)]
+    register_metrics()
+    assert before == [register.metrics_dict, register.metric_information, register.metric_types,
+                      register.smaller_metrics]
+    for name in OURS:
+        assert name.lower() in register.metrics_dict and name.lower() in register.metric_information
+        assert name.lower() in register.metric_types and name.lower() not in register.smaller_metrics
+
+
+def test_without_our_data_the_metrics_say_what_they_need():
+    with pytest.raises(UserError, match="metric HR needs a NegativeFeedbackDataset"):
+        Evaluator(config()).evaluate(DataStruct())
+
+
+def test_metrics_of_a_full_score_matrix_are_refused():
+    with pytest.raises(UserError, match="GAUC"):
+        NegativeFeedbackCollector(config(["HR", "GAUC"]))
