@@ -23,6 +23,15 @@ def unique_rows(ptr: np.ndarray, items: np.ndarray, n_items: int) -> tuple[np.nd
     return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), keys % n_items
 
 
+def rank_in_group(group: np.ndarray) -> np.ndarray:
+    """The place of each element [N] among those of its group, in order of appearance: int64 [N]."""
+    order = np.argsort(group, kind="stable")
+    ordered = group[order]
+    ranks = np.empty(len(group), dtype=np.int64)
+    ranks[order] = np.arange(len(group)) - np.searchsorted(ordered, ordered)
+    return ranks
+
+
 def contains(sorted_keys: np.ndarray, keys: np.ndarray) -> np.ndarray:
     """Which `keys` (any shape) occur in `sorted_keys` [M]. Returns bool of keys' shape."""
     if len(sorted_keys) == 0:

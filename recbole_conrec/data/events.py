@@ -94,10 +94,10 @@ class Window:
         return int(self.length * (SECONDS_A_DAY if self.unit == "days" else 1))
 
     def end(self, log: EventLog, users: np.ndarray, t0: np.ndarray, begin: np.ndarray) -> np.ndarray:
-        """Forward: rows begin..end (exclusive) are the window that opens at t0; begin is the first row at t0. int64 [N].
+        """Forward: rows begin..end (exclusive) are the window that opens at t0; begin is the first row at t0.
 
         Days and seconds include the moment t0 + length. A window of events holds `length` events, and all events
-        that tie with its last one: which of those the file names first must not matter.
+        that tie with its last one: which of those the file names first must not matter. Returns int64 [N].
         """
         if self.length is None:
             return log.start[users + 1]

@@ -1,7 +1,7 @@
 """The data options of the YAML files, read once into one checked object."""
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 
 from recbole_conrec.data.events import Window
 from recbole_conrec.data.feedback import FeedbackRules

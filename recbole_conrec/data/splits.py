@@ -84,28 +84,32 @@ def parse_time(value: int | float | str | date) -> int:
         moment = datetime.fromisoformat(str(value))
     except ValueError:
         raise UserError(f"split: cut '{value}' is not a time; give seconds or an ISO date such as 2003-01-31") from None
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp())
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp())  # noqa: UP017 (3.11 on)
 
 
 @dataclass(frozen=True)
 class SplitRule:
-    """The `split` option: `by` 'user' or 'time' with `ratio` (train, valid, test), or `by` 'time' with two `cuts`."""
+    """The `split` option: `by` 'user' or 'time' with `ratio` (train, valid, test), or `by` 'time' with two `cuts`,
+    which take the ratio's place."""
 
     by: str
-    ratio: tuple[float, float, float] | None = None
+    ratio: tuple[float, float, float] = (0.7, 0.1, 0.2)
     cuts: tuple | None = None
 
     def __post_init__(self):
         if self.by not in ("user", "time"):
             raise UserError(f"split: by '{self.by}' is unknown; give user or time")
-        if (self.ratio is None) == (self.cuts is None) or (self.by == "user" and self.ratio is None):
-            raise UserError("split: give `ratio: [train, valid, test]`, or with `by: time` two `cuts: [valid, test]`")
-        if self.ratio is not None and (
-            len(self.ratio) != 3 or min(self.ratio) <= 0 or abs(sum(self.ratio) - 1) > 1e-6
-        ):
-            raise UserError(f"split: ratio {list(self.ratio)} must be three positive shares that sum to 1")
-        if self.cuts is not None and (len(self.cuts) != 2 or parse_time(self.cuts[0]) > parse_time(self.cuts[1])):
-            raise UserError(f"split: cuts {list(self.cuts)} must be two times, validation's before the test's")
+        if self.cuts is not None:
+            if self.by == "user":
+                raise UserError("split: cuts need `by: time`; with `by: user` give `ratio: [train, valid, test]`")
+            if not isinstance(self.cuts, list | tuple) or len(self.cuts) != 2:
+                raise UserError(f"split: cuts {self.cuts!r} must be two times, [valid, test]")
+            if parse_time(self.cuts[0]) >= parse_time(self.cuts[1]):
+                raise UserError(f"split: cuts {self.cuts!r}: validation must begin before the test")
+        ratio = self.ratio
+        numbers = isinstance(ratio, list | tuple) and all(isinstance(share, int | float) for share in ratio)
+        if not numbers or len(ratio) != 3 or min(ratio) <= 0 or abs(sum(ratio) - 1) > 1e-6:
+            raise UserError(f"split: ratio {ratio!r} must be three positive shares that sum to 1, [train, valid, test]")
 
     def of(self, log: EventLog, rows: np.ndarray) -> Cuts:
         """The cuts of this log; `rows` are its instances."""
