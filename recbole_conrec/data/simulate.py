@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from tqdm import tqdm
 
-from recbole_conrec.data.convert.atomic import AtomicFile, new_dataset, write_rows, write_yaml
+from recbole_conrec.data.convert.writing import AtomicFile, new_dataset, write_rows, write_yaml
 from recbole_conrec.data.simulation.catalogue import ATTRIBUTES, Catalogue, make_catalogue
 from recbole_conrec.data.simulation.exposure import Response, Shown, run_sessions
 from recbole_conrec.data.simulation.oracle import Oracle
@@ -26,7 +26,7 @@ PROTOCOL = {
     "feedback": {"negative": "feedback < 0", "positive": "feedback > 0"},
     "item_text": ["title"],
     "item_category": "category",
-    "split": {"by": "time"},
+    "split": {"by": "time", "ratio": [0.7, 0.1, 0.2]},
     "window": {"unit": "days", "length": 7},
 }
 

@@ -1,0 +1,158 @@
+"""A data set under construction: the one way in which every converter writes its events, items, users and protocol."""
+
+import itertools
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recbole_conrec.data.convert.sorting import TimeSorter, without_repeats
+from recbole_conrec.data.convert.writing import AtomicFile, clean, write_yaml
+from recbole_conrec.data.feedback import FeedbackRules
+from recbole_conrec.errors import UserError
+
+SLICE = 200_000  # items or users handled at a time
+
+
+class Draft:
+    """Files of the data set ``name`` in ``folder``; :func:`writing.new_dataset` puts the folder in its place.
+
+    A converter calls :meth:`protocol`, then :meth:`events`, then :meth:`items` and :meth:`users` if it has them.
+
+    Attributes:
+        summary: counts for the user: events, users, items, negatives, positives, repeats dropped ...
+    """
+
+    def __init__(self, folder: Path, name: str):
+        self.folder, self.name = folder, name
+        self.summary: dict[str, int] = {}
+        self._rules: FeedbackRules | None = None
+        self._known: dict[str, pa.Array] = {}
+
+    def protocol(self, comment: str, options: dict) -> None:
+        """Write ``name.yaml``: feedback rules, split, window and the fields of items."""
+        self._rules = FeedbackRules.parse(**options["feedback"])
+        write_yaml(self.folder / f"{self.name}.yaml", options, comment)
+
+    def events(self, header: list[str], tables: Iterable[pa.Table], *, order: str | None = "timestamp") -> None:
+        """Write ``name.inter``.
+
+        Args:
+            header: 'name:type' of the columns to write; user_id, item_id, timestamp among them.
+            tables: events; ids as text, timestamps int64.
+            order: the int64 column to sort by (it may be finer than the timestamp, and not be written); rows equal to
+                an earlier one are dropped. None: the tables come in the order wanted, and nothing is dropped.
+        """
+        names = [column.split(":")[0] for column in header]
+        known = {"user_id": _Distinct(), "item_id": _Distinct()}
+        counts = dict.fromkeys(("events", "negatives", "positives", "repeats"), 0)
+        with AtomicFile(self.folder / f"{self.name}.inter", header) as file:
+            for table in self._sorted(tables, order) if order else tables:
+                whole = len(table)
+                table = without_repeats(table, order) if order else table
+                file.write(table.select(names))
+                for field, distinct in known.items():
+                    distinct.add(table[field])
+                counts["events"] += len(table)
+                counts["repeats"] += whole - len(table)
+                self._count_feedback(table, counts)
+        if counts["events"] == 0:
+            raise UserError(f"{self.name}: the raw files hold no events")
+        if counts["negatives"] == 0:
+            raise UserError(f"{self.name}: none of {counts['events']} events is negative by the rule "
+                            f"'{self._rules.negative.text}'; nothing could be predicted from this data set")
+        self._known = {field: distinct.values() for field, distinct in known.items()}
+        self.summary |= {"users": len(self._known["user_id"]), "items": len(self._known["item_id"]), **counts}
+
+    def _sorted(self, tables: Iterable[pa.Table], order: str) -> Iterable[pa.Table]:
+        runs = self.folder / "runs"
+        runs.mkdir()
+        sorter = TimeSorter(runs, order)
+        for table in tables:
+            sorter.add(table)
+        yield from sorter.sorted()
+        for file in runs.iterdir():
+            file.unlink()
+        runs.rmdir()
+
+    def _count_feedback(self, table: pa.Table, counts: dict[str, int]) -> None:
+        frame = table.select(self._rules.fields).to_pandas()
+        counts["negatives"] += int(self._rules.negative.mask(frame).sum())
+        if self._rules.positive is not None:
+            counts["positives"] += int(self._rules.positive.mask(frame).sum())
+
+    def items(self, header: list[str], tables: Iterable[pa.Table]) -> None:
+        """Write ``name.item``: one row for each item that has events, the first where its id comes again.
+
+        Args:
+            header: 'item_id:token' and the other columns, in the tables' order.
+            tables: columns of clean text (see :func:`text_tables`, :meth:`Chunk.text`), ids first.
+        """
+        self._features("item", header, tables)
+
+    def users(self, header: list[str], tables: Iterable[pa.Table]) -> None:
+        """Write ``name.user``, likewise."""
+        self._features("user", header, tables)
+
+    def _features(self, suffix: str, header: list[str], tables: Iterable[pa.Table]) -> None:
+        wanted = _Wanted(self._known[f"{suffix}_id"])
+        with AtomicFile(self.folder / f"{self.name}.{suffix}", header) as file:
+            for table in tables:
+                file.write(table.filter(wanted.new(table[0])))
+        self.summary[f"{suffix}s without features"] = wanted.missing
+
+
+def text_tables(rows: Iterable[tuple]) -> Iterator[pa.Table]:
+    """Tuples of cells, of any type, as tables of clean text."""
+    rows = iter(rows)
+    while part := list(itertools.islice(rows, SLICE)):
+        columns = zip(*part, strict=True)
+        arrays = [pa.array([clean(cell) for cell in column], pa.string()) for column in columns]
+        yield pa.table(arrays, names=[str(number) for number in range(len(arrays))])
+
+
+class _Distinct:
+    """Distinct values of a column that comes in parts; memory grows with the values, not with the parts."""
+
+    def __init__(self):
+        self._parts: list[pa.Array] = []
+        self._size = 0
+
+    def add(self, column: pa.ChunkedArray) -> None:
+        self._parts.append(pc.unique(column))
+        if sum(map(len, self._parts)) > 2 * self._size + 1_000_000:
+            self.values()
+
+    def values(self) -> pa.Array:
+        merged = pc.unique(pa.chunked_array(self._parts, pa.string()))
+        self._parts, self._size = [merged], len(merged)
+        return merged
+
+
+class _Wanted:
+    """Ids that still have no features; kept as sorted bytes, because tens of millions of strings would not fit."""
+
+    def __init__(self, ids: pa.Array):
+        self._ids = np.sort(_bytes(ids))
+        self._seen = np.zeros(len(self._ids), dtype=bool)
+
+    def new(self, column: pa.ChunkedArray) -> pa.Array:
+        """Which rows hold a wanted id for the first time: bool."""
+        keys = _bytes(column)
+        place = np.searchsorted(self._ids, keys).clip(max=len(self._ids) - 1)
+        rows = np.flatnonzero((self._ids[place] == keys) & ~self._seen[place])
+        rows = rows[np.unique(place[rows], return_index=True)[1]]
+        self._seen[place[rows]] = True
+        mask = np.zeros(len(keys), dtype=bool)
+        mask[rows] = True
+        return pa.array(mask)
+
+    @property
+    def missing(self) -> int:
+        return int((~self._seen).sum())
+
+
+def _bytes(column) -> np.ndarray:
+    return np.asarray(column.cast(pa.binary()).to_pylist(), dtype="S") if len(column) else np.empty(0, "S1")

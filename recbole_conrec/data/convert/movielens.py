@@ -1,0 +1,105 @@
+"""MovieLens, from grouplens.org: star ratings of movies.
+
+Layouts (each README of GroupLens describes its own):
+
+- 100K: ``u.data`` (user, item, rating, timestamp; tabs), ``u.item`` (id | title | release date | video date | URL |
+  19 genre flags; latin-1), ``u.user`` (id | age | gender | occupation | zip code).
+- 1M and 10M: ``ratings.dat`` (user::movie::rating::timestamp), ``movies.dat`` (id::title::genre|genre; latin-1 in 1M,
+  UTF-8 in 10M), 1M also ``users.dat`` (id::gender::age::occupation::zip code).
+- 20M, 25M, 32M, latest: ``ratings.csv`` and ``movies.csv`` with headers, titles with commas in double quotes.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+
+from recbole_conrec.data.convert.draft import Draft, text_tables
+from recbole_conrec.data.convert.reading import csv_chunks, delimited, find
+
+INTER = ["user_id:token", "item_id:token", "rating:float", "timestamp:float"]
+ITEM = ["item_id:token", "movie_title:token_seq", "release_year:token", "class:token_seq"]
+GENRES = ("unknown Action Adventure Animation Children's Comedy Crime Documentary Drama Fantasy Film-Noir Horror "
+          "Musical Mystery Romance Sci-Fi Thriller War Western").split()
+_YEAR = re.compile(r"\s*\((\d{4})\)\s*$")
+PROTOCOL = {
+    "feedback": {"negative": "rating <= 2", "positive": "rating >= 4"},
+    "item_text": ["movie_title", "release_year", "class"],
+    "item_category": "class",
+    # Most users rate in one sitting, so a cut in time would part users instead of histories.
+    "split": {"by": "user", "ratio": [0.7, 0.1, 0.2]},
+    "window": {"unit": "events", "length": 20},
+}
+
+
+def convert_100k(raw: Path, draft: Draft) -> None:
+    _protocol(draft)
+    data = find(raw, "u.data", what="ratings of MovieLens-100K")
+    names = ["user", "item", "rating", "time"]
+    draft.events(INTER, _ratings(csv_chunks(data, names, names=names, separator="\t", quoted=False), *names))
+    path = find(raw, "u.item", what="movies of MovieLens-100K")
+    draft.items(ITEM, text_tables(_movies_100k(path)))
+    path = find(raw, "u.user", what="users of MovieLens-100K", optional=True)
+    if path:
+        fields = ["id", "age", "gender", "occupation", "zip"]
+        draft.users(["user_id:token", "age:token", "gender:token", "occupation:token", "zip_code:token"],
+                    text_tables(tuple(row.values()) for _, row in delimited(path, fields, "|", "latin-1")))
+
+
+def _protocol(draft: Draft) -> None:
+    draft.protocol("MovieLens. Users rate in one sitting: the split is per user, the window counts events.", PROTOCOL)
+
+
+def _movies_100k(path: Path) -> Iterator[tuple]:
+    fields = ["id", "title", "released", "video", "url", *GENRES]
+    for _, row in delimited(path, fields, "|", "latin-1"):
+        title, year = split_title(row["title"])
+        genres = " ".join(genre for genre in GENRES[1:] if row[genre].strip() == "1")
+        yield row["id"], title, year or row["released"][-4:], genres
+
+
+def convert_dat(raw: Path, draft: Draft, *, encoding: str = "latin-1") -> None:
+    _protocol(draft)
+    data = find(raw, "ratings.dat", what="ratings of MovieLens-1M or 10M")
+    names = ["user", "item", "rating", "time"]
+    draft.events(INTER, _ratings(csv_chunks(data, names, names=names, separator="::"), *names))
+    path = find(raw, "movies.dat", what="movies of MovieLens-1M or 10M")
+    rows = delimited(path, ["id", "title", "genres"], "::", encoding)
+    draft.items(ITEM, text_tables((row["id"], *split_title(row["title"]), _genres(row["genres"])) for _, row in rows))
+    path = find(raw, "users.dat", what="users of MovieLens-1M", optional=True)
+    if path:
+        fields = ["id", "gender", "age", "occupation", "zip"]
+        draft.users(["user_id:token", "gender:token", "age:token", "occupation:token", "zip_code:token"],
+                    text_tables(tuple(row.values()) for _, row in delimited(path, fields, "::", encoding)))
+
+
+def convert_csv(raw: Path, draft: Draft) -> None:
+    _protocol(draft)
+    data = find(raw, "ratings.csv", what="ratings of MovieLens-20M or later")
+    names = ["userId", "movieId", "rating", "timestamp"]
+    draft.events(INTER, _ratings(csv_chunks(data, names), *names))
+    path = find(raw, "movies.csv", what="movies of MovieLens-20M or later")
+    draft.items(ITEM, _movies_csv(path))
+
+
+def _movies_csv(path: Path) -> Iterator[pa.Table]:
+    for chunk in csv_chunks(path, ["movieId", "title", "genres"]):
+        rows = zip(chunk.ids("movieId").to_pylist(), chunk.text("title"), chunk.text("genres"), strict=True)
+        yield from text_tables((item, *split_title(title), _genres(genres)) for item, title, genres in rows)
+
+
+def _ratings(chunks, user: str, item: str, rating: str, time: str) -> Iterator[pa.Table]:
+    for chunk in chunks:
+        yield pa.table({"user_id": chunk.ids(user), "item_id": chunk.ids(item), "rating": chunk.numbers(rating),
+                        "timestamp": chunk.numbers(time, pa.int64())})
+
+
+def split_title(title: str) -> tuple[str, str]:
+    """'Toy Story (1995)' -> ('Toy Story', '1995'); a title without a year keeps '' for it."""
+    match = _YEAR.search(title)
+    return (title[:match.start()], match.group(1)) if match else (title.strip(), "")
+
+
+def _genres(text: str) -> str:
+    return "" if text == "(no genres listed)" else text.replace("|", " ")

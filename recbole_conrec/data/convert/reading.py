@@ -1,0 +1,228 @@
+"""Reading official downloads: found by name, streamed in chunks, every mistake with its file and row."""
+
+import ast
+import csv
+import gzip
+import io
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.json
+import pyarrow.parquet
+from tqdm import tqdm
+
+from recbole_conrec.data.convert.chunk import Chunk
+from recbole_conrec.errors import UserError
+
+BLOCK = 16 << 20  # bytes read at a time
+
+
+def find(raw: Path, *patterns: str, what: str, optional: bool = False) -> Path | None:
+    """The first file in ``raw`` or below it that fits a pattern (also with .gz at its end); earlier patterns win.
+
+    Raises UserError saying ``what`` was looked for, unless ``optional``.
+    """
+    files = find_all(raw, *patterns, what=what, optional=optional)
+    return files[0] if files else None
+
+
+def find_all(raw: Path, *patterns: str, what: str, optional: bool = False) -> list[Path]:
+    """All files that fit the first pattern that any file fits, sorted by path."""
+    raw = Path(raw)
+    if not raw.is_dir():
+        raise UserError(f"{raw}: no such folder; --raw is the folder into which you unpacked the download")
+    for pattern in patterns:
+        files = sorted(path for ending in ("", ".gz") for path in raw.rglob(pattern + ending) if path.is_file())
+        if files:
+            return files
+    if optional:
+        return []
+    raise UserError(f"{raw}: no file {' or '.join(patterns)} ({what}); unpack the official download there")
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """A file's bytes, unzipped if its name ends in .gz, with a progress bar over the bytes on disk."""
+    with open(path, "rb") as file, tqdm.wrapattr(file, "read", total=path.stat().st_size, desc=path.name, unit="B",
+                                                 unit_scale=True, leave=False) as counted:
+        yield gzip.GzipFile(fileobj=counted) if path.suffix == ".gz" else counted
+
+
+def lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]:
+    """Line numbers (from 1) and lines, without their ends; blank lines are skipped."""
+    number, rest = 0, b""
+    with opened(path) as file:
+        while block := file.read(BLOCK):
+            *whole, rest = (rest + block).split(b"\n")
+            for line in whole:
+                number += 1
+                if line.strip():
+                    yield number, _decode(path, number, line, encoding)
+    if rest.strip():
+        yield number + 1, _decode(path, number + 1, rest, encoding)
+
+
+def _decode(path: Path, number: int, line: bytes, encoding: str) -> str:
+    try:
+        return line.decode(encoding).rstrip("\r").removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}, row {number}: not {encoding} text ({error.reason}); "
+                        f"is the download damaged?") from None
+
+
+def delimited(path: Path, names: list[str], separator: str, encoding: str = "utf-8") -> Iterator[tuple[int, dict]]:
+    """Rows of a small text file without quoting, as (row number, {name: text})."""
+    for number, line in lines(path, encoding):
+        cells = line.split(separator)
+        if len(cells) != len(names):
+            raise UserError(f"{path}, row {number}: {len(cells)} cells separated by '{separator}'; expected "
+                            f"{len(names)}: {', '.join(names)}")
+        yield number, dict(zip(names, cells, strict=True))
+
+
+def csv_chunks(path: Path, columns: list[str], *, optional: tuple[str, ...] = (), names: list[str] | None = None,
+               separator: str = ",", encoding: str = "utf-8", quoted: bool = True,
+               multiline: bool = False) -> Iterator[Chunk]:
+    """Chunks of a CSV file, every column as text.
+
+    Args:
+        columns: those wanted. Raises UserError if the header lacks one.
+        optional: others, left out where the header lacks them.
+        names: names of all columns, if the file has no header.
+        separator: between cells. More than one character (MovieLens' '::') means no quoting.
+        quoted: cells may be in double quotes.
+        multiline: quoted cells may hold line ends.
+    """
+    header = names or _header(path, separator, encoding)
+    wanted = _wanted(path, header, columns, optional)
+    broken = []  # the row of another number of cells; an exception raised in Arrow's handler would be lost
+    parsing = pa.csv.ParseOptions(
+        delimiter=separator if len(separator) == 1 else "\x1f", newlines_in_values=multiline,
+        quote_char='"' if quoted and len(separator) == 1 else False,
+        invalid_row_handler=lambda row: broken.append(row) or "error")
+    conversion = pa.csv.ConvertOptions(column_types=dict.fromkeys(header, pa.string()), strings_can_be_null=False,
+                                       include_columns=wanted)
+    reading = pa.csv.ReadOptions(block_size=BLOCK, column_names=header, encoding=encoding, skip_rows=0 if names else 1)
+    row = 1 if names else 2
+    with opened(path) as file:
+        try:
+            for batch in pa.csv.open_csv(file if len(separator) == 1 else _Replaced(file, separator.encode()),
+                                         reading, parsing, conversion):
+                yield Chunk(path, row, pa.Table.from_batches([batch]))
+                row += len(batch)
+        except pa.ArrowInvalid as error:
+            if "Empty CSV file" in str(error):
+                return
+            why = _why(path, broken[0], separator, encoding) if broken else str(error).splitlines()[0]
+            raise UserError(why if broken else f"{path}, at or after row {row}: {why}") from None
+
+
+def _header(path: Path, separator: str, encoding: str) -> list[str]:
+    _, line = next(lines(path, encoding), (1, ""))
+    header = next(csv.reader([line], delimiter=separator), [])
+    if len(set(header)) < len(header) or not header:
+        raise UserError(f"{path}, row 1: expected a header of distinct column names, found {line[:80]!r}")
+    return header
+
+
+def _wanted(path: Path, known: list[str], columns: list[str], optional: tuple[str, ...]) -> list[str]:
+    for column in columns:
+        if column not in known:
+            raise UserError(f"{path}: no column '{column}'; found {', '.join(known)}")
+    return [column for column in known if column in columns or column in optional]
+
+
+def _why(path: Path, row, separator: str, encoding: str) -> str:
+    """Words for a row with a wrong number of cells. Streaming, Arrow does not know its number: look for it."""
+    text = row.text.replace("\x1f", separator)
+    number = next((number for number, line in lines(path, encoding) if line == text), "?")
+    return (f"{path}, row {number}: {row.actual_columns} cells, expected {row.expected_columns}: {text[:80]!r}. "
+            f"Mend or remove that row")
+
+
+class _Replaced(io.RawIOBase):
+    """Bytes of a file with a separator of several characters replaced by the ASCII unit separator."""
+
+    def __init__(self, file, separator: bytes):
+        self._file, self._separator = file, separator
+        self._rest, self._ready = b"", b""  # read but maybe cut inside a separator; replaced but not yet given
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        while not self._ready:
+            block = self._file.read(BLOCK)
+            whole = (self._rest + block).replace(self._separator, b"\x1f")
+            # an end that may be the begin of a separator waits for the next block
+            keep = next((n for n in range(len(self._separator) - 1, 0, -1) if whole.endswith(self._separator[:n])), 0)
+            cut = len(whole) - keep if block else len(whole)
+            self._ready, self._rest = whole[:cut], whole[cut:]
+            if not block:
+                break
+        given, self._ready = (self._ready, b"") if size < 0 else (self._ready[:size], self._ready[size:])
+        return given
+
+
+def json_chunks(path: Path, fields: dict[str, pa.DataType]) -> Iterator[Chunk]:
+    """Chunks of a JSON lines file: the given fields (null where a line has none), everything else ignored."""
+    options = pa.json.ParseOptions(explicit_schema=pa.schema(list(fields.items())), unexpected_field_behavior="ignore")
+    row = 1
+    with opened(path) as file:
+        try:
+            for batch in pa.json.open_json(file, pa.json.ReadOptions(block_size=BLOCK), options):
+                yield Chunk(path, row, pa.Table.from_batches([batch]).select(list(fields)))
+                row += len(batch)
+        except pa.ArrowInvalid as error:
+            for number, line in lines(path):  # for the message only
+                if number >= row:
+                    _check_json(path, number, line, fields)
+            raise UserError(f"{path}, at or after row {row}: {str(error).splitlines()[0]}") from None
+
+
+def _check_json(path: Path, number: int, line: str, fields: dict[str, pa.DataType]) -> None:
+    try:
+        content = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}, row {number}: not JSON ({error.msg}); expected one object per line") from None
+    for field, kind in fields.items():
+        try:
+            pa.array([content.get(field)], kind)
+        except (pa.ArrowInvalid, pa.ArrowTypeError):
+            raise UserError(f"{path}, row {number}: '{field}' is {content[field]!r}; expected {kind}") from None
+
+
+def literal_lines(path: Path) -> Iterator[tuple[int, dict]]:
+    """Objects of a file with one JSON object, or (older releases) one Python literal, per line."""
+    for number, line in lines(path):
+        try:
+            content = json.loads(line)
+        except json.JSONDecodeError:
+            try:
+                content = ast.literal_eval(line)
+            except (ValueError, SyntaxError):
+                raise UserError(f"{path}, row {number}: neither JSON nor a Python literal: {line[:80]!r}") from None
+        if not isinstance(content, dict):
+            raise UserError(f"{path}, row {number}: expected an object with named fields, found {line[:80]!r}")
+        yield number, content
+
+
+def parquet_chunks(path: Path, columns: list[str], optional: tuple[str, ...] = ()) -> Iterator[Chunk]:
+    """Chunks of a Parquet file: ``columns``, which it must have, and those of ``optional`` that it has."""
+    try:
+        file = pa.parquet.ParquetFile(path)
+    except pa.ArrowInvalid as error:
+        raise UserError(f"{path}: not a Parquet file ({str(error).splitlines()[0]}); "
+                        f"is the download complete?") from None
+    wanted = _wanted(path, file.schema_arrow.names, columns, optional)
+    row = 1
+    with tqdm(total=file.metadata.num_rows, unit="row", unit_scale=True, desc=path.name, leave=False) as bar:
+        for batch in file.iter_batches(1 << 20, columns=wanted):
+            yield Chunk(path, row, pa.Table.from_batches([batch]))
+            row += len(batch)
+            bar.update(len(batch))
