@@ -1,0 +1,213 @@
+"""Supervised fine-tuning through TRL's SFTTrainer, with loss on the answer tokens only."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from datasets import Dataset
+from transformers import TrainerCallback
+from trl import SFTConfig, SFTTrainer
+
+from recbole_conrec.errors import UserError
+from recbole_conrec.llm.head import Head
+from recbole_conrec.llm.mixture import MixtureSampler
+
+
+def train_sft(
+    backbone,
+    rows: list[dict] | dict[str, list[dict]],
+    *,
+    output_dir: str,
+    epochs: float = 1.0,
+    lr: float = 1e-3,
+    batch_size: int = 32,
+    weights: dict[str, float] | None = None,
+    max_steps: int = -1,
+    accumulate: int = 1,
+    warmup: float = 0.05,
+    schedule: str = "cosine",
+    weight_decay: float = 0.01,
+    max_grad_norm: float = 1.0,
+    seed: int = 0,
+    save_steps: int | None = None,
+    resume: str | bool | None = None,
+    logging_steps: int = 50,
+    gradient_checkpointing: bool = False,
+    bf16: bool | None = None,
+    progress: Callable[[int, int, dict], None] | None = None,
+    callbacks: list[TrainerCallback] = (),
+) -> list[dict]:
+    """Train `backbone.model` in place -> the log history (dicts with step, loss, learning_rate; the last one has
+    samples_per_second and seconds).
+
+    Args:
+        rows: training rows `{"input_ids": [...], "completion_mask": [...]}`; the loss is on the tokens whose mask is
+            1, which may stand anywhere. Or one such list per task.
+        output_dir: checkpoints go here, and only if `save_steps` is set.
+        weights: per task, how often an epoch shows each of its rows (default 1; see `MixtureSampler`).
+        max_steps: stop after so many optimizer steps (-1: after `epochs`).
+        accumulate: batches per optimizer step.
+        warmup: share of the steps over which the learning rate rises; `schedule` as transformers names it.
+        resume: a checkpoint folder, or True for the last one in `output_dir`. The run continues bit for bit.
+        bf16: mixed precision (default: on a GPU that has it).
+        progress: called with (step, of how many, last log entry) after each log entry.
+    """
+    tasks = rows if isinstance(rows, dict) else {"rows": rows}
+    unknown = set(weights or {}) - set(tasks)
+    if unknown:
+        raise UserError(f"mixture: no task is called {sorted(unknown)[0]!r}; tasks are {', '.join(tasks)}")
+    flat = [row for task in tasks.values() for row in task]
+    check_rows(backbone, flat)
+    collate = _Collator(flat, backbone.pad_id)
+    config = SFTConfig(
+        output_dir=output_dir,
+        num_train_epochs=epochs,
+        max_steps=max_steps,
+        learning_rate=lr,
+        per_device_train_batch_size=batch_size,
+        gradient_accumulation_steps=accumulate,
+        warmup_steps=warmup,
+        lr_scheduler_type=schedule,
+        weight_decay=weight_decay,
+        max_grad_norm=max_grad_norm,
+        seed=seed,
+        save_strategy="no" if save_steps is None else "steps",
+        save_steps=save_steps or 1,
+        save_total_limit=2,
+        logging_steps=logging_steps,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        **runtime_arguments(backbone, gradient_checkpointing, bf16),
+    )
+    trainer = CompactSFTTrainer(
+        model=backbone.model,
+        args=config,
+        train_dataset=Dataset.from_dict({"row": np.arange(len(flat))}),
+        data_collator=collate,
+        processing_class=backbone.tokenizer,
+        callbacks=[*callbacks, *([ProgressCallback(progress)] if progress else [])],
+    )
+    trainer.sampler = MixtureSampler(
+        lengths=[len(row["input_ids"]) for row in flat],
+        task=np.repeat(np.arange(len(tasks)), [len(task) for task in tasks.values()]),
+        weights=[(weights or {}).get(name, 1.0) for name in tasks],
+        batch_size=batch_size * accumulate * trainer.accelerator.num_processes,
+        seed=seed,
+    )
+    trainer.add_callback(_EpochCallback(trainer.sampler))
+    with torch.autograd.set_detect_anomaly(False):  # importing RecBole's SINE turns it on for the whole process
+        trainer.train(resume_from_checkpoint=resume)
+    trainer.model.eval()
+    return trainer.state.log_history
+
+
+def runtime_arguments(backbone, gradient_checkpointing: bool, bf16: bool | None) -> dict:
+    """Trainer arguments that fit the machine. TRL's defaults are for large GPUs: on a CPU bf16 is 100 times slower."""
+    on_cpu = backbone.device.type == "cpu"
+    if bf16 is None:
+        bf16 = not on_cpu and torch.cuda.is_bf16_supported()
+    return {
+        "use_cpu": on_cpu,
+        "bf16": bf16,
+        "gradient_checkpointing": gradient_checkpointing,
+        "dataloader_pin_memory": not on_cpu,
+        "remove_unused_columns": False,
+        "report_to": "none",
+        "disable_tqdm": True,
+    }
+
+
+def check_rows(backbone, rows: list[dict]) -> None:
+    """Raise UserError for no rows, a token that the model does not have, or a mask that does not fit its row."""
+    if not rows:
+        raise UserError("training rows: there are none; check that the training split holds negative events")
+    vocabulary = backbone.model.get_input_embeddings().weight.shape[0]
+    for n, row in enumerate(rows):
+        if max(row["input_ids"]) >= vocabulary or min(row["input_ids"]) < 0:
+            token = max(row["input_ids"]) if max(row["input_ids"]) >= vocabulary else min(row["input_ids"])
+            raise UserError(
+                f"training row {n}: token {token} is not in the vocabulary of {vocabulary}; "
+                "build the prompts with this backbone's tokenizer"
+            )
+        if len(row["completion_mask"]) != len(row["input_ids"]):
+            raise UserError(f"training row {n}: completion_mask and input_ids differ in length")
+
+
+class CompactSFTTrainer(SFTTrainer):
+    """SFTTrainer whose head is applied to the answer positions only.
+
+    TRL 1.16 does so on GPUs with Triton; elsewhere it computes the head for every position and masks afterwards. The
+    loss is the same mean of the answer tokens' negative log-likelihood.
+    """
+
+    sampler: MixtureSampler
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        if not hasattr(self, "_head"):
+            self._head = Head(self.model)
+        labels = inputs["labels"][:, 1:]
+        # Padding is on the right and bears no loss, so the causal mask alone is exact and no padding mask is needed.
+        out = model(
+            input_ids=inputs["input_ids"],
+            use_cache=False,
+            output_hidden_states=True,
+            logits_to_keep=torch.zeros(0, dtype=torch.int64, device=labels.device),
+        )
+        at = labels != -100
+        logits = self._head.logits(out.hidden_states[-1][:, :-1][at])
+        total = F.cross_entropy(logits, labels[at], reduction="sum")
+        loss = total / (at.sum().clamp(min=1) if num_items_in_batch is None else num_items_in_batch)
+        if self.args.average_tokens_across_devices and num_items_in_batch is not None:
+            loss = loss * self.accelerator.num_processes  # the count is of all processes, DDP averages over them
+        return (loss, out) if return_outputs else loss
+
+    def _get_train_sampler(self, *args, **kwargs):
+        return self.sampler
+
+    def create_model_card(self, *args, **kwargs):
+        """None: a checkpoint here belongs to a run, whose own records tell what it is."""
+
+    def _send_telemetry(self):
+        """None: training does not use the network."""
+
+
+class ProgressCallback(TrainerCallback):
+    """Calls `progress(step, of how many, entry)` whenever the trainer logs."""
+
+    def __init__(self, progress):
+        self.progress = progress
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        if state.is_world_process_zero:
+            self.progress(state.global_step, state.max_steps, logs)
+
+
+class _EpochCallback(TrainerCallback):
+    """Tells the sampler which epoch begins; accelerate forgets to when it resumes on several processes."""
+
+    def __init__(self, sampler):
+        self.sampler = sampler
+
+    def on_epoch_begin(self, args, state, control, **kwargs):
+        self.sampler.epoch = int(state.epoch or 0)
+
+
+class _Collator:
+    """Row numbers -> a right-padded batch. The tokens are kept here, once, as arrays, not in an Arrow table."""
+
+    def __init__(self, rows: list[dict], pad_id: int):
+        self.ids = [np.asarray(row["input_ids"], dtype=np.int64) for row in rows]
+        self.labels = [
+            np.where(np.asarray(row["completion_mask"], dtype=bool), ids, -100)
+            for row, ids in zip(rows, self.ids, strict=True)
+        ]
+        self.pad_id = pad_id
+
+    def __call__(self, examples: list[dict]) -> dict[str, torch.Tensor]:
+        picked = [example["row"] for example in examples]
+        shape = (len(picked), max(len(self.ids[row]) for row in picked))
+        input_ids, labels = np.full(shape, self.pad_id), np.full(shape, -100)
+        for n, row in enumerate(picked):
+            input_ids[n, : len(self.ids[row])] = self.ids[row]
+            labels[n, : len(self.ids[row])] = self.labels[row]
+        return {"input_ids": torch.from_numpy(input_ids), "labels": torch.from_numpy(labels)}
