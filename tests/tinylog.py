@@ -1,9 +1,10 @@
 """Write `tiny`: a small, deterministic data set in RecBole's atomic files, with something in it to learn.
 
-60 users, 120 items of 6 genres, about 4,000 events over 60 days. Each user dislikes two genres and loves two; of a
+60 users, 120 items of 6 genres, about 3,300 events over 60 days. Each user dislikes two genres and loves two; of a
 disliked genre the items come in the genre's own order, so the next dislike follows from the last ones, and users who
 dislike the same genre dislike the same items. A visit shows several items within an hour, some in the same second.
-Every user has negatives (rating 1-2), positives (4-5) and neutral exposures (3).
+Ratings of 1-2 are negative, 4-5 positive, 3 neutral
+exposures. Every sixth user arrives in the last ten days and has few negatives before the test.
 """
 
 from pathlib import Path
@@ -24,7 +25,8 @@ def write_tiny(folder: Path, *, users: int = 60, items: int = 120, seed: int = 7
         taste = rng.permutation(len(GENRES))
         hated, loved = taste[:2], taste[2:4]
         place = rng.integers(0, 4, len(GENRES))  # how far the user has come in each genre
-        for day in np.sort(rng.choice(60, size=rng.integers(8, 16), replace=False)):
+        days = range(60) if user % 6 else range(50, 60)  # every sixth user comes late, with few visits
+        for day in np.sort(rng.choice(days, size=rng.integers(8, 16) if user % 6 else 3, replace=False)):
             second = START + int(day) * 86_400 + int(rng.integers(0, 80_000))
             for _ in range(rng.integers(3, 9)):
                 kind = rng.choice(taste, p=(0.2, 0.15, 0.2, 0.15, 0.15, 0.15))

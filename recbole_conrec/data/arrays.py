@@ -23,6 +23,15 @@ def unique_rows(ptr: np.ndarray, items: np.ndarray, n_items: int) -> tuple[np.nd
     return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), keys % n_items
 
 
+def pad_rows(rows, width: int) -> np.ndarray:
+    """N one-dimensional arrays -> [N, width], left-aligned, padded with 0; longer ones are cut."""
+    lengths = np.minimum([len(row) for row in rows], width)
+    values = np.concatenate([row[:width] for row in rows])
+    out = np.zeros((len(rows), width), dtype=values.dtype)
+    out[np.arange(width) < lengths[:, None]] = values
+    return out
+
+
 def rank_in_group(group: np.ndarray) -> np.ndarray:
     """The place of each element [N] among those of its group, in order of appearance: int64 [N]."""
     order = np.argsort(group, kind="stable")

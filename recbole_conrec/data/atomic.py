@@ -67,10 +67,11 @@ def read_strings(
         )
     except (pa.ArrowInvalid, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read: {error}".splitlines()[0]) from None
-    frame = table.to_pandas().fillna("")
+    frame = table.to_pandas()
     frame.index = np.arange(2, len(frame) + 2)
-    blank = (frame == "").all(axis=1)
-    return frame[~blank] if blank.any() else frame
+    suspects = frame[(frame.iloc[:, 0] == "").to_numpy()]
+    blank = suspects.index[(suspects == "").all(axis=1)]
+    return frame.drop(index=blank) if len(blank) else frame
 
 
 def _first_bad(bad: np.ndarray, column: pd.Series, path: Path, expected: str) -> None:

@@ -6,17 +6,15 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
-from recbole.data.dataset import SequentialDataset
+from recbole.data.dataset import Dataset
 from recbole.data.interaction import Interaction
 from recbole.utils import FeatureSource, FeatureType
 
-from recbole_conrec.data import atomic
 from recbole_conrec.data.arrays import token_keys
 from recbole_conrec.data.candidates import draw_candidates
 from recbole_conrec.data.events import NEGATIVE, POSITIVE, EventLog, FeedbackStream, Instances, RowStream
-from recbole_conrec.data.items import ItemText
+from recbole_conrec.data.loading import AtomicDataset
 from recbole_conrec.data.protocol import Protocol, context_kinds, swing_options
 from recbole_conrec.data.splits import PARTS, Cuts, first_dislikes, split_instances
 from recbole_conrec.data.swing import Neighbours, swing
@@ -27,7 +25,7 @@ _FEEDBACK = "feedback of the event"  # a column of ours beside the file's; no fi
 _LIST_FEEDBACK = "feedback_list"
 
 
-class NegativeFeedbackDataset(SequentialDataset):
+class NegativeFeedbackDataset(AtomicDataset):
     """All events once, histories as slices of them, cut into instances by the protocol of the YAML files.
 
     RecBole still filters and numbers users and items and prepares item features, so its own models work. Its splits
@@ -54,72 +52,24 @@ class NegativeFeedbackDataset(SequentialDataset):
         self._kinds = (NEGATIVE,) if context_kinds(config) == "negative" else (NEGATIVE, POSITIVE)
         self._shared = {}  # results that the copies of `build` share
         super().__init__(config)
+        self._change_feat_format()
+        self._set_list_fields()
+        self._split()
 
-    # ---- reading: what RecBole calls, in its order ----
+    # ---- reading, by AtomicDataset ----
 
-    def _load_data(self, token, dataset_path):
-        folder = Path(dataset_path)
-        if not (folder / f"{token}.inter").is_file():
-            raise UserError(
-                f"{folder / token}.inter: there is no such file; set `data_path` to the folder that holds the folder "
-                f"'{token}', or convert the data set first"
-            )
-        if self.benchmark_filename_list is not None:
-            raise UserError("benchmark_filename: files split beforehand are not supported; remove it and use `split`")
-        super()._load_data(token, dataset_path)
-
-    def _load_feat(self, filepath, source):
-        """RecBole's hook for each atomic file: DataFrame of typed columns, and the fields' properties."""
-        path, separator = Path(filepath), self.config["field_separator"]
-        encoding = self.config["encoding"] or "utf-8"
-        header = atomic.read_header(path, separator, encoding)
-        wanted = self._wanted_fields(source, header)
-        if not wanted:
-            return None
-        text = atomic.read_strings(path, wanted, separator, encoding)
-        if len(text) == 0:
-            raise UserError(f"{path}: it has a header but no rows")
-        if source == FeatureSource.ITEM:
-            self._item_text = ItemText(text, self.iid_field, path)
-        columns = {}
-        for field in text:
-            self.field2source[field], self.field2type[field] = source, header[field]
-            columns[field] = self._typed(text[field], header[field], source, path)
-        frame = pd.DataFrame(columns)
+    def needed_fields(self, source):
+        needed = super().needed_fields(source)
         if source == FeatureSource.INTERACTION:
-            frame[_FEEDBACK] = self.protocol.feedback.label(frame, path.name)
-        return frame
+            needed |= {field: f"the feedback rule '{rule}'" for field, rule in self.protocol.feedback.fields.items()}
+        if source == FeatureSource.ITEM:
+            needed |= dict.fromkeys(self.config["item_text"] or (), "item_text")
+            needed |= {self.config["item_category"]: "item_category"} if self.config["item_category"] else {}
+        return needed
 
-    def _wanted_fields(self, source, header) -> list[str]:
-        if source != FeatureSource.INTERACTION:
-            load, unload = self._get_load_and_unload_col(source)
-            load = set(header) if load is None else load
-            if source == FeatureSource.ITEM:  # texts and categories are the protocol's, whatever load_col says
-                load = load | {self.iid_field, *(self.config["item_text"] or header)}
-                load |= {self.config["item_category"]} - {None}
-            return [field for field in (*header, *sorted(load - set(header))) if field in load - (unload or set())]
-        needed = [self.uid_field, self.iid_field, self.time_field, *self.protocol.feedback.fields]
-        needed += [field for field in self.config["val_interval"] or () if field in header]
-        return list(dict.fromkeys(needed))
-
-    def _typed(self, column, kind, source, path):
-        if source == FeatureSource.INTERACTION and column.name in (self.uid_field, self.iid_field):
-            return atomic.parse_tokens(column, path)
-        if source == FeatureSource.INTERACTION and column.name == self.time_field:
-            return atomic.parse_times(column, path)
-        if kind == FeatureType.FLOAT:
-            self.field2seqlen[column.name], self.field2bucketnum[column.name] = 1, 2
-            return atomic.parse_floats(column, path, empty=source != FeatureSource.INTERACTION)
-        if kind == FeatureType.TOKEN:
-            self.field2seqlen[column.name] = 1
-            return column.replace("", np.nan)
-        if kind == FeatureType.FLOAT_SEQ:
-            self.field2bucketnum[column.name] = 2
-        values = atomic.split_sequences(column, self.config["seq_separator"], kind == FeatureType.FLOAT_SEQ, path)
-        limit = (self.config["seq_len"] or {}).get(column.name)
-        values = values.map(lambda row: row[:limit]) if limit else values
-        self.field2seqlen[column.name] = int(values.map(len).max())
-        return values
+    def _load_inter_feat(self, token, dataset_path):
+        super()._load_inter_feat(token, dataset_path)
+        self.inter_feat[_FEEDBACK] = self.protocol.feedback.label(self.inter_feat, f"{token}.inter")
 
     def _remap_ID_all(self):
         """Once ids are numbers, the log takes the events; `inter_feat` keeps the ids that RecBole's samplers read."""
@@ -130,22 +80,9 @@ class NegativeFeedbackDataset(SequentialDataset):
             n_users=self.user_num,
             n_items=self.item_num,
         )
+        self.inter_feat = events[[self.uid_field, self.iid_field]]
         for field in set(events) - {self.uid_field, self.iid_field, _FEEDBACK}:
-            self._del_col(events, field)
-        rows = first_dislikes(self.log)
-        self.repeats = int((self.log.feedback == NEGATIVE).sum()) - len(rows)
-        self.first_dislike = np.zeros(len(self.log), dtype=bool)
-        self.first_dislike[rows] = True
-        self.cuts = self.protocol.split.of(self.log, rows)
-        self.splits = split_instances(self.log, rows, self.cuts)
-        self.train_mask = self.log.time < self.cuts.valid_start[self.log.user]
-        self._history = FeedbackStream(self.log, self._kinds)
-        self._serve("train")
-        self._set_list_fields()
-
-    def _serve(self, split: str) -> None:
-        self.split, self.instances = split, self.splits[split]
-        self.inter_feat = pd.DataFrame({self.uid_field: self.instances.user, self.iid_field: self.instances.item})
+            del self.field2type[field], self.field2source[field], self.field2seqlen[field]
 
     def _set_list_fields(self):
         self.item_id_list_field = self.iid_field + self.config["LIST_SUFFIX"]
@@ -155,34 +92,29 @@ class NegativeFeedbackDataset(SequentialDataset):
         ):
             self.set_field_property(field, kind, FeatureSource.INTERACTION, length)
 
-    def _fill_nan(self):
-        """As RecBole fills missing features (tokens: padding, numbers: the mean), without writing into copies."""
-        for feat in (getattr(self, name) for name in self.feat_name_list):
-            for field in feat:
-                kind = self.field2type[field]
-                if kind == FeatureType.TOKEN:
-                    feat[field] = feat[field].fillna(0).astype(np.int64)
-                elif kind == FeatureType.FLOAT:
-                    feat[field] = feat[field].fillna(feat[field].mean())
-                else:
-                    empty = np.array([], dtype=np.int64 if kind == FeatureType.TOKEN_SEQ else np.float64)
-                    feat[field] = feat[field].map(lambda row, empty=empty: empty if isinstance(row, float) else row)
-
-    def _change_feat_format(self):
-        """DataFrames become Interactions; a second call changes nothing, and no history is copied."""
-        for name in self.feat_name_list:
-            feat = getattr(self, name)
-            if isinstance(feat, pd.DataFrame):
-                setattr(self, name, self._dataframe_to_interaction(feat))
-
     # ---- instances ----
 
+    def _split(self) -> None:
+        rows = first_dislikes(self.log)
+        self.repeats = int((self.log.feedback == NEGATIVE).sum()) - len(rows)
+        self.first_dislike = np.zeros(len(self.log), dtype=bool)
+        self.first_dislike[rows] = True
+        self.cuts = self.protocol.split.of(self.log, rows)
+        self.splits = split_instances(self.log, rows, self.cuts)
+        self.train_mask = self.log.time < self.cuts.valid_start[self.log.user]
+        self._history = FeedbackStream(self.log, self._kinds)
+        self._serve("train")
+
+    def _serve(self, split: str) -> None:
+        self.split, self.instances = split, self.splits[split]
+        ids = {self.uid_field: self.instances.user, self.iid_field: self.instances.item}
+        self.inter_feat = Interaction({field: torch.from_numpy(values) for field, values in ids.items()})
+
     def build(self) -> list["NegativeFeedbackDataset"]:
-        """Training, validation and test data: shallow copies that share the log. This object then serves training."""
+        """Training, validation and test data: shallow copies that share the log. This object keeps serving training."""
         datasets = [copy.copy(self) for _ in PARTS]
-        for dataset, split in zip((self, *datasets), ("train", *PARTS), strict=True):
+        for dataset, split in zip(datasets, PARTS, strict=True):
             dataset._serve(split)
-            dataset._change_feat_format()
         return datasets
 
     def __len__(self) -> int:
@@ -221,7 +153,7 @@ class NegativeFeedbackDataset(SequentialDataset):
 
     def inter_matrix(self, form="coo", value_field=None):
         """Sparse users x items matrix of this part's instances, as RecBole's Dataset makes it."""
-        return super(SequentialDataset, self).inter_matrix(form, value_field)
+        return Dataset.inter_matrix(self, form, value_field)
 
     # ---- truth and collaborative facts ----
 
@@ -282,7 +214,9 @@ class NegativeFeedbackDataset(SequentialDataset):
     def item_text(self, fields: list[str] | None = None) -> list[str]:
         """One line per item: the values of `fields` (default: the option `item_text`; null: all fields of the .item
         file) joined by '. '. Index: internal id; '' for padding and items without text."""
-        return self._texts().join(self.field2id_token[self.iid_field], fields or self.config["item_text"])
+        if self.item_words is None:
+            raise UserError(f"{self.dataset_name}.item: there is no such file, but the texts of items are asked for")
+        return self.item_words.join(self.field2id_token[self.iid_field], fields or self.config["item_text"])
 
     def item_category(self, field: str | None = None) -> tuple[np.ndarray, np.ndarray]:
         """The categories of each item by one token field (default: the option `item_category`).
@@ -292,20 +226,8 @@ class NegativeFeedbackDataset(SequentialDataset):
         field = field or self.config["item_category"]
         if self.item_feat is None or field not in self.item_feat:
             raise UserError(f"item_category: there is no field '{field}' in {self.dataset_name}.item; name one of it")
-        values = self.item_feat[field]
-        if isinstance(values, pd.Series):
-            width = max(1, self.field2seqlen[field])
-            ids = np.zeros((self.item_num, width), dtype=np.int64)
-            for item, row in enumerate(values):
-                ids[item, : np.size(row)] = row
-        else:
-            ids = values.numpy().reshape(self.item_num, -1).astype(np.int64)
+        ids = self.item_feat[field].numpy().reshape(self.item_num, -1).astype(np.int64)
         return ids, self.field2id_token[field]
-
-    def _texts(self) -> ItemText:
-        if self.item_feat is None:
-            raise UserError(f"{self.dataset_name}.item: there is no such file, but the texts of items are asked for")
-        return self._item_text
 
     @cached_property
     def fingerprint(self) -> str:

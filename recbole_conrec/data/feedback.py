@@ -125,9 +125,10 @@ class FeedbackRules:
         return cls(Rule.parse(negative, "negative"), None if positive is None else Rule.parse(positive, "positive"))
 
     @property
-    def fields(self) -> list[str]:
-        """The fields of the .inter file that the rules read, each once."""
-        return list(dict.fromkeys(self.negative.fields + (self.positive.fields if self.positive else [])))
+    def fields(self) -> dict[str, str]:
+        """The fields of the .inter file that the rules read, each with the text of a rule that names it."""
+        rules = [rule for rule in (self.positive, self.negative) if rule]
+        return {field: rule.text for rule in rules for field in rule.fields}
 
     def label(self, events: pd.DataFrame, file: str) -> np.ndarray:
         """Feedback of each event: int8 [E]. `events` holds the rules' fields and is indexed by the rows of `file`.

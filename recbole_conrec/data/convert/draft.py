@@ -29,7 +29,7 @@ class Draft:
         self.folder, self.name = folder, name
         self.summary: dict[str, int] = {}
         self._rules: FeedbackRules | None = None
-        self._known: dict[str, pa.Array] = {}
+        self._known: dict[str, Ids] = {}
 
     def protocol(self, comment: str, options: dict) -> None:
         """Write ``name.yaml``: feedback rules, split, window and the fields of items."""
@@ -63,8 +63,12 @@ class Draft:
         if counts["negatives"] == 0:
             raise UserError(f"{self.name}: none of {counts['events']} events is negative by the rule "
                             f"'{self._rules.negative.text}'; nothing could be predicted from this data set")
-        self._known = {field: distinct.values() for field, distinct in known.items()}
+        self._known = {field: Ids(distinct.values()) for field, distinct in known.items()}
         self.summary |= {"users": len(self._known["user_id"]), "items": len(self._known["item_id"]), **counts}
+
+    def has_items(self, ids: pa.ChunkedArray) -> np.ndarray:
+        """Which ids have events: bool. Call after :meth:`events`."""
+        return self._known["item_id"].places(ids)[1]
 
     def _sorted(self, tables: Iterable[pa.Table], order: str) -> Iterable[pa.Table]:
         runs = self.folder / "runs"
@@ -97,11 +101,16 @@ class Draft:
         self._features("user", header, tables)
 
     def _features(self, suffix: str, header: list[str], tables: Iterable[pa.Table]) -> None:
-        wanted = _Wanted(self._known[f"{suffix}_id"])
+        known = self._known[f"{suffix}_id"]
+        seen = np.zeros(len(known), dtype=bool)
         with AtomicFile(self.folder / f"{self.name}.{suffix}", header) as file:
             for table in tables:
-                file.write(table.filter(wanted.new(table[0])))
-        self.summary[f"{suffix}s without features"] = wanted.missing
+                places, wanted = known.places(table[0])
+                rows = np.flatnonzero(wanted & ~seen[places])
+                rows = np.sort(rows[np.unique(places[rows], return_index=True)[1]])  # the first of each
+                seen[places[rows]] = True
+                file.write(table.take(pa.array(rows)))
+        self.summary[f"{suffix}s without features"] = int((~seen).sum())
 
 
 def text_tables(rows: Iterable[tuple]) -> Iterator[pa.Table]:
@@ -131,28 +140,21 @@ class _Distinct:
         return merged
 
 
-class _Wanted:
-    """Ids that still have no features; kept as sorted bytes, because tens of millions of strings would not fit."""
+class Ids:
+    """A set of ids, as sorted bytes: tens of millions of Python strings would not fit."""
 
     def __init__(self, ids: pa.Array):
         self._ids = np.sort(_bytes(ids))
-        self._seen = np.zeros(len(self._ids), dtype=bool)
 
-    def new(self, column: pa.ChunkedArray) -> pa.Array:
-        """Which rows hold a wanted id for the first time: bool."""
-        keys = _bytes(column)
-        place = np.searchsorted(self._ids, keys).clip(max=len(self._ids) - 1)
-        rows = np.flatnonzero((self._ids[place] == keys) & ~self._seen[place])
-        rows = rows[np.unique(place[rows], return_index=True)[1]]
-        self._seen[place[rows]] = True
-        mask = np.zeros(len(keys), dtype=bool)
-        mask[rows] = True
-        return pa.array(mask)
+    def __len__(self) -> int:
+        return len(self._ids)
 
-    @property
-    def missing(self) -> int:
-        return int((~self._seen).sum())
+    def places(self, ids) -> tuple[np.ndarray, np.ndarray]:
+        """Where each id is in the set (any place if it is not), and whether it is."""
+        keys = _bytes(ids)
+        places = np.searchsorted(self._ids, keys).clip(max=len(self._ids) - 1)
+        return places, self._ids[places] == keys
 
 
-def _bytes(column) -> np.ndarray:
-    return np.asarray(column.cast(pa.binary()).to_pylist(), dtype="S") if len(column) else np.empty(0, "S1")
+def _bytes(ids) -> np.ndarray:
+    return np.asarray(ids.cast(pa.binary()).to_pylist(), dtype="S") if len(ids) else np.empty(0, "S1")

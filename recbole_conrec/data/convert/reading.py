@@ -23,11 +23,14 @@ BLOCK = 16 << 20  # bytes read at a time
 
 
 def find(raw: Path, *patterns: str, what: str, optional: bool = False) -> Path | None:
-    """The first file in ``raw`` or below it that fits a pattern (also with .gz at its end); earlier patterns win.
+    """The one file in ``raw`` or below it that fits a pattern (also with .gz at its end); earlier patterns win.
 
-    Raises UserError saying ``what`` was looked for, unless ``optional``.
+    Raises UserError saying ``what`` was looked for, if there is none (unless ``optional``) or more than one.
     """
     files = find_all(raw, *patterns, what=what, optional=optional)
+    if len(files) > 1:
+        raise UserError(f"{raw}: {len(files)} files could be the {what}: {', '.join(map(str, files[:4]))}; let --raw "
+                        f"point at the folder of one of them")
     return files[0] if files else None
 
 
