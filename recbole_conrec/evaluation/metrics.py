@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import numpy as np
 
+_CELLS = 1 << 22  # comparisons held at a time
+
 
 def hit(topk: np.ndarray, next: np.ndarray) -> np.ndarray:
     """HR@K: 1 where ``next`` [N] is in the top K."""
@@ -109,10 +111,13 @@ def _found(topk, f_ptr, f_items) -> np.ndarray:
     topk = _matrix(topk)
     if len(topk) != len(f_ptr) - 1:
         raise ValueError(f"{len(topk)} rankings for {len(f_ptr) - 1} instances")
-    width = int(max(topk.max(initial=0), f_items.max(initial=0))) + 1  # (instance, item) -> one number
-    of_f = np.repeat(np.arange(len(topk)), np.diff(f_ptr)) * width + f_items
-    of_topk = (np.arange(len(topk))[:, None] * width + topk)[topk > 0]
-    return np.isin(of_f, of_topk)
+    row = np.repeat(np.arange(len(topk)), np.diff(f_ptr))
+    found = np.zeros(len(row), dtype=bool)
+    step = max(1, _CELLS // max(1, topk.shape[1]))
+    for low in range(0, len(row), step):  # blocks, to bound memory
+        part = slice(low, low + step)
+        found[part] = (topk[row[part]] == f_items[part, None]).any(axis=1)
+    return found
 
 
 def _count_by_row(ptr, flags) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-_CELLS = 1 << 24  # keys held at a time: 128 MB
+_CELLS = 1 << 24  # 64-bit keys held at a time: 128 MB
 
 
 def tie_rank(n_items: int, seed: int = 2020, device=None) -> torch.Tensor:
@@ -30,23 +30,31 @@ def dense_topk(scores: torch.Tensor, k: int, forbidden: tuple[torch.Tensor, torc
 
     Raises ValueError for a NaN score.
     """
-    n_rows, n_items = scores.shape
+    n_items = scores.shape[1]
     if torch.isnan(scores).any():
         raise ValueError(f"{name} gave NaN scores")
     ranks = tie_rank(n_items, device=scores.device) if ranks is None else ranks.to(scores.device)
-    allowed = scores != -torch.inf
-    allowed[:, 0] = False
+    scores = scores.float().clone()
+    scores[:, 0] = -torch.inf
     if forbidden is not None:
-        allowed[forbidden] = False
-    found = torch.zeros(n_rows, k, dtype=torch.int64, device=scores.device)
-    step = max(1, _CELLS // n_items)
-    for rows in range(0, n_rows, step):  # blocks of rows, to bound the memory of the keys
-        part = slice(rows, rows + step)
-        keys = ordered_int(scores[part]) * 2**32 + (n_items - 1 - ranks)
-        keys[~allowed[part]] = torch.iinfo(torch.int64).min
-        best, items = torch.topk(keys, min(k, n_items), dim=1)
-        found[part, : items.shape[1]] = items * (best != torch.iinfo(torch.int64).min)
-    return found
+        scores[forbidden] = -torch.inf
+    width = min(k, n_items)
+    last, items = torch.topk(scores, width, dim=1)
+    last = last[:, -1:]
+    # Which of the items that tie with the last place torch.topk takes is not defined: rank these rows in full.
+    tied = ((scores >= last).sum(dim=1) > width) & (last[:, 0] > -torch.inf)
+    rows = tied.nonzero()[:, 0]
+    for part in rows.split(max(1, _CELLS // n_items)):
+        items[part] = torch.topk(_keys(scores[part], ranks), width, dim=1).indices
+    chosen = scores.gather(1, items)
+    order = _keys(chosen, ranks[items]).argsort(dim=1, descending=True)
+    items = torch.where(chosen > -torch.inf, items, 0).gather(1, order)
+    return torch.nn.functional.pad(items, (0, k - width))
+
+
+def _keys(scores: torch.Tensor, ranks: torch.Tensor) -> torch.Tensor:
+    """int64, all different: ordered by score and, where scores tie, by rank, lower above."""
+    return ordered_int(scores) * 2**32 + (2**31 - 1 - ranks)
 
 
 def ordered_int(scores: torch.Tensor) -> torch.Tensor:

@@ -20,7 +20,8 @@ def oracle(scores, k, forbidden, ranks):
 @pytest.mark.parametrize("k", [1, 7, 60])  # 60 > catalogue
 def test_equals_the_oracle_with_ties(seed, k):
     generator = torch.Generator().manual_seed(seed)
-    scores = torch.randint(-3, 4, (30, 50), generator=generator).float() * 0.5
+    signs = torch.randint(0, 2, (30, 50), generator=generator) - 0.5
+    scores = torch.randint(0, 4, (30, 50), generator=generator) * signs  # 0.0 and -0.0 tie
     scores[torch.rand(30, 50, generator=generator) < 0.1] = -torch.inf
     scores[torch.rand(30, 50, generator=generator) < 0.02] = torch.inf
     scores[0] = -torch.inf
