@@ -1,0 +1,102 @@
+"""One vector per item out of one or several encoders, centred, in the space that the codebooks quantise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from recbole_conrec.tokenizer.encoders import ENCODERS
+from recbole_conrec.tokenizer.inputs import Items
+
+
+@dataclass
+class Part:
+    """A fitted encoder, and how its vectors enter: (unit length - mean) * scale."""
+
+    name: str
+    encoder: object
+    mean: np.ndarray
+    scale: float
+
+    def transform(self, items: Items) -> np.ndarray:
+        return _centred(self.encoder.transform(items), self.mean) * self.scale
+
+
+@dataclass
+class Features:
+    """X = the parts side by side, through the network's layers if the tokenizer trained one.
+
+    Of each encoder's vectors the length is taken out and the mean subtracted: cosines of uncentred text vectors are
+    all positive, and centred ones follow similarity more closely (docs/tokenizer.md has figures). A part is scaled so
+    that its mean squared length is its weight. Where an encoder knows nothing of an item its part is zero, so an item
+    without any information is the average item: such items share one ID until collisions are resolved.
+    """
+
+    parts: list[Part]
+    layers: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)  # (weight [out, in], bias [out])
+
+    def transform(self, items: Items) -> np.ndarray:
+        """float32 [n, dim] of any items, in the catalogue or not."""
+        return forward(np.concatenate([part.transform(items) for part in self.parts], axis=1), self.layers)
+
+    def state(self) -> tuple[dict, dict]:
+        """Plain JSON and arrays from which :meth:`from_state` makes the same object."""
+        parts, arrays = [], {}
+        for index, part in enumerate(self.parts):
+            state, own = part.encoder.state()
+            parts.append({"name": part.name, "scale": part.scale, "state": state})
+            arrays |= {f"{index}.{key}": value for key, value in own.items()} | {f"mean.{index}": part.mean}
+        for index, (weight, bias) in enumerate(self.layers):
+            arrays |= {f"weight.{index}": weight, f"bias.{index}": bias}
+        return {"parts": parts, "layers": len(self.layers)}, arrays
+
+    @classmethod
+    def from_state(cls, state: dict, arrays: dict) -> Features:
+        parts = []
+        for index, part in enumerate(state["parts"]):
+            own = {key.partition(".")[2]: value for key, value in arrays.items() if key.startswith(f"{index}.")}
+            encoder = ENCODERS[part["name"]].from_state(part["state"], own)
+            parts.append(Part(part["name"], encoder, arrays[f"mean.{index}"], part["scale"]))
+        return cls(parts, [(arrays[f"weight.{i}"], arrays[f"bias.{i}"]) for i in range(state["layers"])])
+
+
+def fit(specs: list[dict], items: Items, *, centre: bool = True, seed: int = 0) -> tuple[Features, np.ndarray]:
+    """Fit the encoders of ``specs`` ({name, weight, **its options}) on a catalogue.
+
+    Returns the features and the catalogue's vectors [n_items, dim]; row 0 (padding) is zero.
+    """
+    parts, columns = [], []
+    for spec in specs:
+        options = {k: v for k, v in spec.items() if k not in ("name", "weight")}
+        encoder = ENCODERS[spec["name"]](**options, seed=seed)
+        vectors = encoder.fit(items)
+        known = (vectors != 0).any(axis=1)
+        mean = _unit(vectors[known]).mean(axis=0) if centre and known.any() else np.zeros(vectors.shape[1])
+        mean = mean.astype(np.float32)
+        centred = _centred(vectors, mean)
+        spread = (centred[known] ** 2).sum(axis=1).mean() if known.any() else 0.0
+        scale = float(np.sqrt(spec.get("weight", 1.0) / spread)) if spread > 0 else 1.0
+        parts.append(Part(spec["name"], encoder, mean, scale))
+        columns.append(centred * scale)
+    vectors = np.concatenate(columns, axis=1)
+    vectors[0] = 0
+    return Features(parts), vectors
+
+
+def forward(vectors: np.ndarray, layers) -> np.ndarray:
+    """A multi-layer perceptron with ReLU between its layers; no layers, no change."""
+    for index, (weight, bias) in enumerate(layers):
+        vectors = vectors @ weight.T + bias
+        if index < len(layers) - 1:
+            vectors = np.maximum(vectors, 0)
+    return vectors
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+
+
+def _centred(vectors: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    known = (vectors != 0).any(axis=1, keepdims=True)
+    return np.where(known, _unit(vectors) - mean, 0).astype(np.float32)

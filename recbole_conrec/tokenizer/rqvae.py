@@ -1,0 +1,140 @@
+"""RQ-VAE on vector-quantize-pytorch's residual layers (CoNRec's loss; TIGER; LC-Rec; LETTER).
+
+With R^(1) = E(X), Z^(d) the code of level d nearest to R^(d), R^(d+1) = R^(d) - Z^(d) and X^ = sum_d Z^(d):
+
+    L = ||X - D(X^)||^2 + lambda * sum_d ( ||R^(d) - sg[Z^(d)]||^2 + ||sg[R^(d)] - Z^(d)||^2 ) + alpha * L_cf
+
+The second term in the brackets is the codebooks' exponential moving average. Gradients pass the codes straight
+through, or by the rotation trick (arXiv 2410.06424).
+
+Without ``latent``, E is one linear layer that starts as the identity and D is nothing: X^ then reconstructs the
+item's own vector, which is CoNRec's loss to the letter, and the sums of code vectors live in the space of X. With
+``latent``, E and D are mirrored perceptrons (TIGER, LC-Rec) and the code vectors live in E's latent space.
+
+L_cf is LETTER's collaborative term, InfoNCE between the quantised item and its behaviour vector h over a batch B:
+    L_cf = - 1/|B| sum_i log( exp(cos(P x^_i, h_i) / tau) / sum_{j in B} exp(cos(P x^_i, h_j) / tau) )
+with a learned linear map P (in LETTER the two have equal dimensions); items without behaviour do not count.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from loguru import logger
+from torch import nn
+from torch.nn import functional as F
+from tqdm import trange
+from vector_quantize_pytorch import ResidualVQ
+
+from recbole_conrec.errors import UserError
+from recbole_conrec.tokenizer.fitting import Fit
+
+logger.disable("vector_quantize_pytorch")  # its k-means warns of duplicates that the dead-code reset mends
+START = 65_536  # vectors that the k-means start sees at most
+
+
+@dataclass(frozen=True)
+class Options:
+    """
+    steps, batch, lr: Adam steps, items in each (all where there are fewer), learning rate.
+    commitment: lambda.
+    decay: of the codebooks' moving average.
+    dead_code: a code whose moving count of items per batch falls below this restarts at a random residual.
+    rotation_trick: gradients through the codes by rotation instead of straight through.
+    latent: dimensions of the codes' space; null keeps X's own (see above).
+    hidden: widths of E's hidden layers (D mirrors them); only with ``latent``.
+    contrastive: alpha, the weight of LETTER's term; 0 is off. LETTER searches 0.001 to 0.1 for it.
+    temperature: tau.
+    """
+
+    steps: int = 400
+    batch: int = 4096
+    lr: float = 1e-3
+    commitment: float = 0.25
+    decay: float = 0.95
+    dead_code: float = 1.0
+    rotation_trick: bool = False
+    latent: int | None = None
+    hidden: tuple[int, ...] = ()
+    contrastive: float = 0.0
+    temperature: float = 0.1
+
+
+def fit(vectors: np.ndarray, sizes: list[int], options: Options, seed: int, behaviour: np.ndarray | None = None) -> Fit:
+    """Train on ``vectors`` float32 [n, dim]; ``behaviour`` [n, dim_h] for the collaborative term, zero where unknown.
+
+    Returns codebooks and E's layers. The global random state is left as it was.
+    """
+    if len(vectors) < max(sizes):
+        raise UserError(f"tokenizer.sizes: {max(sizes)} codes for {len(vectors)} items with content; "
+                        "use at most that many")
+    if options.hidden and options.latent is None:
+        raise UserError("tokenizer.rqvae.hidden: hidden layers need a latent space; "
+                        "set tokenizer.rqvae.latent (e.g. 32)")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return _train(torch.from_numpy(vectors), sizes, options, behaviour)
+
+
+def _train(vectors: torch.Tensor, sizes, options: Options, behaviour) -> Fit:
+    n, dim = vectors.shape
+    encoder, decoder = _networks(dim, options)
+    width = options.latent or dim
+    quantiser = ResidualVQ(
+        dim=width, codebook_size=tuple(sizes), kmeans_init=True, kmeans_iters=20, decay=options.decay,
+        threshold_ema_dead_code=options.dead_code, commitment_weight=1.0, rotation_trick=options.rotation_trick)
+    modules = nn.ModuleList([encoder, decoder])
+    if options.contrastive:
+        behaviour = F.normalize(torch.from_numpy(behaviour), dim=1)
+        head = nn.Linear(width, behaviour.shape[1], bias=False)
+        modules.append(head)
+    optimiser = torch.optim.Adam(modules.parameters(), lr=options.lr)
+
+    with torch.no_grad():
+        quantiser(encoder(vectors[torch.randperm(n)[:START]])[None])  # the k-means start
+    bar = trange(options.steps, desc="rqvae", leave=False, disable=None)
+    for _ in bar:
+        rows = torch.randint(n, (options.batch,)) if n > options.batch else torch.arange(n)
+        x = vectors[rows]
+        quantised, _, commitment = quantiser(encoder(x)[None])
+        quantised = quantised[0]
+        error = (x - decoder(quantised)).square().sum(dim=1).mean()
+        loss = error + options.commitment * width * commitment.sum()  # the layers' terms are means over dimensions
+        if options.contrastive:
+            loss = loss + options.contrastive * contrastive_loss(head(quantised), behaviour[rows], options.temperature)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        bar.set_postfix(error=f"{error.item():.4f}", refresh=False)
+
+    layers = [(m.weight.detach().numpy().copy(), m.bias.detach().numpy().copy())
+              for m in encoder.modules() if isinstance(m, nn.Linear)]
+    with torch.no_grad():
+        quantiser.eval()
+        decoded = [(x - decoder(quantiser(encoder(x)[None])[0][0])).square().sum() for x in vectors.split(8192)]
+        spread = (vectors - vectors.mean(dim=0)).square().sum()
+    return Fit([layer.codebook.detach().numpy().copy() for layer in quantiser.layers], layers=layers,
+               info={"error_through_decoder": float(torch.stack(decoded).sum() / spread.clamp(min=1e-12))})
+
+
+def contrastive_loss(items: torch.Tensor, behaviour: torch.Tensor, temperature: float) -> torch.Tensor:
+    """InfoNCE of ``items`` [b, d] against unit ``behaviour`` [b, d], over the rows whose behaviour is not zero."""
+    known = (behaviour != 0).any(dim=1)
+    scores = F.normalize(items[known], dim=1) @ behaviour[known].T / temperature
+    return F.cross_entropy(scores, torch.arange(len(scores))) if len(scores) > 1 else items.sum() * 0
+
+
+def _networks(dim: int, options: Options) -> tuple[nn.Module, nn.Module]:
+    if options.latent is None:
+        linear = nn.Linear(dim, dim)
+        nn.init.eye_(linear.weight), nn.init.zeros_(linear.bias)
+        return linear, nn.Identity()
+    widths = [dim, *options.hidden, options.latent]
+    return _perceptron(widths), _perceptron(widths[::-1])
+
+
+def _perceptron(widths: list[int]) -> nn.Module:
+    layers: list[nn.Module] = []
+    for before, after in zip(widths, widths[1:]):  # noqa: B905  (the second is one shorter by design)
+        layers += [nn.Linear(before, after), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
