@@ -21,7 +21,9 @@ TOKEN = re.compile(r"<([a-z])_(\d+)>")
 
 
 class SemanticIds:
-    """The IDs of a catalogue and the vectors behind them. Immutable; row 0 is RecBole's padding item, without an ID.
+    """The IDs of a catalogue and the vectors behind them, not to be changed in place.
+
+    Row 0 is RecBole's padding item, which has no ID.
 
     Args:
         codes: int64 [n_items, depth]; row 0 is -1.
@@ -46,7 +48,6 @@ class SemanticIds:
         items = self.codes[1:]
         if (self.codes[0] != -1).any() or (items < 0).any() or (items >= np.array(self.sizes)).any():
             raise ValueError("row 0 of the codes must be -1, and every other code lie in its codebook")
-        self.codes.setflags(write=False)
 
     # ---- item -> codes -> text, and back
 
