@@ -54,7 +54,7 @@ class Backbone:
     @cached_property
     def item_tokens(self) -> torch.Tensor:
         """int64 [n_items, depth]: vocabulary ids of each item's SID; items without an ID (row 0) are padding."""
-        codes = torch.from_numpy(self.semantic_ids.codes)
+        codes = torch.tensor(self.semantic_ids.codes)
         offset = torch.as_tensor(self.semantic_ids.level_offset)
         tokens = self.sid_tokens[(codes.clamp(min=0) + offset)]
         return tokens.masked_fill(codes < 0, self.pad_id)

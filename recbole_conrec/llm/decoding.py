@@ -16,12 +16,10 @@ import contextlib
 import torch
 import torch.nn.functional as F
 
-from recbole_conrec.errors import UserError
 from recbole_conrec.llm.batch import trim
-from recbole_conrec.llm.head import Head, unwrap
+from recbole_conrec.llm.constraint import Constraint
+from recbole_conrec.llm.head import Head
 from recbole_conrec.llm.shared_prompt import open_prompt
-
-NORMALISATIONS = ("vocabulary", "allowed")
 
 
 @torch.no_grad()
@@ -79,12 +77,12 @@ def next_token_logps(backbone, input_ids, attention_mask, tokens) -> torch.Tenso
 def _beam_search(backbone, trie, input_ids, attention_mask, width, normalise, forbidden=None):
     prompt = open_prompt(backbone.model, input_ids, attention_mask)
     hidden = prompt.hidden
-    step = _Step(backbone, trie, normalise)
+    constraint = Constraint(backbone, trie, normalise)
     banned = None if forbidden is None else _Forbidden(trie, forbidden)
     states = input_ids.new_zeros((len(input_ids), 1))
     scores = torch.zeros(states.shape, device=states.device)
     for level in range(trie.depth):
-        codes, children, logps = step(hidden, level, states)
+        codes, children, logps = constraint.step(hidden, level, states)
         totals = (scores[:, :, None] + logps).flatten(1)
         children = children.flatten(1)
         if banned is not None:
@@ -92,7 +90,7 @@ def _beam_search(backbone, trie, input_ids, attention_mask, width, normalise, fo
         scores, pick = totals.topk(min(width, totals.shape[1]), dim=1)
         states = children.gather(1, pick).masked_fill(scores == -torch.inf, -1)
         if level + 1 < trie.depth:
-            tokens = step.tokens[level][codes.flatten(1).gather(1, pick)]
+            tokens = constraint.tokens[level][codes.flatten(1).gather(1, pick)]
             hidden = prompt.extend(tokens, pick // codes.shape[2])
     missing = (0, width - states.shape[1])
     return F.pad(states, missing, value=-1), F.pad(scores, missing, value=-torch.inf)
@@ -101,11 +99,11 @@ def _beam_search(backbone, trie, input_ids, attention_mask, width, normalise, fo
 def _sample(backbone, trie, input_ids, attention_mask, n, temperature, generator):
     prompt = open_prompt(backbone.model, input_ids, attention_mask)
     hidden = prompt.hidden
-    step = _Step(backbone, trie, "allowed", temperature)
+    constraint = Constraint(backbone, trie, "allowed", temperature)
     states = input_ids.new_zeros((len(input_ids), 1))
     all_codes, all_logps = [], []
     for level in range(trie.depth):
-        codes, children, logps = step(hidden, level, states)
+        codes, children, logps = constraint.step(hidden, level, states)
         draws = 1 if level else n  # the first level has one distribution per prompt, later ones one per sample
         pick = torch.multinomial(logps.exp().flatten(0, 1), draws, replacement=True, generator=generator)
         pick = pick.view(len(states), -1)
@@ -114,55 +112,28 @@ def _sample(backbone, trie, input_ids, attention_mask, n, temperature, generator
         all_codes.append(codes)
         all_logps.append(logps)
         if level + 1 < trie.depth:
-            hidden = prompt.extend(step.tokens[level][codes], _parents(level, codes))
+            hidden = prompt.extend(constraint.tokens[level][codes], _parents(level, codes))
     return states, torch.stack(all_codes, 2), torch.stack(all_logps, 2)
 
 
 def _score(backbone, trie, input_ids, attention_mask, leaves, normalise):
     prompt = open_prompt(backbone.model, input_ids, attention_mask)
     hidden = prompt.hidden
-    step = _Step(backbone, trie, normalise)
+    constraint = Constraint(backbone, trie, normalise)
     wanted = trie.leaf_codes[leaves.clamp(min=0)]  # [B, C, depth]
     states = input_ids.new_zeros((len(input_ids), 1))
     total = torch.zeros(leaves.shape, device=leaves.device)
     for level in range(trie.depth):  # at level 0 all candidates share the one distribution after the prompt
-        codes, children, logps = step(hidden, level, states)
-        hit = (codes == wanted[:, :, level : level + 1]) & (logps > -torch.inf)
-        total += logps.masked_fill(~hit, -torch.inf).amax(2)
-        states = children.expand_as(hit).gather(2, hit.int().argmax(2, keepdim=True))[:, :, 0]
+        logps, states, _ = constraint.follow(hidden, level, states, wanted[:, :, level])
+        total += logps
         if level + 1 < trie.depth:
-            hidden = prompt.extend(step.tokens[level][wanted[:, :, level]], _parents(level, leaves))
+            hidden = prompt.extend(constraint.tokens[level][wanted[:, :, level]], _parents(level, leaves))
     return total.masked_fill(leaves < 0, -torch.inf)
 
 
 def _parents(level, like):
     """[B, W] parents of continuations that never cross: the prompt's end at first, then each its own."""
     return torch.zeros_like(like) if level == 0 else torch.arange(like.shape[1], device=like.device).expand_as(like)
-
-
-class _Step:
-    """Log-probabilities of the codes that the trie allows next."""
-
-    def __init__(self, backbone, trie, normalise, temperature=1.0):
-        if normalise not in NORMALISATIONS:
-            raise UserError(f"normalise: {normalise!r} is none of {', '.join(NORMALISATIONS)}")
-        self.head, self.trie = Head(backbone.model), trie
-        self.normalise, self.temperature = normalise, temperature
-        self.tokens = [tokens.to(unwrap(backbone.model).device) for tokens in backbone.level_tokens]
-
-    def __call__(self, hidden, level, states):
-        """hidden [B, W, H], states [B, W] of `level` -> codes, child states and log-probabilities, [B, W, children]."""
-        codes, children, valid = self.trie.children(level, states)
-        if self.normalise == "vocabulary":
-            everything = self.head.logits(hidden)
-            logits = everything[:, :, self.tokens[level]]
-            normaliser = everything.logsumexp(-1, keepdim=True)
-        else:
-            logits = self.head.logits(hidden, self.tokens[level]) / self.temperature
-        logits = logits.gather(2, codes).masked_fill(~valid, -torch.inf)
-        if self.normalise == "allowed":
-            normaliser = logits.logsumexp(-1, keepdim=True)
-        return codes, children, logits - normaliser
 
 
 class _Forbidden:

@@ -1,0 +1,55 @@
+"""Probabilities of the codes that the trie allows next: the one place where logits meet valid IDs."""
+
+import torch
+
+from recbole_conrec.errors import UserError
+from recbole_conrec.llm.head import Head
+
+NORMALISATIONS = ("vocabulary", "allowed")
+
+
+class Constraint:
+    """Log-probabilities of allowed codes, with gradient where the hidden states carry one.
+
+    Args:
+        backbone: its `model` and `level_tokens` are read.
+        trie: on the model's device.
+        normalise: 'vocabulary' or 'allowed', see `decoding`.
+        temperature: the logits are divided by it.
+    """
+
+    def __init__(self, backbone, trie, normalise: str = "vocabulary", temperature: float = 1.0):
+        if normalise not in NORMALISATIONS:
+            raise UserError(f"normalise: {normalise!r} is none of {', '.join(NORMALISATIONS)}")
+        self.head, self.trie = Head(backbone.model), trie
+        self.normalise, self.temperature = normalise, temperature
+        self.tokens = [tokens.to(backbone.device) for tokens in backbone.level_tokens]
+
+    def step(self, hidden, level: int, states):
+        """hidden [B, W, H], states [B, W] of `level` (-1: dead) -> codes, child states and log-probabilities of the
+        children, each [B, W, children]; -inf where a state has fewer."""
+        codes, children, valid = self.trie.children(level, states)
+        if self.normalise == "vocabulary":
+            everything = self.head.logits(hidden) / self.temperature
+            normaliser = everything.logsumexp(-1, keepdim=True)
+            logits = everything[:, :, self.tokens[level]].gather(2, codes)
+        else:
+            logits = (self.head.logits(hidden, self.tokens[level]) / self.temperature).gather(2, codes)
+            normaliser = logits.masked_fill(~valid, -torch.inf).logsumexp(-1, keepdim=True)
+        return codes, children, (logits - normaliser).masked_fill(~valid, -torch.inf)
+
+    def follow(self, hidden, level: int, states, wanted):
+        """As `step`, for given codes: wanted [B, C]; hidden, states as there with W = C, or W = 1 shared by all.
+
+        Returns (log-probability of each wanted code, -inf if it is not allowed; next states; entropy [B, W] over the
+        allowed codes' probabilities), the last without gradient.
+        """
+        codes, children, logps = self.step(hidden, level, states)
+        hit = codes == wanted[:, :, None]
+        hit &= logps > -torch.inf
+        at = hit.int().argmax(2, keepdim=True)
+        found = hit.any(2)
+        chosen = logps.expand_as(hit).gather(2, at)[:, :, 0].masked_fill(~found, -torch.inf)
+        states = children.expand_as(hit).gather(2, at)[:, :, 0].masked_fill(~found, -1)
+        entropy = torch.special.entr(logps.detach().exp()).sum(2)
+        return chosen, states, entropy
