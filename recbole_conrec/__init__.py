@@ -1,11 +1,15 @@
 """recbole-conrec: a benchmark for negative-feedback recommendation, as a plugin to RecBole.
 
 Importing this package is enough for stock RecBole to find the models, their trainers and dataset, and the metrics
-by name (see :mod:`recbole_conrec.registry`).
+by name (see :mod:`recbole_conrec.plugin`).
 """
 
 from recbole_conrec import compat
 
 compat.apply()
+
+from recbole_conrec.plugin import register_with_recbole  # noqa: E402  (RecBole comes after its shims)
+
+register_with_recbole()
 
 __version__ = "0.1.0"

@@ -2,13 +2,15 @@
 
 From weakest to strongest: RecBole's own YAML, our ``properties/overall.yaml``, ``properties/model/<model>.yaml``,
 ``properties/dataset/<dataset>.yaml``, the user's YAML files, a dict, the command line. A mapping in a later layer
-changes the keys that it names and keeps the others; ``--window.length=3`` reaches into one. Values of the command
-line are YAML, never evaluated as Python. An unknown key is an error that names the nearest known one.
+changes the keys that it names and keeps the others (``split`` and ``feedback`` are replaced as a whole);
+``--window.length=3`` reaches into one. Values of the command line are YAML, never evaluated as Python. An unknown key
+is an error that names the nearest known one.
 """
 
 import difflib
 import importlib.resources
 import re
+from functools import reduce
 from pathlib import Path
 
 import recbole
@@ -24,6 +26,8 @@ from recbole.utils.argument_list import (
 from recbole_conrec import registry
 from recbole_conrec.errors import UserError
 
+# Mappings that a later layer replaces as a whole: their keys only make sense together.
+WHOLE = {"feedback", "split"}
 # Mappings whose keys depend on a choice made inside them; their readers check them.
 OPEN = {"tokenizer", "llm_options", "eval_args", "train_neg_sample_args", "load_col", "unload_col", "feedback"}
 
@@ -81,14 +85,16 @@ def merge(base: dict, over: dict) -> dict:
     return merged
 
 
-def undot(options: dict) -> dict:
-    """{'window.length': 3} -> {'window': {'length': 3}}"""
-    plain: dict = {}
-    for key, value in options.items():
-        for part in reversed(key.split(".")[1:]):
+def lay(base: dict, over: dict) -> dict:
+    """A layer of options on the ones below; keys with dots reach into mappings, and come last."""
+    for key in sorted(over, key=lambda name: "." in name):
+        first, *rest = key.split(".")
+        value = over[key]
+        for part in reversed(rest):
             value = {part: value}
-        plain = merge(plain, {key.split(".")[0]: value})
-    return plain
+        whole = first in WHOLE and not rest
+        base = {**base, first: value} if whole else merge(base, {first: value})
+    return base
 
 
 def nearest(name: str, known) -> str:
@@ -107,26 +113,21 @@ def make_config(model: str | None, dataset: str | None, files=(), options: dict 
 
     Raises UserError for an unknown model, file, or option.
     """
-    external: dict = {}
-    own_keys: set[str] = set()
-    for file in files:
-        content = undot(read_yaml(file))
-        if "model_class" in content:  # a file that brings a model brings that model's options with it
-            own_keys |= set(content)
-        external = merge(external, content)
-    external = merge(external, undot(options or {}))
-    name = model or external.pop("model", None)
+    layers = [read_yaml(file) for file in files] + [dict(options or {})]
+    external = reduce(lay, layers, {})
+    name = model or external.get("model")
     if not name:
         raise UserError("no model: say --model=NAME, for instance --model=CoNRec or --model=SASRec")
-    dataset = dataset or external.pop("dataset", None) or "ml-100k"
-    external.pop("model", None), external.pop("dataset", None)
-    path = external.pop("model_class", None)
-    model_class = registry.find_model(path or name)
+    dataset = dataset or external.get("dataset") or "ml-100k"
+    model_class = registry.find_model(external.get("model_class") or name)
 
-    base = overall()
-    defaults = merge(merge(base, properties("model", name)), properties("dataset", dataset))
-    _check_keys(external, defaults, model_class.__name__, own_keys)
-    merged = merge(defaults, external)
+    defaults = reduce(lay, [overall(), properties("model", name), properties("dataset", dataset)])
+    # a file that brings a model brings the options of that model with it
+    own_keys = {key for layer in layers if "model_class" in layer for key in layer}
+    _check_keys(external, defaults, model_class.__name__, own_keys | {"model", "dataset", "model_class"})
+    merged = reduce(lay, layers, defaults)
+    for key in ("model", "dataset"):  # RecBole wants them as arguments
+        merged.pop(key, None)
     _fill_item_features(merged, model_class.__name__)
     config = _Config(model_class, dataset, merged)
     config["row"] = name
@@ -197,7 +198,7 @@ def complete(config: Config) -> Config:
     if isinstance(config, _Config):
         return config
     model, dataset = config["model"], config["dataset"]
-    defaults = merge(merge(overall(), properties("model", model)), properties("dataset", dataset))
+    defaults = reduce(lay, [overall(), properties("model", model), properties("dataset", dataset)])
     for key, value in defaults.items():
         given = config.external_config_dict.get(key)
         if isinstance(value, dict) and isinstance(given, dict):

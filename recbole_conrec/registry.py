@@ -1,19 +1,16 @@
-"""From a name to a model, and into stock RecBole by name.
+"""From a name to a model and its trainer.
 
 A model is found, in this order, as a name below, as a dotted path ``package.module:Class``, as an entry point of the
 group ``recbole_conrec.models`` of any installed package, and as one of RecBole's own models.
 """
 
 import importlib
-import importlib.machinery
 import importlib.metadata
 import inspect
-import sys
-import types
+import pkgutil
 
-import recbole.data.dataset
-import recbole.trainer
-from recbole.utils import get_model
+from recbole.model import sequential_recommender
+from recbole.utils import get_model, get_trainer
 
 from recbole_conrec.errors import UserError
 
@@ -68,12 +65,9 @@ def find_model(name: str) -> type:
 
 def stock_models() -> list[str]:
     """Names of RecBole's sequential models, read from its package without importing it all."""
-    import pkgutil
-
-    import recbole.model.sequential_recommender as package
-
-    files = {m.name for m in pkgutil.iter_modules(package.__path__)}
-    return [n for n, v in vars(package).items() if inspect.isclass(v) and n.lower() in files]
+    files = {module.name for module in pkgutil.iter_modules(sequential_recommender.__path__)}
+    classes = [name for name, value in vars(sequential_recommender).items() if inspect.isclass(value)]
+    return [name for name in classes if name.lower() in files]
 
 
 def find_trainer(name: str, model_class: type) -> type:
@@ -83,34 +77,4 @@ def find_trainer(name: str, model_class: type) -> type:
         return load(own) if isinstance(own, str) else own
     from recbole_conrec.trainer import harnessed
 
-    return harnessed(recbole.utils.get_trainer(model_class.type, name))
-
-
-def register_with_recbole() -> None:
-    """Let RecBole's own get_model, get_trainer, create_dataset and metric look-ups find what is ours.
-
-    A stand-in module in the place where RecBole looks resolves a class only when it is asked for, so that importing
-    this package does not import transformers and trl.
-    """
-    from recbole_conrec.data.dataset import StockDataset
-    from recbole_conrec.evaluation.plugin import register_metrics
-
-    register_metrics()
-    for name, path in MODELS.items():
-        place = f"recbole.model.sequential_recommender.{name.lower()}"
-        stand_in = types.ModuleType(place)
-        stand_in.__spec__ = importlib.machinery.ModuleSpec(place, loader=None)
-        stand_in.__getattr__ = _resolver({name: path})
-        sys.modules.setdefault(place, stand_in)
-        setattr(recbole.data.dataset, f"{name}Dataset", StockDataset)
-    recbole.trainer.__getattr__ = _resolver(
-        {f"{name}Trainer": TRAINERS.get(name, "recbole_conrec.trainer:Harness") for name in MODELS})
-
-
-def _resolver(paths: dict[str, str]):
-    def resolve(attribute):
-        if attribute in paths:
-            return load(paths[attribute])
-        raise AttributeError(attribute)
-
-    return resolve
+    return harnessed(get_trainer(model_class.type, model_class.__name__))

@@ -1,0 +1,159 @@
+"""One run: Config -> data set -> model -> fit -> evaluate -> Result."""
+
+import contextlib
+import hashlib
+import importlib.metadata
+import json
+import logging
+import os
+import platform
+import resource
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+import yaml
+from recbole.data.utils import create_samplers, get_dataloader
+from recbole.utils import init_seed
+
+from recbole_conrec import registry
+from recbole_conrec.config import make_config
+from recbole_conrec.data.dataset import NegativeFeedbackDataset
+from recbole_conrec.evaluation.metrics import summarise
+from recbole_conrec.trainer import write_json
+
+PACKAGES = ("recbole", "torch", "transformers", "trl", "peft", "faiss-cpu", "numpy", "pandas")
+# Options that say where and how loudly to run, not what to compute.
+WHERE = {"checkpoint_dir", "data_path", "run_dir", "show_progress", "state", "gpu_id", "use_gpu", "device", "worker"}
+
+
+@dataclass
+class Result:
+    """What one run leaves behind; ``record`` is also on disk as ``result.json`` in ``run_dir``.
+
+    Attributes:
+        record: model, dataset, metrics {name: {value, n}}, cost, config, versions, data fingerprint.
+        outcomes: per-instance values of every metric on the test instances, [N] each, NaN where one does not count.
+        run_dir: folder with result.json, config.yaml, model.safetensors, outcomes.npz and run.log.
+    """
+
+    record: dict
+    outcomes: dict[str, np.ndarray] = field(repr=False)
+    run_dir: Path
+
+
+def run(model: str | None = None, dataset: str | None = None, files=(), options: dict | None = None) -> Result:
+    """Train one model on one data set and evaluate it on the test instances.
+
+    Args: as :func:`recbole_conrec.config.make_config`. Raises UserError for a user's mistake.
+    """
+    config = make_config(model, dataset, files, options)
+    identity = _identity(config)
+    run_dir = Path(config["checkpoint_dir"]) / config["dataset"] / f"{config['row']}-{identity[:8]}"
+    run_dir.mkdir(parents=True, exist_ok=True)
+    config["run_dir"] = str(run_dir)
+    with _logging(config, run_dir):
+        init_seed(config["seed"], config["reproducibility"])
+        data = NegativeFeedbackDataset(config)
+        train, valid, test = data.build()
+        sampler, *_ = create_samplers(config, data, [train, valid, test])
+        train_data = get_dataloader(config, "train")(config, train, sampler, shuffle=config["shuffle"])
+
+        init_seed(config["seed"], config["reproducibility"])
+        model_class = registry.find_model(config["model_class"] or config["row"])
+        network = model_class(config, train).to(config["device"])
+        trainer = registry.find_trainer(config["row"], model_class)(config, network)
+        started = time.perf_counter()
+        trainer.fit(train_data, valid, show_progress=config["show_progress"])
+        fitted = time.perf_counter()
+        trainer.evaluate(test, load_best_model=True, show_progress=config["show_progress"])
+        evaluated = time.perf_counter()
+
+    record = {
+        "model": config["row"],
+        "dataset": config["dataset"],
+        "metrics": summarise(trainer.outcomes),
+        "valid": {config["valid_metric"]: float(trainer.best_valid_score)},
+        "cost": {
+            "fit_s": fitted - started,
+            "eval_s": evaluated - fitted,
+            "peak_mb": _peak_mb(),
+            "parameters": sum(p.numel() for p in network.parameters()),
+        },
+        "stages": getattr(trainer, "stages", []),
+        "curve": trainer.curve,
+        "instances": {part.split: len(part) for part in (train, valid, test)},
+        "seed": config["seed"],
+        "data_fingerprint": data.fingerprint,
+        "config": plain(config),
+        "identity": identity,
+        "versions": versions(),
+        "hardware": hardware(),
+    }
+    _write_outcomes(run_dir / "outcomes.npz", trainer.outcomes)
+    (run_dir / "config.yaml").write_text(yaml.safe_dump(record["config"], sort_keys=True))
+    write_json(run_dir / "result.json", record)
+    return Result(record, trainer.outcomes, run_dir)
+
+
+def plain(config) -> dict:
+    """The final options as plain values, without RecBole's derived objects."""
+    return {k: v for k, v in sorted(config.final_config_dict.items())
+            if isinstance(v, (str, int, float, bool, list, dict, type(None))) and k not in ("run_dir",)}
+
+
+def _identity(config) -> str:
+    """A hash of every option that can change a number: the same command finds its own folder again."""
+    options = {k: v for k, v in plain(config).items() if k not in WHERE}
+    return hashlib.sha256(json.dumps(options, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def versions() -> dict[str, str]:
+    from recbole_conrec import __version__
+
+    return {"recbole-conrec": __version__, "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in PACKAGES}}
+
+
+def hardware() -> dict:
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {"machine": platform.machine(), "cpus": os.cpu_count(), "threads": torch.get_num_threads(), "gpu": gpu}
+
+
+def _peak_mb() -> float:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)  # bytes on macOS, KiB elsewhere
+
+
+def _write_outcomes(path: Path, outcomes: dict[str, np.ndarray]) -> None:
+    temporary = path.with_suffix(".tmp.npz")
+    np.savez_compressed(temporary, **outcomes)
+    os.replace(temporary, path)
+
+
+@contextlib.contextmanager
+def _logging(config, run_dir: Path):
+    """RecBole's messages go to ``run.log``; warnings also to the terminal, which shows progress bars instead."""
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    file = logging.FileHandler(run_dir / "run.log")
+    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    file.addFilter(_strip_colour)
+    screen = logging.StreamHandler()
+    screen.setLevel((config["state"] or "WARNING").upper())
+    root.handlers, root.level = [file, screen], logging.INFO
+    try:
+        yield
+    finally:
+        file.close()
+        root.handlers, root.level = before, level
+
+
+def _strip_colour(record) -> bool:
+    import re
+
+    record.msg = re.sub(r"\x1b\[[0-9;]*m", "", str(record.msg))
+    return True
