@@ -46,8 +46,10 @@ def test_repeats_are_rows_equal_in_everything(tmp_path):
     assert rows(kept.to_pandas()) == [(1, "a", 5), (1, "b", 5), (2, "b", 1), (2, "a", 2), (3, "b", 3)]
 
 
-@pytest.mark.parametrize("raw, cell", [
-    ("a\tb\r\nc", "a b c"), ('say "hi"', "say 'hi'"), ("  x \u2028 y\x00\x1f", "x y"), (None, ""), (3, "3"), ("", "")])
+@pytest.mark.parametrize(
+    "raw, cell",
+    [("a\tb\r\nc", "a b c"), ('say "hi"', "say 'hi'"), ("  x \u2028 y\x00\x1f", "x y"), (None, ""), (3, "3"), ("", "")],
+)
 def test_cells_are_clean(raw, cell):
     assert clean(raw) == cell
 
@@ -70,18 +72,25 @@ def raw_ml(tmp_path, ratings, movies="movieId,title,genres\n1,A (1990),Drama\n")
     return write(tmp_path / "raw", {"ratings.csv": ratings, "movies.csv": movies})
 
 
-@pytest.mark.parametrize("ratings, movies, words", [
-    ("userId,movieId,rating,timestamp\n1,1,2,10\n1,2,bad,11\n", None, ["ratings.csv, row 3", "'rating'", "'bad'"]),
-    ("userId,movieId,rating,timestamp\n1,1,2,10\n1,2,2\n", None, ["ratings.csv, row 3", "3 cells, expected 4"]),
-    ("userId,movieId,rating,timestamp\n1,1,2,10.5\n", None, ["row 2", "'timestamp'", "whole number"]),
-    ("userId,movieId,rating,timestamp\n1,,2,10\n", None, ["row 2", "'movieId'", "an id"]),
-    ("userId,movieId,rating,timestamp\n1,1,,10\n", None, ["row 2", "'rating'", "a number"]),
-    ("userId,movieId,stars,timestamp\n1,1,2,10\n", None, ["no column 'rating'", "stars"]),
-    ("userId,movieId,rating,timestamp\n1,1,5,10\n", None, ["none of 1 events", "rating <= 2"]),
-    ("userId,movieId,rating,timestamp\n", None, ["no events"]),
-    ("", None, ["ratings.csv, row 1", "header"]),
-    ("userId,movieId,rating,timestamp\n1,1,2,10\n", b"movieId,title,genres\n1,\xe9t\xe9,x\n", ["movies.csv", "UTF8"]),
-])
+@pytest.mark.parametrize(
+    "ratings, movies, words",
+    [
+        ("userId,movieId,rating,timestamp\n1,1,2,10\n1,2,bad,11\n", None, ["ratings.csv, row 3", "'rating'", "'bad'"]),
+        ("userId,movieId,rating,timestamp\n1,1,2,10\n1,2,2\n", None, ["ratings.csv, row 3", "3 cells, expected 4"]),
+        ("userId,movieId,rating,timestamp\n1,1,2,10.5\n", None, ["row 2", "'timestamp'", "whole number"]),
+        ("userId,movieId,rating,timestamp\n1,,2,10\n", None, ["row 2", "'movieId'", "an id"]),
+        ("userId,movieId,rating,timestamp\n1,1,,10\n", None, ["row 2", "'rating'", "a number"]),
+        ("userId,movieId,stars,timestamp\n1,1,2,10\n", None, ["no column 'rating'", "stars"]),
+        ("userId,movieId,rating,timestamp\n1,1,5,10\n", None, ["none of 1 events", "rating <= 2"]),
+        ("userId,movieId,rating,timestamp\n", None, ["no events"]),
+        ("", None, ["ratings.csv, row 1", "header"]),
+        (
+            "userId,movieId,rating,timestamp\n1,1,2,10\n",
+            b"movieId,title,genres\n1,\xe9t\xe9,x\n",
+            ["movies.csv", "UTF8"],
+        ),
+    ],
+)
 def test_a_mistake_in_a_file_is_named_and_leaves_nothing(tmp_path, ratings, movies, words):
     raw = raw_ml(tmp_path, ratings, *([movies] if movies else []))
     with pytest.raises(UserError) as error:
@@ -150,11 +159,14 @@ def test_items_once_each_and_only_those_with_events(tmp_path, monkeypatch):
     monkeypatch.setattr("recbole_conrec.data.convert.draft.SLICE", 2)
     draft = Draft(tmp_path, "x")
     draft.protocol("test", {"feedback": {"negative": "r < 0", "positive": None}})
-    draft.events(["user_id:token", "item_id:token", "r:float", "timestamp:float"],
-                 [pa.table({"user_id": ["u"] * 4, "item_id": ["b", "é", "a", "c"], "r": [-1] * 4,
-                            "timestamp": range(4)})])
-    draft.items(["item_id:token", "title:token_seq"],
-                text_tables([("a", "1"), ("z", "2"), ("é", "3"), ("a", "4"), ("b", None), ("a", "5")]))
+    draft.events(
+        ["user_id:token", "item_id:token", "r:float", "timestamp:float"],
+        [pa.table({"user_id": ["u"] * 4, "item_id": ["b", "é", "a", "c"], "r": [-1] * 4, "timestamp": range(4)})],
+    )
+    draft.items(
+        ["item_id:token", "title:token_seq"],
+        text_tables([("a", "1"), ("z", "2"), ("é", "3"), ("a", "4"), ("b", None), ("a", "5")]),
+    )
     items = (tmp_path / "x.item").read_text().splitlines()
     assert items == ["item_id:token\ttitle:token_seq", "a\t1", "é\t3", "b\t"]
     assert draft.summary["items without features"] == 1

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from recbole_conrec.config import nearest
-from recbole_conrec.data.convert import movielens
+from recbole_conrec.data.convert import amazon, generic, kuairand, movielens, recif, steam, vk_lsvd, yambda
 from recbole_conrec.data.convert.draft import Draft
 from recbole_conrec.data.convert.writing import new_dataset
 from recbole_conrec.errors import UserError
@@ -44,6 +44,20 @@ CONVERTERS = {
     "ml-20m": Converter(movielens.convert_csv, "MovieLens-20M: ratings.csv, movies.csv"),
     "ml-25m": Converter(movielens.convert_csv, "MovieLens-25M: ratings.csv, movies.csv"),
     "ml-32m": Converter(movielens.convert_csv, "MovieLens-32M: ratings.csv, movies.csv"),
+    "kuairand-pure": Converter(kuairand.convert, "KuaiRand-Pure: short videos, is_hate; 7,583 videos"),
+    "kuairand-1k": Converter(kuairand.convert, "KuaiRand-1K: short videos, is_hate; all that 1,000 users saw"),
+    "kuairand-27k": Converter(kuairand.convert, "KuaiRand-27K: short videos, is_hate; 322 million exposures"),
+    "yambda-50m": Converter(yambda.convert, "Yambda 50M: listens, likes and dislikes of music"),
+    "yambda-500m": Converter(yambda.convert, "Yambda 500M: ten times the users of 50M"),
+    "yambda-5b": Converter(yambda.convert, "Yambda 5B: all of it"),
+    "vk-lsvd": Converter(vk_lsvd.convert, "VK-LSVD or one of its samples: short videos, dislikes, order by weeks"),
+    "recif": Converter(recif.convert, "OpenOneRec RecIF-Bench: short videos, not_interested, order instead of time"),
+    "amazon-2014": Converter(amazon.convert, "Amazon reviews, 2014: reviews_CATEGORY.json or ratings", {"year": 2014}),
+    "amazon-2018": Converter(amazon.convert, "Amazon reviews, 2018: CATEGORY.json or ratings", {"year": 2018}),
+    "amazon-2023": Converter(amazon.convert, "Amazon reviews, 2023: CATEGORY.jsonl or ratings", {"year": 2023}),
+    "steam": Converter(steam.convert, "Steam, Kaggle's Game Recommendations: is_recommended"),
+    "steam-australia": Converter(steam.convert_australia, "Steam, McAuley Lab's Australian reviews: recommend"),
+    "generic": Converter(generic.convert, "any CSV, JSON lines or Parquet, by a mapping in YAML"),
 }
 
 
@@ -72,6 +86,9 @@ def convert(name: str, raw, out, *, dataset: str | None = None, overwrite: bool 
             known = ", ".join(converter.options) or "none"
             raise UserError(f"convert {name}: unknown option '{option}'{nearest(option, converter.options)}; its "
                             f"options: {known}")
+    for option, default in converter.options.items():
+        if default is inspect.Parameter.empty and option not in options:
+            raise UserError(f"convert {name}: --{option} is needed")
     dataset = dataset or name
     with new_dataset(out, dataset, overwrite) as folder:
         draft = Draft(folder, dataset)

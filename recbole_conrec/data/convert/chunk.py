@@ -1,6 +1,8 @@
 """A stretch of a raw file as columns, checked when they are read."""
 
+from calendar import timegm
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -35,62 +37,96 @@ class Chunk:
         """Ids as text, cut of blanks around them. Raises UserError for an empty one, or one with a tab or line end."""
         column = self.column(field)
         if pa.types.is_floating(column.type):
-            self._refuse(field, column, pc.not_equal(column, pc.round(column)), "a whole number or text as an id")
+            self.refuse(field, pc.not_equal(column, pc.round(column)), "a whole number or text as an id")
             column = column.cast(pa.int64())
         text = pc.utf8_trim_whitespace(column.cast(pa.string()))
-        self._refuse(field, column, pc.fill_null(pc.equal(text, ""), True), "an id")
-        self._refuse(field, column, pc.match_substring_regex(text, r"[\t\r\n]"), "an id without tabs and line ends")
+        self.refuse(field, pc.fill_null(pc.equal(text, ""), True), "an id")
+        self.refuse(field, pc.match_substring_regex(text, r"[\t\r\n]"), "an id without tabs and line ends")
         return text
 
-    def numbers(self, field: str, kind: pa.DataType = pa.float64(), scale: int = 1,  # noqa: B008
-                empty: bool = False) -> pa.ChunkedArray:
-        """Numbers, multiplied by ``scale``. Raises UserError naming the row of the first that is not one.
+    def numbers(self, field: str, kind: pa.DataType = pa.float64()) -> pa.ChunkedArray:  # noqa: B008
+        """Numbers of an Arrow type. Raises UserError naming the row of the first cell that is not one, or is empty.
 
-        Args:
-            kind: the Arrow type wanted. Whole numbers may be written '3.0'.
-            scale: e.g. 1000 to be divided by: pass a negative value to divide (rounding down).
-            empty: let empty cells be null.
+        Whole numbers may be written '3.0'.
         """
         column = self.column(field)
-        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        if _is_text(column):
             text = pc.utf8_trim_whitespace(column)
             column = pc.if_else(pc.equal(text, ""), None, text)
         try:
             numbers = column.cast(kind)
         except pa.ArrowInvalid:
             numbers = self._cast_slowly(field, column, kind)
-        if not empty:
-            self._refuse(field, self.column(field), pc.is_null(numbers, nan_is_null=True), "a number")
-        if scale == 1:
-            return numbers
-        values = numbers.to_numpy()
-        return pa.chunked_array([pa.array(values * scale if scale > 0 else values // -scale)])
+        self.refuse(field, pc.is_null(numbers, nan_is_null=True), "a number")
+        return numbers
+
+    def times(self, field: str, unit: str = "iso") -> pa.Array:
+        """Seconds since 1970 (UTC), int64.
+
+        Args:
+            unit: of numbers: 's', 'ms', 'us' or 'ns'; parts of a second are cut off. 'iso': dates, as Arrow's
+                timestamps or as text like 2024-01-31 or 2024-01-31 23:59:59.5+01:00 (UTC where nothing is said).
+        """
+        if unit != "iso":
+            per_second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[unit]
+            if pa.types.is_floating(self.column(field).type) or (unit == "s" and _is_text(self.column(field))):
+                return pa.array(np.floor(self.numbers(field).to_numpy() / per_second).astype(np.int64))
+            return pa.array(self.numbers(field, pa.int64()).to_numpy() // per_second)
+        column = self.column(field)
+        self.refuse(field, pc.is_null(column), "a date or time")
+        try:
+            micros = column.cast(pa.timestamp("us")).cast(pa.int64()).to_numpy()
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            if not _is_text(column):
+                raise UserError(f"{self.path}: '{field}' is of type {column.type}; expected dates") from None
+            return self._moments(field, column)
+        return pa.array(micros // 10**6)
+
+    def _moments(self, field: str, column: pa.ChunkedArray) -> pa.Array:
+        """Text that Arrow does not read as it stands: with offsets from UTC, or not a date at all."""
+        texts = column.combine_chunks().dictionary_encode()
+        seconds = pa.array([_seconds(text) for text in texts.dictionary.to_pylist()], pa.int64()).take(texts.indices)
+        self.refuse(field, pc.is_null(seconds), "a date or time like 2024-01-31 23:59:59")
+        return seconds
 
     def text(self, field: str) -> list[str]:
         """Text for cells of an atomic file; see :func:`clean`. Lists are joined by blanks, null is ''."""
         values = self.column(field).to_pylist()
         return [clean(" ".join(map(str, value)) if isinstance(value, list) else value) for value in values]
 
-    def _cast_slowly(self, field: str, column, kind: pa.DataType) -> pa.ChunkedArray:
+    def refuse(self, field: str, bad, expected: str) -> None:
+        """Raise UserError for the first row where ``bad`` (bool, null as false) is true."""
+        if pc.any(bad).as_py():
+            place = pc.index(bad, True).as_py()
+            value = self.table[field][place].as_py()
+            raise UserError(f"{self.path}, row {self.row + place}: '{field}' is {value!r}; expected {expected}. Mend "
+                            f"or remove that row")
+
+    def _cast_slowly(self, field: str, column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
         """'3.0' as a whole number, or the error that names the row."""
-        wanted = "a whole number" if pa.types.is_integer(kind) else "a number"
-        values = np.empty(len(column), dtype=np.float64)
-        for place, value in enumerate(column.to_pylist()):
-            try:
-                values[place] = np.nan if value is None else float(value)
-            except (TypeError, ValueError):
-                values[place] = np.inf
+        values = np.array([_number(cell) for cell in column.to_pylist()])
         bad = np.isinf(values)
         if pa.types.is_integer(kind):
-            bad |= values != np.floor(values, where=~np.isnan(values), out=values.copy())
-            bad &= ~np.isnan(values)
-        self._refuse(field, self.column(field), pa.array(bad), wanted)
+            bad |= values > np.floor(values)
+        self.refuse(field, pa.array(bad), "a whole number" if pa.types.is_integer(kind) else "a number")
         return pa.chunked_array([pa.array(values, from_pandas=True).cast(kind)])
 
-    def _refuse(self, field: str, column, bad, expected: str) -> None:
-        """Raise UserError for the first row where ``bad`` is true."""
-        rows = np.flatnonzero(bad.to_numpy(zero_copy_only=False) if isinstance(bad, pa.Array) else bad.to_numpy())
-        if len(rows):
-            value = column[int(rows[0])].as_py()
-            raise UserError(f"{self.path}, row {self.row + int(rows[0])}: '{field}' is {value!r}; expected {expected}. "
-                            f"Mend or remove that row")
+
+def _is_text(column: pa.ChunkedArray) -> bool:
+    return pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+
+
+def _number(cell) -> float:
+    """A cell's number; NaN if it is empty, infinite if it is none."""
+    try:
+        return np.nan if cell is None else float(cell)
+    except (TypeError, ValueError):
+        return np.inf
+
+
+def _seconds(text: str) -> int | None:
+    try:
+        moment = datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
+    except ValueError:
+        return None
+    return timegm(moment.utctimetuple())

@@ -215,8 +215,10 @@ def literal_lines(path: Path) -> Iterator[tuple[int, dict]]:
         yield number, content
 
 
-def parquet_chunks(path: Path, columns: list[str], optional: tuple[str, ...] = ()) -> Iterator[Chunk]:
-    """Chunks of a Parquet file: ``columns``, which it must have, and those of ``optional`` that it has."""
+def parquet_chunks(path: Path, columns: list[str], optional: tuple[str, ...] = (),
+                   rows: int = 1 << 20) -> Iterator[Chunk]:
+    """Chunks of at most ``rows`` of a Parquet file: ``columns``, which it must have, and those of ``optional`` that it
+    has."""
     try:
         file = pa.parquet.ParquetFile(path)
     except pa.ArrowInvalid as error:
@@ -225,7 +227,11 @@ def parquet_chunks(path: Path, columns: list[str], optional: tuple[str, ...] = (
     wanted = _wanted(path, file.schema_arrow.names, columns, optional)
     row = 1
     with tqdm(total=file.metadata.num_rows, unit="row", unit_scale=True, desc=path.name, leave=False) as bar:
-        for batch in file.iter_batches(1 << 20, columns=wanted):
-            yield Chunk(path, row, pa.Table.from_batches([batch]))
+        for batch in file.iter_batches(rows, columns=wanted):
+            table = pa.Table.from_batches([batch])
+            for place, column in enumerate(table.columns):
+                if pa.types.is_dictionary(column.type):
+                    table = table.set_column(place, table.column_names[place], column.cast(column.type.value_type))
+            yield Chunk(path, row, table)
             row += len(batch)
             bar.update(len(batch))

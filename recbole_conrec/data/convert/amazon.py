@@ -1,0 +1,108 @@
+"""Amazon reviews (McAuley Lab, UCSD), the releases of 2014, 2018 and 2023: stars that buyers gave.
+
+Layouts, gzipped or not:
+
+- 2014: ``reviews_CATEGORY.json`` or ``reviews_CATEGORY_5.json`` (reviewerID, asin, overall, unixReviewTime), or
+  ``ratings_CATEGORY.csv`` (user, item, rating, timestamp; no header); ``meta_CATEGORY.json``, Python literals (asin,
+  title, brand, categories: a list of paths).
+- 2018: ``CATEGORY.json`` or ``CATEGORY_5.json`` with the fields of 2014, or ``CATEGORY.csv`` (item, user, rating,
+  timestamp: item first; no header); ``meta_CATEGORY.json`` (asin, title, brand, category: one path).
+- 2023: ``CATEGORY.jsonl`` (user_id, parent_asin, rating, timestamp in milliseconds), or the CSV of its benchmark (with
+  a header); ``meta_CATEGORY.jsonl`` (parent_asin, title, store, main_category, categories: one path). An item is a
+  ``parent_asin``: colours and sizes of one product are one item.
+"""
+
+import html
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+
+from recbole_conrec.data.convert.chunk import Chunk
+from recbole_conrec.data.convert.draft import Draft, text_tables
+from recbole_conrec.data.convert.reading import csv_chunks, find, find_all, json_chunks, literal_lines
+from recbole_conrec.errors import UserError
+
+OLD = {"reviewerID": "user", "asin": "item", "overall": "rating", "unixReviewTime": "time"}
+NEW = {"user_id": "user", "parent_asin": "item", "rating": "rating", "timestamp": "time"}
+NAMELESS = {2014: ["user", "item", "rating", "time"], 2018: ["item", "user", "rating", "time"]}
+KINDS = {"user": pa.string(), "item": pa.string(), "rating": pa.float64(), "time": pa.int64()}
+_TAGS = re.compile(r"<[^>]*>")
+
+
+def convert(raw: Path, draft: Draft, *, year: int, category: str = "*") -> None:
+    """Args: category: e.g. Beauty or All_Beauty, if several lie in the folder."""
+    draft.protocol(f"Amazon reviews {year}. Buyers review seldom: the window is 30 days.", {
+        "feedback": {"negative": "rating <= 2", "positive": "rating >= 4"},
+        "item_text": ["title", "brand", "category"],
+        "item_category": "category",
+        "split": {"by": "time", "ratio": [0.7, 0.1, 0.2]},
+        "window": {"unit": "days", "length": 30},
+    })
+    draft.events(["user_id:token", "item_id:token", "rating:float", "timestamp:float"],
+                 _events(_reviews(raw, year, category), year))
+    meta = find(raw, f"meta_{category}.json", f"meta_{category}.jsonl", what="features of items")
+    draft.items(["item_id:token", "title:token_seq", "brand:token", "category:token"], text_tables(_items(meta, year)))
+
+
+def _reviews(raw: Path, year: int, category: str) -> Path:
+    prefixes = ("reviews_", "ratings_") if year == 2014 else ("",)
+    patterns = [f"{prefix}{category}{ending}" for prefix in prefixes
+                for ending in ("_5.json", ".json", ".jsonl", "_5.csv", ".csv")]
+    for pattern in patterns:
+        files = [path for path in find_all(raw, pattern, what="reviews", optional=True)
+                 if not path.name.startswith("meta_")]
+        if len(files) > 1:
+            raise UserError(f"{raw}: {len(files)} files of reviews ({', '.join(path.name for path in files[:4])}); say "
+                            f"which by --category")
+        if files:
+            return files[0]
+    raise UserError(f"{raw}: no file {' or '.join(patterns)} (reviews of Amazon {year}); unpack the download there")
+
+
+def _events(path: Path, year: int) -> Iterator[pa.Table]:
+    fields = NEW if year == 2023 else OLD
+    if ".json" in path.name:
+        chunks = json_chunks(path, {field: KINDS[meaning] for field, meaning in fields.items()})
+        names = {meaning: field for field, meaning in fields.items()}
+    elif year == 2023:
+        chunks, names = csv_chunks(path, list(fields)), {meaning: field for field, meaning in fields.items()}
+    else:
+        chunks, names = csv_chunks(path, NAMELESS[year], names=NAMELESS[year]), {name: name for name in KINDS}
+    for chunk in chunks:
+        yield pa.table({
+            "user_id": chunk.ids(names["user"]), "item_id": chunk.ids(names["item"]),
+            "rating": chunk.numbers(names["rating"]), "timestamp": _seconds(chunk, names["time"], year)})
+
+
+def _seconds(chunk: Chunk, field: str, year: int) -> pa.Array:
+    time = chunk.numbers(field, pa.int64()).to_numpy()
+    return pa.array(time // 1000 if year == 2023 else time)
+
+
+def _items(path: Path, year: int) -> Iterator[tuple]:
+    for number, item in literal_lines(path):
+        key = "parent_asin" if year == 2023 else "asin"
+        if not item.get(key):
+            raise UserError(f"{path}, row {number}: no '{key}'; expected the id of an item")
+        yield item[key], _title(item.get("title")), _words(item.get("store" if year == 2023 else "brand")), _path(item)
+
+
+def _title(title) -> str:
+    """Some of 2018's titles are a page's script instead of a title."""
+    text = _words(title)
+    return "" if "getTime()" in text else text
+
+
+def _words(text) -> str:
+    """Entities and tags of HTML resolved."""
+    return _TAGS.sub(" ", html.unescape(text)) if isinstance(text, str) else ""
+
+
+def _path(item: dict) -> str:
+    """The second step of an item's path of categories, because the first is the same for all; else the first."""
+    paths = item.get("categories") or item.get("category") or []
+    path = paths[0] if paths and isinstance(paths[0], list) else paths
+    steps = [step for step in path if isinstance(step, str)] if isinstance(path, list) else [path]
+    return _words((steps[1:2] or steps[:1] or [item.get("main_category")])[0])

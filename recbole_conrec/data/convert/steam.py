@@ -1,0 +1,120 @@
+"""Steam: reviews of games that end in "recommended" or "not recommended".
+
+Layouts:
+
+- ``steam``: Kaggle's "Game Recommendations on Steam" (antonkozyriev): ``recommendations.csv`` (app_id, helpful, funny,
+  date, is_recommended, hours, user_id, review_id), ``games.csv`` (app_id, title, date_release, ...) and
+  ``games_metadata.json`` (app_id, description, tags; one object per line).
+- ``steam-australia``: McAuley Lab's ``australian_user_reviews.json`` (Python literals: user_id, reviews: a list of
+  posted, item_id, recommend ...) and ``steam_games.json`` (id, app_name or title, genres). A date reads "Posted
+  November 5, 2011.", or "Posted June 24." for the year of the crawl, which is not stated: those are dropped, unless
+  ``year`` is given.
+
+The larger ``steam_reviews.json`` of McAuley Lab says nothing of recommendations and is of no use here.
+Dates are days: a user's reviews of one day keep the order of the file.
+"""
+
+import re
+from calendar import timegm
+from collections.abc import Iterator
+from pathlib import Path
+from time import strptime
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recbole_conrec.data.convert.chunk import Chunk
+from recbole_conrec.data.convert.draft import Draft, text_tables
+from recbole_conrec.data.convert.reading import csv_chunks, find, literal_lines
+from recbole_conrec.errors import UserError
+
+INTER = ["user_id:token", "item_id:token", "recommended:float", "hours:float", "timestamp:float"]
+ITEM = ["item_id:token", "title:token_seq", "genre:token", "tags:token_seq"]
+_POSTED = re.compile(r"Posted (\w+ \d{1,2})(?:, (\d{4}))?\.?$")
+
+
+def _protocol(draft: Draft) -> None:
+    draft.protocol("Steam: reviews by day. Players review seldom: the window is 30 days.", {
+        "feedback": {"negative": "recommended == 0", "positive": "recommended == 1"},
+        "item_text": ["title", "tags"],
+        "item_category": "genre",
+        "split": {"by": "time", "ratio": [0.7, 0.1, 0.2]},
+        "window": {"unit": "days", "length": 30},
+    })
+
+
+def convert(raw: Path, draft: Draft) -> None:
+    _protocol(draft)
+    path = find(raw, "recommendations.csv", what="reviews")
+    columns = ["app_id", "date", "is_recommended", "hours", "user_id"]
+    draft.events(INTER, map(_events, csv_chunks(path, columns)))
+    games, metadata = find(raw, "games.csv", what="titles"), find(raw, "games_metadata.json", what="tags")
+    tags = {str(game.get("app_id")): game.get("tags") or [] for _, game in literal_lines(metadata)}
+    draft.items(ITEM, text_tables(_games(games, tags)))
+
+
+def _events(chunk: Chunk) -> pa.Table:
+    said = pc.utf8_lower(chunk.column("is_recommended"))
+    chunk.refuse("is_recommended", pc.invert(pc.is_in(said, pa.array(["true", "false"]))), "true or false")
+    return pa.table({
+        "user_id": chunk.ids("user_id"), "item_id": chunk.ids("app_id"),
+        "recommended": pc.equal(said, "true").cast(pa.int8()), "hours": chunk.numbers("hours"),
+        "timestamp": chunk.times("date")})
+
+
+def _games(path: Path, tags: dict[str, list[str]]) -> Iterator[tuple]:
+    for chunk in csv_chunks(path, ["app_id", "title"]):
+        for game, title in zip(chunk.ids("app_id").to_pylist(), chunk.text("title"), strict=True):
+            words = tags.get(game, [])
+            yield game, title, words[0] if words else "", " ".join(word.replace(" ", "-") for word in words)
+
+
+def convert_australia(raw: Path, draft: Draft, *, year: int | None = None) -> None:
+    """Args: year: of the reviews whose date has none; they are dropped without it."""
+    _protocol(draft)
+    path = find(raw, "australian_user_reviews.json", what="reviews")
+    draft.summary["reviews without a year dropped"] = 0
+    draft.events(INTER, _reviews(path, draft, year))
+    path = find(raw, "steam_games.json", "output_steam_games.json", what="games")
+    draft.items(ITEM, text_tables(_old_games(path)))
+
+
+def _reviews(path: Path, draft: Draft, year: int | None) -> Iterator[pa.Table]:
+    rows = []
+    for number, user in literal_lines(path):
+        for review in user.get("reviews", ()):
+            try:
+                match = _POSTED.match(review["posted"].strip())
+                said, item = bool(review["recommend"]), str(review["item_id"])
+            except (KeyError, AttributeError):
+                raise UserError(f"{path}, row {number}: a review lacks 'posted', 'recommend' or 'item_id'") from None
+            if match is None:
+                raise UserError(f"{path}, row {number}: 'posted' is {review['posted']!r}; expected 'Posted June 24, "
+                                f"2014.'")
+            if match[2] is None and year is None:
+                draft.summary["reviews without a year dropped"] += 1
+                continue
+            rows.append((str(user["user_id"]), item, int(said), 0.0, _day(path, number, match[1], match[2] or year)))
+    columns = zip(*rows, strict=True) if rows else [()] * len(INTER)
+    yield pa.table([pa.array(column) for column in columns], names=[column.split(":")[0] for column in INTER])
+
+
+def _day(path: Path, number: int, day: str, year) -> int:
+    """Seconds of midnight UTC. The months are English whatever the machine's language is."""
+    months = "January February March April May June July August September October November December".split()
+    name, date = day.split()
+    if name not in months:
+        raise UserError(f"{path}, row {number}: '{name}' is not an English month")
+    try:
+        return timegm(strptime(f"{year}-{months.index(name) + 1}-{date}", "%Y-%m-%d"))
+    except ValueError:
+        raise UserError(f"{path}, row {number}: there is no {day}, {year}") from None
+
+
+def _old_games(path: Path) -> Iterator[tuple]:
+    for _, game in literal_lines(path):
+        genres = game.get("genres") or []
+        if game.get("id"):
+            words = [*genres, *(tag for tag in game.get("tags") or () if tag not in genres)]
+            yield (str(game["id"]), game.get("app_name") or game.get("title"), genres[0] if genres else "",
+                   " ".join(word.replace(" ", "-") for word in words))
