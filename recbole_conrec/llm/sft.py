@@ -12,6 +12,7 @@ from trl import SFTConfig, SFTTrainer
 from recbole_conrec.errors import UserError
 from recbole_conrec.llm.head import Head
 from recbole_conrec.llm.mixture import MixtureSampler
+from recbole_conrec.llm.training import EpochCallback, ProgressCallback, run, runtime_arguments
 
 
 def train_sft(
@@ -39,7 +40,7 @@ def train_sft(
     callbacks: list[TrainerCallback] = (),
 ) -> list[dict]:
     """Train `backbone.model` in place -> the log history (dicts with step, loss, learning_rate; the last one has
-    samples_per_second and seconds).
+    train_samples_per_second and train_runtime in seconds).
 
     Args:
         rows: training rows `{"input_ids": [...], "completion_mask": [...]}`; the loss is on the tokens whose mask is
@@ -94,27 +95,8 @@ def train_sft(
         batch_size=batch_size * accumulate * trainer.accelerator.num_processes,
         seed=seed,
     )
-    trainer.add_callback(_EpochCallback(trainer.sampler))
-    with torch.autograd.set_detect_anomaly(False):  # importing RecBole's SINE turns it on for the whole process
-        trainer.train(resume_from_checkpoint=resume)
-    trainer.model.eval()
-    return trainer.state.log_history
-
-
-def runtime_arguments(backbone, gradient_checkpointing: bool, bf16: bool | None) -> dict:
-    """Trainer arguments that fit the machine. TRL's defaults are for large GPUs: on a CPU bf16 is 100 times slower."""
-    on_cpu = backbone.device.type == "cpu"
-    if bf16 is None:
-        bf16 = not on_cpu and torch.cuda.is_bf16_supported()
-    return {
-        "use_cpu": on_cpu,
-        "bf16": bf16,
-        "gradient_checkpointing": gradient_checkpointing,
-        "dataloader_pin_memory": not on_cpu,
-        "remove_unused_columns": False,
-        "report_to": "none",
-        "disable_tqdm": True,
-    }
+    trainer.add_callback(EpochCallback(trainer.sampler))
+    return run(trainer, resume)
 
 
 def check_rows(backbone, rows: list[dict]) -> None:
@@ -169,27 +151,6 @@ class CompactSFTTrainer(SFTTrainer):
 
     def _send_telemetry(self):
         """None: training does not use the network."""
-
-
-class ProgressCallback(TrainerCallback):
-    """Calls `progress(step, of how many, entry)` whenever the trainer logs."""
-
-    def __init__(self, progress):
-        self.progress = progress
-
-    def on_log(self, args, state, control, logs=None, **kwargs):
-        if state.is_world_process_zero:
-            self.progress(state.global_step, state.max_steps, logs)
-
-
-class _EpochCallback(TrainerCallback):
-    """Tells the sampler which epoch begins; accelerate forgets to when it resumes on several processes."""
-
-    def __init__(self, sampler):
-        self.sampler = sampler
-
-    def on_epoch_begin(self, args, state, control, **kwargs):
-        self.sampler.epoch = int(state.epoch or 0)
 
 
 class _Collator:
