@@ -58,9 +58,9 @@ def test_1m_is_latin_1_with_double_colons(tmp_path):
         tmp_path / "raw",
         {
             "ratings.dat": "1::1193::5::978300760\n2::661::1::978302109\n1::661::2::978300760\n",
-            "movies.dat": "1193::Cité: des (enfants): 'perdus' (1995)::Adventure|Sci-Fi\n661::Who? (Qui?)::Drama\n".encode(
-                "latin-1"
-            ),
+            "movies.dat": (
+                "1193::Cité: des (enfants): 'perdus' (1995)::Adventure|Sci-Fi\n661::Who? (Qui?)::Drama\n"
+            ).encode("latin-1"),
             "users.dat": "1::F::1::10::48067\n2::M::56::16::70072\n",
         },
     )

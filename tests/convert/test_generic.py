@@ -1,0 +1,144 @@
+import json
+from datetime import datetime
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from rawfiles import options, read, rows, write
+
+from recbole_conrec.data.convert import convert
+from recbole_conrec.errors import UserError
+
+MAPPING = {
+    "events": {
+        "files": "events/*.csv",
+        "user": "who",
+        "item": "what",
+        "time": "at",
+        "unit": "iso",
+        "fields": {"rating": {"column": "stars", "type": "float"}, "device": "token"},
+    },
+    "items": {
+        "files": "items.json",
+        "item": "id",
+        "fields": {"title": "token_seq", "tags": "token_seq", "price": "float"},
+    },
+    "feedback": {"negative": "rating <= 2", "positive": None},
+    "split": {"by": "user", "ratio": [0.8, 0.1, 0.1]},
+    "item_text": ["title"],
+}
+FILES = {
+    "events/1.csv": 'who,what,at,stars,device\nann,"a, b",2024-01-31 10:00:00.9,2.5,"TV\nset"\n'
+    "ann,x,2024-01-31T11:00:00,1,phone\n",
+    "events/2.csv": "who,what,at,stars,device\nbob,x,2024-01-31,2,\n",
+    "items.json": '{"id": "a, b", "title": "one \\"1\\"\\n", "tags": ["p", "q"], "price": 3, "extra": {"y": 1}}\n'
+    '{"id": "x", "title": null, "tags": null, "price": 2.5}\n',
+}
+
+
+def run(tmp_path, mapping=None, files=None, **changes):
+    raw = write(tmp_path / "raw", files or FILES)
+    mapping = mapping or MAPPING | changes
+    (tmp_path / "mapping.yaml").write_text(yaml.safe_dump(mapping, sort_keys=False))
+    return convert("generic", raw, tmp_path / "out", dataset="mine", mapping=str(tmp_path / "mapping.yaml"))
+
+
+def test_csv_events_and_json_items(tmp_path):
+    summary = run(tmp_path)
+    assert rows(read(tmp_path / "out", "mine", "inter")) == [
+        ("bob", "x", "2", "", "1706659200"),
+        ("ann", "a, b", "2.5", "TV set", "1706695200"),
+        ("ann", "x", "1", "phone", "1706698800"),
+    ]
+    assert (
+        (tmp_path / "out/mine/mine.inter")
+        .read_text()
+        .startswith("user_id:token\titem_id:token\trating:float\tdevice:token\ttimestamp:float\n")
+    )
+    assert rows(read(tmp_path / "out", "mine", "item")) == [("a, b", "one '1'", "p q", "3"), ("x", "", "", "2.5")]
+    assert options(tmp_path / "out", "mine")["split"] == MAPPING["split"]
+    assert summary["negatives"] == 2 and summary["positives"] == 0
+
+
+@pytest.mark.parametrize(
+    "unit, value, seconds",
+    [
+        ("s", 1706659200, 1706659200),
+        ("s", 1706659200.75, 1706659200),
+        ("ms", 1706659200999, 1706659200),
+        ("us", 1706659200999999, 1706659200),
+        ("ns", 1706659200999999999, 1706659200),
+        ("iso", "2024-01-31T01:00:00+01:00", 1706659200),
+        ("iso", "2024-01-31 00:00:00Z", 1706659200),
+        ("iso", datetime(2024, 1, 31, 0, 0, 0, 500_000), 1706659200),
+    ],
+)
+def test_units_of_time_from_parquet_json_and_csv(tmp_path, unit, value, seconds):
+    events = MAPPING["events"] | {"unit": unit, "files": "e.*", "fields": {"rating": "float"}}
+    mapping = {"events": events, "feedback": {"negative": "rating < 3"}}
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    for ending in ("parquet", "jsonl", "csv"):
+        for file in raw.iterdir():
+            file.unlink()
+        if ending == "parquet":
+            pq.write_table(pa.table({"who": [7], "what": ["x"], "at": [value], "rating": [1]}), raw / "e.parquet")
+        elif isinstance(value, datetime):
+            continue
+        elif ending == "jsonl":
+            (raw / "e.jsonl").write_text(json.dumps({"who": 7, "what": "x", "at": value, "rating": 1}) + "\n")
+        else:
+            (raw / "e.csv").write_text(f"who,what,at,rating\n7,x,{value},1\n")
+        (tmp_path / "m.yaml").write_text(yaml.safe_dump(mapping, sort_keys=False))
+        convert("generic", raw, tmp_path / ending, dataset="d", mapping=str(tmp_path / "m.yaml"))
+        assert rows(read(tmp_path / ending, "d", "inter")) == [("7", "x", "1", str(seconds))]
+
+
+def test_without_time_the_order_of_the_rows_is_the_time(tmp_path):
+    mapping = {
+        "events": {
+            "files": "log.txt",
+            "separator": "|",
+            "header": ["u", "i", "r"],
+            "user": "u",
+            "item": "i",
+            "encoding": "latin-1",
+            "fields": {"r": "float"},
+        },
+        "feedback": {"negative": "r == 1"},
+    }
+    run(tmp_path, mapping, {"log.txt": "b|é|1\na|x|0\nb|é|1\n".encode("latin-1")})
+    assert rows(read(tmp_path / "out", "mine", "inter")) == [
+        ("b", "é", "1", "0"),
+        ("a", "x", "0", "1"),
+        ("b", "é", "1", "2"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"events": {"files": "events/*.csv", "user": "who"}}, "'events': no 'item'"),
+        ({"events": MAPPING["events"] | {"usr": "x"}}, "unknown key 'usr'; did you mean 'user'"),
+        ({"events": MAPPING["events"] | {"files": "*.tsv"}}, "no file .*.tsv"),
+        ({"events": MAPPING["events"] | {"time": "when"}}, "1.csv: no column 'when'; found who, what"),
+        ({"events": MAPPING["events"] | {"unit": "days"}}, "unit 'days'"),
+        ({"events": MAPPING["events"] | {"format": "xml"}}, "format 'xml'"),
+        ({"events": MAPPING["events"] | {"fields": {"stars": "number"}}}, "field 'stars' is 'number'"),
+        ({"events": MAPPING["events"] | {"fields": {"user_id": "token"}}}, "another name than"),
+        ({"events": MAPPING["events"] | {"fields": {"device": "float"}}}, "row 2: 'device' is 'TV"),
+        ({"events": "events.csv"}, "expected a mapping"),
+        ({"feedback": {}}, "no 'feedback"),
+        ({"items": MAPPING["items"] | {"fields": {"name": "token"}}}, "items.json: no 'name' in its first 2 rows"),
+    ],
+)
+def test_mistakes_in_the_mapping_are_named(tmp_path, changes, words):
+    with pytest.raises(UserError, match=words):
+        run(tmp_path, **changes)
+    assert not (tmp_path / "out").exists() or list((tmp_path / "out").iterdir()) == []
+
+
+def test_the_mapping_is_needed(tmp_path):
+    with pytest.raises(UserError, match="--mapping is needed"):
+        convert("generic", tmp_path, tmp_path / "out")
