@@ -4,6 +4,7 @@ RecBole's own reader takes quotes, 'NA' and 'None' for markup, makes times 32-bi
 every character, checks every row, and names the file, the row (line number, the header is row 1) and the mend.
 """
 
+import hashlib
 from collections.abc import Collection
 from pathlib import Path
 
@@ -16,12 +17,24 @@ from recbole.utils import FeatureType
 from recbole_conrec.errors import UserError
 
 
+def digest(path: Path) -> str:
+    """sha256 (hex) of a file's bytes."""
+    with path.open("rb") as file:
+        state = hashlib.sha256()
+        while block := file.read(2**20):
+            state.update(block)
+    return state.hexdigest()
+
+
 def read_header(path: Path, separator: str = "\t", encoding: str = "utf-8") -> dict[str, FeatureType]:
     """The fields of an atomic file and their types, in file order. UserError if there is no such file or header."""
     if not path.is_file():
         raise UserError(f"{path}: there is no such file; check `data_path` and `dataset`")
     with path.open(encoding=encoding) as file:
-        head = file.readline().rstrip("\r\n").lstrip("\ufeff").split(separator)
+        try:
+            head = file.readline().rstrip("\r\n").lstrip("\ufeff").split(separator)
+        except UnicodeDecodeError as error:
+            raise _undecodable(path, encoding, error) from None
     header = {}
     for column in head:
         name, _, kind = column.rpartition(":")
@@ -45,10 +58,11 @@ def read_strings(
     if len(separator) != 1:
         raise UserError(f"field_separator '{separator}' must be a single character")
 
+    bad = []  # an exception cannot leave pyarrow's handler
+
     def refuse(row):
-        raise UserError(
-            f"{path}: row {row.number} has {row.actual_columns} fields instead of {row.expected_columns}: {row.text!r}"
-        )
+        bad.append(row)
+        return "error"
 
     names = list(header)
     try:
@@ -66,12 +80,21 @@ def read_strings(
             ),
         )
     except (pa.ArrowInvalid, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read: {error}".splitlines()[0]) from None
+        if bad:
+            n, found, expected = bad[0].number, bad[0].actual_columns, bad[0].expected_columns
+            raise UserError(
+                f"{path}: row {n} has {found} fields instead of {expected}: {bad[0].text!r}. Correct or remove that row"
+            ) from None
+        raise _undecodable(path, encoding, error) from None
     frame = table.to_pandas()
     frame.index = np.arange(2, len(frame) + 2)
     suspects = frame[(frame.iloc[:, 0] == "").to_numpy()]
     blank = suspects.index[(suspects == "").all(axis=1)]
     return frame.drop(index=blank) if len(blank) else frame
+
+
+def _undecodable(path: Path, encoding: str, error: Exception) -> UserError:
+    return UserError(f"{path}: cannot be read as {encoding} text ({error}); name its `encoding`".replace("\n", " "))
 
 
 def _first_bad(bad: np.ndarray, column: pd.Series, path: Path, expected: str) -> None:
@@ -91,10 +114,21 @@ def parse_tokens(column: pd.Series, path: Path) -> pd.Series:
 
 def parse_floats(column: pd.Series, path: Path, empty: bool = True) -> pd.Series:
     """Text -> float64 [N]; `empty` lets '' become NaN. UserError names the first value that is not a number."""
-    numbers = pd.to_numeric(column, errors="coerce").astype(np.float64)
     missing = (column == "").to_numpy()
-    _first_bad(numbers.isna().to_numpy() & ~(missing & empty), column, path, "a number")
-    return numbers
+    values = column.where(~missing, "nan").to_numpy(dtype=object)
+    try:  # correctly rounded, which pandas.to_numeric is not
+        numbers = pa.array(values, pa.string()).cast(pa.float64()).to_numpy()
+    except pa.ArrowInvalid:
+        numbers = np.array([_float(value) for value in values])
+    _first_bad(~np.isfinite(numbers) & ~(missing & empty), column, path, "a number")
+    return pd.Series(numbers, column.index, name=column.name)
+
+
+def _float(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return np.nan
 
 
 def parse_times(column: pd.Series, path: Path) -> pd.Series:

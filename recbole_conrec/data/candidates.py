@@ -51,7 +51,8 @@ def draw_candidates(
     item_keys = np.arange(log.n_items) if item_keys is None else item_keys
     exposures = FeedbackStream(log, (EXPOSURE,))
     reacted = _Reacted(log)
-    shares = np.cumsum(popularity) / max(popularity.sum(), 1)
+    by_key = np.argsort(item_keys, kind="stable")
+    shares = np.cumsum(popularity[by_key]) / max(popularity.sum(), 1)
     lists = []
     for low in range(0, len(instances), chunk):
         part = instances[low : low + chunk]
@@ -69,8 +70,8 @@ def draw_candidates(
         shown = np.take_along_axis(shown, np.argsort(order, axis=1, kind="stable"), axis=1)
 
         draws = uniform(mix(key, np.uint64(2**32) + np.arange(_DRAWS, dtype=np.uint64)))
-        popular = np.searchsorted(shares, draws, side="right")
-        popular = np.where(popular < log.n_items, popular, 0)
+        at = np.searchsorted(shares, draws, side="right")
+        popular = np.where(at < log.n_items, by_key[np.minimum(at, log.n_items - 1)], 0)
 
         queue = np.concatenate([shown, popular], axis=1)
         queue = np.where(_forbidden(queue, part, future, reacted), 0, queue)

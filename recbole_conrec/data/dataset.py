@@ -2,8 +2,6 @@
 
 import copy
 import hashlib
-from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -229,19 +227,14 @@ class NegativeFeedbackDataset(AtomicDataset):
         ids = self.item_feat[field].numpy().reshape(self.item_num, -1).astype(np.int64)
         return ids, self.field2id_token[field]
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         """sha256 (hex) of the atomic files and of the options that define instances, truth and candidates.
 
         What a row sees (context, list length, texts) and training seeds are not in it: rows that differ in these
         are comparable.
         """
-        digest = hashlib.sha256(self.protocol.digest.encode())
-        for suffix in ("inter", "item", "user"):
-            path = Path(self.dataset_path) / f"{self.dataset_name}.{suffix}"
-            if path.is_file():
-                digest.update(hashlib.sha256(path.read_bytes()).digest())
-        return digest.hexdigest()
+        return hashlib.sha256(f"{self.protocol.digest}{self.files_digest}".encode()).hexdigest()
 
     def __str__(self) -> str:
         kinds = {name: int((self.log.feedback == kind).sum()) for name, kind in (("-", NEGATIVE), ("+", POSITIVE))}

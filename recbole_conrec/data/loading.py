@@ -26,9 +26,14 @@ class AtomicDataset(SequentialDataset):
 
     Of the .inter file the ids, the time and what `needed_fields` adds are read, whatever `load_col` says: the time as
     int64. UserError names the file, the row or the field, and the mend.
+
+    Attributes:
+        item_words: the .item file's own words; None without such a file.
+        files_digest: sha256 (hex) of each file, one after the other.
     """
 
-    item_words: ItemText | None = None  # the .item file's own words
+    item_words: ItemText | None = None
+    files_digest: str
 
     def needed_fields(self, source: FeatureSource) -> dict[str, str]:
         """Fields that the file of this source must have, each with the option that names it (for the error)."""
@@ -45,6 +50,8 @@ class AtomicDataset(SequentialDataset):
             )
         if self.benchmark_filename_list is not None:
             raise UserError("benchmark_filename: files split beforehand are not supported; remove it and use `split`")
+        files = [path.with_suffix(f".{suffix}") for suffix in ("inter", "item", "user")]
+        self.files_digest = "".join(atomic.digest(file) for file in files if file.is_file())
         super()._load_data(token, dataset_path)
 
     def _load_feat(self, filepath, source):

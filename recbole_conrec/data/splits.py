@@ -54,8 +54,8 @@ def cuts_by_user(log: EventLog, rows: np.ndarray, ratio: tuple[float, float, flo
     count = np.bincount(log.user[rows], minlength=log.n_users)
     users = np.flatnonzero(count >= 2)
     n = count[users]
-    n_test = np.maximum(1, np.floor(ratio[2] * n + 0.5).astype(np.int64))
-    n_valid = np.minimum(np.floor(ratio[1] * n + 0.5).astype(np.int64), n - n_test)
+    n_test = np.maximum(1, _floor(ratio[2] * n + 0.5))
+    n_valid = np.minimum(_floor(ratio[1] * n + 0.5), n - n_test)
     first_test = np.cumsum(count)[users] - n_test
     valid_start, test_start = np.full((2, log.n_users), NEVER)
     test_start[users] = log.time[rows[first_test]]
@@ -67,8 +67,13 @@ def cuts_by_time(log: EventLog, ratio: tuple[float, float, float]) -> Cuts:
     """Two cut times for everybody: the times of the events at ranks ratio[0] * E and (ratio[0] + ratio[1]) * E
     (rounded down) among all E events in time order, whatever their feedback."""
     times = np.sort(log.time)
-    valid, test = (times[min(int(share * len(times)), len(times) - 1)] for share in (ratio[0], ratio[0] + ratio[1]))
-    return fixed_cuts(log, valid, test)
+    ranks = _floor(np.array([ratio[0], ratio[0] + ratio[1]]) * len(times))
+    return fixed_cuts(log, *times[ranks])
+
+
+def _floor(values: np.ndarray) -> np.ndarray:
+    """Rounded down, but 0.7 + 0.1 of 40 is 32, not 31.999."""
+    return np.floor(values + 1e-9).astype(np.int64)
 
 
 def fixed_cuts(log: EventLog, valid: int, test: int) -> Cuts:

@@ -1,0 +1,108 @@
+import numpy as np
+import pytest
+
+from recbole_conrec.data import atomic
+from recbole_conrec.errors import UserError
+
+HEAD = "user_id:token\titem_id:token\trating:float\ttimestamp:float\n"
+
+
+def write(tmp_path, text, name="x.inter", encoding="utf-8"):
+    path = tmp_path / name
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+def test_every_character_is_kept(tmp_path):
+    path = write(tmp_path, 'item_id:token\ttitle:token_seq\n1\t"Quoted\n2\tNA\n3\tit\'s, "so"\n4\tNone\n5\t\n')
+    frame = atomic.read_strings(path)
+    assert frame["title"].tolist() == ['"Quoted', "NA", 'it\'s, "so"', "None", ""]
+    assert frame.index.tolist() == [2, 3, 4, 5, 6]
+
+
+def test_windows_line_ends_marks_and_blank_lines(tmp_path):
+    path = write(tmp_path, "\ufeff" + HEAD.replace("\n", "\r\n") + "1\t2\t3\t4\r\n\r\n5\t6\t7\t8\r\n\r\n")
+    frame = atomic.read_strings(path)
+    assert frame["user_id"].tolist() == ["1", "5"] and frame.index.tolist() == [2, 4]
+    assert frame["timestamp"].tolist() == ["4", "8"]
+
+
+@pytest.mark.parametrize("row,word", [("1\t2\t3", "row 4 has 3 fields instead of 4"), ("1\t2\t3\t4\t5", "row 4 has 5")])
+def test_a_row_of_the_wrong_length_is_named(tmp_path, row, word):
+    path = write(tmp_path, HEAD + "1\t2\t3\t4\n1\t2\t3\t4\n" + row + "\n1\t2\t3\t4\n")
+    with pytest.raises(UserError) as error:
+        atomic.read_strings(path)
+    assert word in str(error.value) and str(path) in str(error.value)
+
+
+def test_what_is_missing_is_named(tmp_path):
+    with pytest.raises(UserError, match="nothing.inter: there is no such file.*data_path"):
+        atomic.read_strings(tmp_path / "nothing.inter")
+    path = write(tmp_path, HEAD)
+    with pytest.raises(UserError, match="no field 'stars'; it has user_id, item_id, rating, timestamp"):
+        atomic.read_strings(path, ["stars"])
+    with pytest.raises(UserError, match="row 1: 'rating' must read name:type"):
+        atomic.read_header(write(tmp_path, "user_id:token\trating\n1\t2\n"))
+    with pytest.raises(UserError, match="row 1: 'rating:number' must read"):
+        atomic.read_header(write(tmp_path, "user_id:token\trating:number\n1\t2\n"))
+
+
+def test_text_of_another_encoding_is_refused_and_can_be_named(tmp_path):
+    path = write(tmp_path, "item_id:token\ttitle:token\n1\tAmélie\n", encoding="latin-1")
+    with pytest.raises(UserError, match="cannot be read"):
+        atomic.read_strings(path)
+    assert atomic.read_strings(path, encoding="latin-1")["title"].tolist() == ["Amélie"]
+
+
+def column(tmp_path, values, name="timestamp"):
+    return atomic.read_strings(write(tmp_path, f"{name}:float\tx:token\n" + "".join(f"{v}\t1\n" for v in values)))[name]
+
+
+@pytest.mark.parametrize("values,expected", [
+    (["874965758", "1999999999"], [874965758, 1999999999]),
+    (["874965758.0", "1999999999"], [874965758, 1999999999]),
+    (["8.74965758e8", "-5.0", "0"], [874965758, -5, 0]),
+    ([str(2**62), str(2**62 + 1)], [2**62, 2**62 + 1]),
+    (["9007199254740991.0"], [2**53 - 1]),
+])
+def test_times_are_exact(tmp_path, values, expected):
+    times = atomic.parse_times(column(tmp_path, values), "x")
+    assert times.dtype == np.int64 and times.tolist() == expected
+
+
+@pytest.mark.parametrize("values,row,shown", [
+    (["1", "2", "soon"], 4, "'soon'"), (["1", "", "3"], 3, "''"), (["1", "2.5"], 3, "'2.5'"),
+    (["1", "nan"], 3, "'nan'"), (["1", "inf"], 3, "'inf'"), (["1.0", "9007199254740994"], 3, "'9007199254740994'"),
+])
+def test_a_time_that_is_no_whole_number_is_named(tmp_path, values, row, shown):
+    with pytest.raises(UserError) as error:
+        atomic.parse_times(column(tmp_path, values), "x.inter")
+    assert f"x.inter: row {row}: timestamp is {shown}; expected a " in str(error.value)
+    assert "number" in str(error.value)
+
+
+def test_a_number_that_is_none_is_named(tmp_path):
+    numbers = column(tmp_path, ["1", "good"], "rating")
+    with pytest.raises(UserError, match="x.inter: row 3: rating is 'good'; expected a number. Correct or remove"):
+        atomic.parse_floats(numbers, "x.inter")
+    empty = column(tmp_path, ["1", ""], "rating")
+    assert np.isnan(atomic.parse_floats(empty, "x.item")[3])
+    with pytest.raises(UserError, match="row 3"):
+        atomic.parse_floats(empty, "x.inter", empty=False)
+
+
+def test_an_empty_id_is_named(tmp_path):
+    frame = atomic.read_strings(write(tmp_path, HEAD + "1\t2\t3\t4\n\t2\t3\t4\n"))
+    with pytest.raises(UserError, match="row 3: user_id is ''; expected an id"):
+        atomic.parse_tokens(frame["user_id"], "x.inter")
+
+
+def test_sequences_are_split(tmp_path):
+    frame = atomic.read_strings(write(tmp_path, "a:token_seq\tb:float_seq\nx y  z\t1 2.5\n\t\nq\t-1e3\n"))
+    words = atomic.split_sequences(frame["a"], " ", False, "x")
+    numbers = atomic.split_sequences(frame["b"], " ", True, "x")
+    assert [row.tolist() for row in words] == [["x", "y", "z"], ["q"]]  # the blank row is left out
+    assert [row.tolist() for row in numbers] == [[1.0, 2.5], [-1000.0]]
+    frame.loc[4, "b"] = "1 two"
+    with pytest.raises(UserError, match="row 4: b is 'two'"):
+        atomic.split_sequences(frame["b"], " ", True, "x")

@@ -1,0 +1,108 @@
+import numpy as np
+import pytest
+from randomlog import events_of, random_log
+
+from recbole_conrec.data.events import NEGATIVE, POSITIVE, EventLog, RowStream, Window
+from recbole_conrec.data.splits import TEST, TRAIN, SplitRule, first_dislikes, split_instances
+from recbole_conrec.data.truth import future_items, is_low_activity, long_tail_items
+
+SPLITS = [SplitRule("user"), SplitRule("time"), SplitRule("time", cuts=[500_000, 900_000])]
+WINDOWS = [Window("days", 2), Window("seconds", 30_000), Window("events", 3), Window("days", None)]
+
+
+def cut(log, rule):
+    rows = first_dislikes(log)
+    cuts = rule.of(log, rows)
+    mask = np.zeros(len(log), dtype=bool)
+    mask[rows] = True
+    return cuts, split_instances(log, rows, cuts), mask
+
+
+def in_window(window, t0, events):
+    """Those of a user's events (from t0 on) that the window holds."""
+    if window.length is None:
+        return events
+    if window.unit == "events":
+        limit = events[min(window.length, len(events)) - 1][2]
+    else:
+        limit = t0 + window.length * (86_400 if window.unit == "days" else 1)
+    return [event for event in events if event[2] <= limit]
+
+
+@pytest.mark.parametrize("rule", SPLITS)
+@pytest.mark.parametrize("window", WINDOWS)
+def test_f_equals_a_look_at_every_event(rule, window):
+    log = random_log(21)
+    cuts, splits, mask = cut(log, rule)
+    for part in splits.values():
+        ptr, items = future_items(log, cuts, window, part, RowStream(mask))
+        for n, (user, t0, item) in enumerate(zip(part.user, part.time, part.item, strict=True)):
+            events = events_of(log, user)
+            here = cuts.part(np.array([user]), np.array([t0]))[0]
+            ends = [cuts.valid_start[user], cuts.test_start[user], np.inf]
+            old = {i for _, i, time, feedback in events if time < t0 and feedback == NEGATIVE}
+            new = {
+                i for _, i, time, feedback in in_window(window, t0, [e for e in events if e[2] >= t0])
+                if feedback == NEGATIVE and time < ends[here]
+            }
+            found = items[ptr[n] : ptr[n + 1]].tolist()
+            assert found == sorted(new - old) and item in found
+
+
+def test_future_positives_repeat_no_item_and_may_have_been_liked_before():
+    log = EventLog.from_arrays([1] * 6, [3, 9, 3, 3, 2, 4], [0, 5, 6, 7, 8, 99], [1, -1, 1, 1, 1, 1], 2, 10)
+    cuts = SplitRule("time", cuts=[50, 60]).of(log, first_dislikes(log))
+    from recbole_conrec.data.events import Instances
+
+    ptr, items = future_items(
+        log, cuts, Window("days", 7), Instances.of_rows(log, first_dislikes(log)), RowStream(log.feedback == POSITIVE)
+    )
+    assert ptr.tolist() == [0, 2] and items.tolist() == [2, 3]  # item 4 lies behind the cut
+
+
+@pytest.mark.parametrize("rule", SPLITS)
+def test_training_windows_show_nothing_of_the_evaluation(rule):
+    log = random_log(4)
+    cuts, splits, mask = cut(log, rule)
+    everything = RowStream(np.ones(len(log), dtype=bool))
+    other = EventLog(**{**vars_of(log), "item": np.where(cuts.part(log.user, log.time) == TRAIN, log.item, 1)})
+    for one, two in zip(
+        future_items(log, cuts, Window("days", None), splits["train"], everything),
+        future_items(other, cuts, Window("days", None), splits["train"], everything),
+        strict=True,
+    ):
+        assert (one == two).all()
+    other = EventLog(**{**vars_of(log), "item": np.where(cuts.part(log.user, log.time) < TEST, log.item, 1)})
+    for one, two in zip(
+        future_items(log, cuts, Window("days", None), splits["valid"], everything),
+        future_items(other, cuts, Window("days", None), splits["valid"], everything),
+        strict=True,
+    ):
+        assert (one == two).all()
+
+
+def vars_of(log):
+    return {name: getattr(log, name) for name in log.__dataclass_fields__}
+
+
+@pytest.mark.parametrize("fewer_than", [0, 1, 3, 50])
+def test_low_activity_counts_dislikes_before_t0(fewer_than):
+    log = random_log(8)
+    _, splits, _ = cut(log, SplitRule("user"))
+    part = splits["test"]
+    expected = [
+        sum(time < t0 and feedback == NEGATIVE for _, _, time, feedback in events_of(log, user)) < fewer_than
+        for user, t0 in zip(part.user, part.time, strict=True)
+    ]
+    assert is_low_activity(log, part, fewer_than).tolist() == expected
+
+
+def test_the_long_tail_counts_training_dislikes_only():
+    log = random_log(9)
+    cuts, _, _ = cut(log, SplitRule("time"))
+    train = cuts.part(log.user, log.time) == TRAIN
+    tail = long_tail_items(log, train, 4)
+    for item in range(1, log.n_items):
+        count = sum(log.item[r] == item and log.feedback[r] == NEGATIVE and train[r] for r in range(len(log)))
+        assert tail[item] == (count < 4)
+    assert not tail[0] and 0 < tail.sum() < log.n_items - 1
