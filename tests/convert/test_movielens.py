@@ -89,7 +89,7 @@ def test_10m_is_utf_8_with_half_stars(tmp_path):
         ("1", "6", "4.5", "838983525"),
         ("1", "5", "0.5", "838985046"),
     ]
-    assert read(tmp_path / "out", "ml-10m", "item").movie_title[0] == "Fußball"
+    assert read(tmp_path / "out", "ml-10m", "item").movie_name[0] == "Fußball"
 
 
 def test_20m_has_quoted_titles(tmp_path):

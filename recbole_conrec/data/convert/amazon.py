@@ -35,15 +35,16 @@ def convert(raw: Path, draft: Draft, *, year: int, category: str = "*") -> None:
     """Args: category: e.g. Beauty or All_Beauty, if several lie in the folder."""
     draft.protocol(f"Amazon reviews {year}. Buyers review seldom: the window is 30 days.", {
         "feedback": {"negative": "rating <= 2", "positive": "rating >= 4"},
-        "item_text": ["title", "brand", "category"],
-        "item_category": "category",
+        "item_text": ["title", "brand", "categories"],
+        "item_category": "categories",
         "split": {"by": "time", "ratio": [0.7, 0.1, 0.2]},
         "window": {"unit": "days", "length": 30},
     })
     draft.events(["user_id:token", "item_id:token", "rating:float", "timestamp:float"],
                  _events(_reviews(raw, year, category), year))
     meta = find(raw, f"meta_{category}.json", f"meta_{category}.jsonl", what="features of items")
-    draft.items(["item_id:token", "title:token_seq", "brand:token", "category:token"], text_tables(_items(meta, year)))
+    header = ["item_id:token", "title:token_seq", "brand:token", "categories:token_seq"]
+    draft.items(header, text_tables(_items(meta, year)))
 
 
 def _reviews(raw: Path, year: int, category: str) -> Path:
@@ -101,8 +102,7 @@ def _words(text) -> str:
 
 
 def _path(item: dict) -> str:
-    """The second step of an item's path of categories, because the first is the same for all; else the first."""
-    paths = item.get("categories") or item.get("category") or []
-    path = paths[0] if paths and isinstance(paths[0], list) else paths
-    steps = [step for step in path if isinstance(step, str)] if isinstance(path, list) else [path]
-    return _words((steps[1:2] or steps[:1] or [item.get("main_category")])[0])
+    """The steps of an item's (first) path of categories, one word each: 'Beauty Skin-Care Face'."""
+    paths = item.get("categories") or item.get("category") or [item.get("main_category")]
+    path = paths[0] if isinstance(paths[0], list) else paths if isinstance(paths, list) else [paths]
+    return " ".join("-".join(_words(step).split()) for step in path if step)

@@ -19,27 +19,18 @@ from recbole_conrec.data.convert.draft import Draft, text_tables
 from recbole_conrec.data.convert.reading import csv_chunks, delimited, find
 
 INTER = ["user_id:token", "item_id:token", "rating:float", "timestamp:float"]
-ITEM = ["item_id:token", "movie_title:token_seq", "release_year:token", "class:token_seq"]
 GENRES = ("unknown Action Adventure Animation Children's Comedy Crime Documentary Drama Fantasy Film-Noir Horror "
           "Musical Mystery Romance Sci-Fi Thriller War Western").split()
 _YEAR = re.compile(r"\s*\((\d{4})\)\s*$")
-PROTOCOL = {
-    "feedback": {"negative": "rating <= 2", "positive": "rating >= 4"},
-    "item_text": ["movie_title", "release_year", "class"],
-    "item_category": "class",
-    # Most users rate in one sitting, so a cut in time would part users instead of histories.
-    "split": {"by": "user", "ratio": [0.7, 0.1, 0.2]},
-    "window": {"unit": "events", "length": 20},
-}
 
 
 def convert_100k(raw: Path, draft: Draft) -> None:
-    _protocol(draft)
+    header = _protocol(draft, "movie_title", "class")
     data = find(raw, "u.data", what="ratings of MovieLens-100K")
     names = ["user", "item", "rating", "time"]
     draft.events(INTER, _ratings(csv_chunks(data, names, names=names, separator="\t", quoted=False), *names))
     path = find(raw, "u.item", what="movies of MovieLens-100K")
-    draft.items(ITEM, text_tables(_movies_100k(path)))
+    draft.items(header, text_tables(_movies_100k(path)))
     path = find(raw, "u.user", what="users of MovieLens-100K", optional=True)
     if path:
         fields = ["id", "age", "gender", "occupation", "zip"]
@@ -47,8 +38,17 @@ def convert_100k(raw: Path, draft: Draft) -> None:
                     text_tables(tuple(row.values()) for _, row in delimited(path, fields, "|", "latin-1")))
 
 
-def _protocol(draft: Draft) -> None:
-    draft.protocol("MovieLens. Users rate in one sitting: the split is per user, the window counts events.", PROTOCOL)
+def _protocol(draft: Draft, title: str, genre: str) -> list[str]:
+    """Write the YAML; returns the header of the .item file. Fields are named as in RecBole's own collection."""
+    # Most users rate in one sitting, so a cut in time would part users instead of histories.
+    draft.protocol("MovieLens. Users rate in one sitting: the split is per user, the window counts events.", {
+        "feedback": {"negative": "rating <= 2", "positive": "rating >= 4"},
+        "item_text": [title, "release_year", genre],
+        "item_category": genre,
+        "split": {"by": "user", "ratio": [0.7, 0.1, 0.2]},
+        "window": {"unit": "events", "length": 20},
+    })
+    return ["item_id:token", f"{title}:token_seq", "release_year:token", f"{genre}:token_seq"]
 
 
 def _movies_100k(path: Path) -> Iterator[tuple]:
@@ -59,14 +59,14 @@ def _movies_100k(path: Path) -> Iterator[tuple]:
         yield row["id"], title, year or row["released"][-4:], genres
 
 
-def convert_dat(raw: Path, draft: Draft, *, encoding: str = "latin-1") -> None:
-    _protocol(draft)
+def convert_dat(raw: Path, draft: Draft, *, encoding: str, title: str, genre: str) -> None:
+    header = _protocol(draft, title, genre)
     data = find(raw, "ratings.dat", what="ratings of MovieLens-1M or 10M")
     names = ["user", "item", "rating", "time"]
     draft.events(INTER, _ratings(csv_chunks(data, names, names=names, separator="::"), *names))
     path = find(raw, "movies.dat", what="movies of MovieLens-1M or 10M")
     rows = delimited(path, ["id", "title", "genres"], "::", encoding)
-    draft.items(ITEM, text_tables((row["id"], *split_title(row["title"]), _genres(row["genres"])) for _, row in rows))
+    draft.items(header, text_tables((row["id"], *split_title(row["title"]), _genres(row["genres"])) for _, row in rows))
     path = find(raw, "users.dat", what="users of MovieLens-1M", optional=True)
     if path:
         fields = ["id", "gender", "age", "occupation", "zip"]
@@ -74,13 +74,13 @@ def convert_dat(raw: Path, draft: Draft, *, encoding: str = "latin-1") -> None:
                     text_tables(tuple(row.values()) for _, row in delimited(path, fields, "::", encoding)))
 
 
-def convert_csv(raw: Path, draft: Draft) -> None:
-    _protocol(draft)
+def convert_csv(raw: Path, draft: Draft, *, title: str, genre: str) -> None:
+    header = _protocol(draft, title, genre)
     data = find(raw, "ratings.csv", what="ratings of MovieLens-20M or later")
     names = ["userId", "movieId", "rating", "timestamp"]
     draft.events(INTER, _ratings(csv_chunks(data, names), *names))
     path = find(raw, "movies.csv", what="movies of MovieLens-20M or later")
-    draft.items(ITEM, _movies_csv(path))
+    draft.items(header, _movies_csv(path))
 
 
 def _movies_csv(path: Path) -> Iterator[pa.Table]:
