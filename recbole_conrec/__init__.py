@@ -11,5 +11,6 @@ compat.apply()
 from recbole_conrec.plugin import register_with_recbole  # noqa: E402  (RecBole comes after its shims)
 
 register_with_recbole()
+compat.quiet_autograd()
 
 __version__ = "0.1.0"

@@ -18,6 +18,7 @@ _ALIASES = {
     "bool": np.bool_,
     "object": np.object_,
     "str": np.str_,
+    "bool8": np.bool_,  # ray 2.6.3, ray/tune/..., which recbole/quick_start/quick_start.py:17 imports
     "long": np.int_,  # in NumPy 2 the attribute np.long exists and means the C type; RecBole sets it to np.int_
 }
 
@@ -28,6 +29,12 @@ def apply() -> None:
         if name not in np.__dict__:
             setattr(np, name, value)
     _allow_stock_checkpoints()
+
+
+def quiet_autograd() -> None:
+    """recbole/model/sequential_recommender/sine.py:15 turns on autograd's anomaly detection for the whole process as
+    soon as it is imported, and recbole.model imports every model: training is about twice as slow. Turn it off."""
+    torch.autograd.set_detect_anomaly(False)
 
 
 def _allow_stock_checkpoints() -> None:

@@ -7,8 +7,9 @@ group ``recbole_conrec.models`` of any installed package, and as one of RecBole'
 import importlib
 import importlib.metadata
 import inspect
-import pkgutil
+from pathlib import Path
 
+import recbole.model
 from recbole.model import sequential_recommender
 from recbole.utils import get_model, get_trainer
 
@@ -53,21 +54,28 @@ def find_model(name: str) -> type:
     path = MODELS.get(name) or entry_points().get(name)
     if path:
         return load(path)
-    try:
-        return get_model(name)
-    except (ValueError, AttributeError):
-        from recbole_conrec.config import nearest
+    if name.lower() in stock_files():
+        try:
+            return get_model(name)
+        except AttributeError:  # the file is there, its class is spelt otherwise
+            pass
+    from recbole_conrec.config import nearest
 
-        known = sorted({*MODELS, *entry_points(), *stock_models()})
-        raise UserError(f"unknown model '{name}'{nearest(name, known)}; a class of your own is 'package.module:Class'"
-                        ) from None
+    known = sorted({*MODELS, *entry_points(), *stock_models()})
+    raise UserError(f"unknown model '{name}'{nearest(name, known)}; a class of your own is 'package.module:Class'")
+
+
+def stock_files() -> set[str]:
+    """Module names of RecBole's models. (Its own look-up of an unknown name ends in an import of lightgbm.)"""
+    root = Path(recbole.model.__file__).parent
+    return {file.stem for kind in ("general", "sequential", "context_aware", "knowledge_aware")
+            for file in (root / f"{kind}_recommender").glob("[!_]*.py")}
 
 
 def stock_models() -> list[str]:
-    """Names of RecBole's sequential models, read from its package without importing it all."""
-    files = {module.name for module in pkgutil.iter_modules(sequential_recommender.__path__)}
+    """Names of RecBole's sequential models."""
     classes = [name for name, value in vars(sequential_recommender).items() if inspect.isclass(value)]
-    return [name for name in classes if name.lower() in files]
+    return [name for name in classes if name.lower() in stock_files()]
 
 
 def find_trainer(name: str, model_class: type) -> type:

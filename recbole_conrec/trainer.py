@@ -87,7 +87,7 @@ class HarnessMixin:
         """The best model so far, as safetensors."""
         self.saved_model_file = str(self.run_dir / "model.safetensors")
         state = {k: v.detach().cpu().contiguous().clone() for k, v in self.model.state_dict().items()}
-        _replace(self.saved_model_file, lambda path: save_file(state, path))
+        replace_file(self.saved_model_file, lambda path: save_file(state, path))
 
     def load(self, file) -> None:
         self.model.load_state_dict(load_file(str(file)))
@@ -101,7 +101,7 @@ class HarnessMixin:
             "torch": torch.get_rng_state(), "random": list(random.getstate()[1]), "numpy": _numpy_state(),
             "loader": self._loader.generator.get_state(),
         }
-        _replace(self.run_dir / "last.pt", lambda path: torch.save(state, path))
+        replace_file(self.run_dir / "last.pt", lambda path: torch.save(state, path))
 
     def _resume(self) -> bool:
         file = self.run_dir / "last.pt"
@@ -138,7 +138,7 @@ class S3RecTrainer(HarnessMixin, StockS3RecTrainer):
             for epoch in epochs:
                 epochs.set_postfix_str(f"loss {self._train_epoch(train_data, epoch):.1f}")
             state = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
-            _replace(marker, lambda path: save_file(state, path))
+            replace_file(marker, lambda path: save_file(state, path))
         self.model.load_state_dict(load_file(str(marker)))
         self.model.train_stage = "finetune"
         self.model.loss_fct = torch.nn.CrossEntropyLoss()
@@ -159,7 +159,7 @@ def harnessed(stock: type) -> type:
     return type(f"Harness{stock.__name__}", (HarnessMixin, stock), {"__doc__": f"{stock.__name__} under the harness."})
 
 
-def _replace(path, write) -> None:
+def replace_file(path, write) -> None:
     """Write to a temporary name, then rename: a killed run leaves the old file or the new one, never half of one."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -169,4 +169,4 @@ def _replace(path, write) -> None:
 
 
 def write_json(path, content) -> None:
-    _replace(path, lambda name: Path(name).write_text(json.dumps(content, indent=1, default=str) + "\n"))
+    replace_file(path, lambda name: Path(name).write_text(json.dumps(content, indent=1, default=str) + "\n"))

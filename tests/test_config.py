@@ -1,0 +1,94 @@
+"""Layers of options, their errors, and what is never evaluated."""
+
+import pytest
+import yaml
+
+from recbole_conrec import config as module
+from recbole_conrec.config import lay, make_config, parse_value
+from recbole_conrec.errors import UserError
+
+
+def test_later_layers_are_stronger(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text(yaml.safe_dump({"hidden_size": 32, "window": {"length": 9}, "epochs": 7}))
+    config = make_config("SASRec", "ml-100k", [str(file)], {"epochs": 3})
+    assert config["epochs"] == 3  # the command line over the file
+    assert config["hidden_size"] == 32  # the file over RecBole's SASRec.yaml
+    assert config["window"] == {"unit": "events", "length": 9}  # one key of the data set's mapping
+    assert config["hidden_dropout_prob"] == 0.3  # our SASRec.yaml over RecBole's
+    assert config["n_layers"] == 2  # RecBole's SASRec.yaml where nobody else speaks
+
+
+def test_dots_reach_into_mappings_and_split_is_replaced_as_a_whole():
+    below = {"split": {"by": "user", "ratio": [0.7, 0.1, 0.2]}, "window": {"unit": "days", "length": 7}}
+    assert lay(below, {"window.length": 3})["window"] == {"unit": "days", "length": 3}
+    assert lay(below, {"split": {"by": "time", "cuts": [1, 2]}})["split"] == {"by": "time", "cuts": [1, 2]}
+    assert lay(below, {"split.by": "time"})["split"] == {"by": "time", "ratio": [0.7, 0.1, 0.2]}
+    assert below["window"]["length"] == 7  # the lower layer is left alone
+
+
+@pytest.mark.parametrize("text, value", [("3", 3), ("1e-3", 0.001), ("0.5", 0.5), ("[1, 2]", [1, 2]), ("None", None),
+                                         ("True", True), ("a b", "a b"), ("{a: 1}", {"a": 1}), ("[", "[")])
+def test_values_of_the_command_line(text, value):
+    assert parse_value(text) == value
+
+
+def test_options_are_never_evaluated(tmp_path):
+    trap = tmp_path / "trap"
+    attack = f"__import__('pathlib').Path('{trap}').touch()"
+    assert parse_value(attack) == attack
+    make_config("SASRec", "ml-100k", options={"encoding": attack})
+    assert not trap.exists()
+    file = tmp_path / "evil.yaml"
+    file.write_text(f"epochs: !!python/object/apply:pathlib.Path.touch [!!python/object/apply:pathlib.Path ['{trap}']]")
+    with pytest.raises(UserError, match="not valid YAML"):
+        make_config("SASRec", "ml-100k", [str(file)])
+    assert not trap.exists()
+
+
+@pytest.mark.parametrize("options, message", [
+    ({"epochz": 3}, "unknown option 'epochz'; did you mean 'epochs'"),
+    ({"window.lenght": 3}, "unknown option 'window.lenght'; did you mean 'length'"),
+    ({"swing": {"alpha": 3}}, "unknown option 'swing.alpha'"),
+    ({"metrics": ["FHRR"]}, "FHRR"),
+])
+def test_unknown_options_name_the_nearest(options, message):
+    with pytest.raises(UserError) as error:
+        make_config("SASRec", "ml-100k", options=options)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_unknown_model_and_files():
+    with pytest.raises(UserError, match="did you mean 'SASRec'"):
+        make_config("SASRek", "ml-100k")
+    with pytest.raises(UserError, match="no such file"):
+        make_config("SASRec", "ml-100k", ["absent.yaml"])
+    with pytest.raises(UserError, match="no module 'absent'"):
+        make_config("absent.module:Model", "ml-100k")
+    with pytest.raises(UserError, match="no model"):
+        make_config(None, "ml-100k")
+
+
+def test_yaml_errors_name_the_line(tmp_path):
+    file = tmp_path / "bad.yaml"
+    file.write_text("a: 1\nb: [1,\nc: 2\n")
+    with pytest.raises(UserError, match=r"bad.yaml, line \d"):
+        make_config("SASRec", "ml-100k", [str(file)])
+    file.write_text("- a\n- b\n")
+    with pytest.raises(UserError, match="expected a mapping"):
+        make_config("SASRec", "ml-100k", [str(file)])
+
+
+def test_item_features_of_the_data_set_reach_the_models_that_need_one():
+    assert make_config("FDSA", "ml-100k")["selected_features"] == ["class"]
+    config = make_config("S3Rec", "ml-100k", options={"item_attribute": "release_year"})
+    assert config["item_attribute"] == "release_year"
+
+
+def test_every_shipped_yaml_is_a_mapping_of_known_options():
+    folder = module.importlib.resources.files("recbole_conrec.properties")
+    for kind in ("model", "dataset"):
+        for file in (folder / kind).iterdir():
+            if file.name.endswith(".yaml"):
+                assert module.read_yaml(file), file

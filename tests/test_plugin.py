@@ -1,0 +1,72 @@
+"""Stock RecBole finds what is ours by name, and our shims leave it working."""
+
+import numpy as np
+import pytest
+import torch
+from recbole.config import Config
+from recbole.data import create_dataset
+from recbole.evaluator.register import metric_information, metric_types, metrics_dict
+from recbole.utils import get_model, get_trainer
+
+import recbole_conrec
+from recbole_conrec.data.dataset import NegativeFeedbackDataset
+from recbole_conrec.errors import UserError
+
+
+def test_models_and_trainers_by_name():
+    from recbole_conrec.model.conrec import CoNRec, CoNRecTrainer
+    from recbole_conrec.trainer import HarnessMixin
+
+    assert get_model("CoNRec") is CoNRec
+    assert get_trainer(CoNRec.type, "CoNRec") is CoNRecTrainer
+    assert issubclass(get_trainer(CoNRec.type, "ItemSwing"), HarnessMixin)
+    assert get_model("SASRec").__module__ == "recbole.model.sequential_recommender.sasrec"  # stock stays stock
+    assert not issubclass(get_trainer(CoNRec.type, "SASRec"), HarnessMixin)
+
+
+def test_metrics_by_name():
+    for name in ("hr", "fhr", "frecall", "luf", "lif", "candacc"):
+        assert name in metrics_dict and name in metric_information and name in metric_types
+
+
+def test_stock_config_and_dataset(monkeypatch, tmp_path):
+    """Config(model='CoNRec') of stock RecBole, with none of our layers, gives a data set with our defaults."""
+    monkeypatch.setattr("sys.argv", ["test"])
+    config = Config(model="CoNRec", dataset="ml-100k", config_dict={
+        "checkpoint_dir": str(tmp_path), "metrics": ["HR", "FHR"], "valid_metric": "HR@20", "topk": [20],
+        "window": {"length": 5}})
+    dataset = create_dataset(config)
+    assert isinstance(dataset, NegativeFeedbackDataset)
+    assert config["window"] == {"unit": "events", "length": 5}  # the user's word over ours, key by key
+    assert config["stages"] and config["metrics"] == ["HR", "FHR"]
+    assert len(dataset[torch.tensor([1])]) == 1
+
+
+def test_stock_models_with_our_metrics_say_what_is_missing():
+    from recbole.evaluator.collector import DataStruct
+
+    with pytest.raises(UserError, match="NegativeFeedbackDataset"):
+        metrics_dict["fhr"]({"topk": [20], "metric_decimal_place": 4}).calculate_metric(DataStruct())
+
+
+def test_shims():
+    assert np.float_ is np.float64 and np.float is np.float64
+    assert not torch.is_anomaly_enabled()  # RecBole's SINE turns it on
+    recbole_conrec.compat.apply()  # again changes nothing
+    assert np.float_ is np.float64
+
+
+def test_stock_run_recbole(monkeypatch, tmp_path, tiny_path):
+    """RecBole's own run_recbole, where ray can be imported, trains and evaluates a model of ours."""
+    pytest.importorskip("ray", reason="recbole.quick_start imports ray, which has no wheel for this Python")
+    import tinylog
+    from recbole.quick_start import run_recbole
+
+    monkeypatch.setattr("sys.argv", ["test"])
+    monkeypatch.chdir(tmp_path)
+    options = {**tinylog.OPTIONS, "data_path": str(tiny_path), "checkpoint_dir": str(tmp_path), "gpu_id": "",
+               "metrics": ["HR", "FHR", "Recall"], "valid_metric": "HR@20", "topk": [20], "loss_type": "CE",
+               "train_neg_sample_args": None, "show_progress": False}
+    result = run_recbole(model="ItemSwing", dataset="tiny", config_dict=options)
+    assert set(result["test_result"]) == {"hr@20", "fhr@20", "recall@20"}
+    assert result["test_result"]["hr@20"] == result["test_result"]["recall@20"] > 0  # one relevant item each
