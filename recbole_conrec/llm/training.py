@@ -1,9 +1,13 @@
 """What SFT and GRPO share: arguments that fit the machine, a silent run, progress and epochs."""
 
+import os
 import warnings
 
 import torch
 from transformers import PrinterCallback, TrainerCallback
+from transformers.utils import logging
+
+from recbole_conrec.errors import UserError
 
 # TRL uses names that transformers 5 has begun to rename, and so would warn at every run
 warnings.filterwarnings("ignore", "`(is_)?gradient_checkpointing` is deprecated", FutureWarning)
@@ -27,7 +31,10 @@ def runtime_arguments(backbone, gradient_checkpointing: bool, bf16: bool | None)
 
 def run(trainer, resume: str | bool | None) -> list[dict]:
     """Train -> the log history. Nothing is printed: whoever wants to see progress gives a callback."""
+    if isinstance(resume, str) and not os.path.isfile(os.path.join(resume, "trainer_state.json")):
+        raise UserError(f"resume: {resume} is no checkpoint folder; name one like checkpoint-100, or leave it out")
     trainer.remove_callback(PrinterCallback)
+    logging.disable_progress_bar()  # of writing checkpoints
     with torch.autograd.set_detect_anomaly(False):  # importing RecBole's SINE turns it on for the whole process
         trainer.train(resume_from_checkpoint=resume)
     trainer.model.eval()
