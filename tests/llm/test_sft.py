@@ -87,8 +87,8 @@ def test_it_learns_and_reports(backbone, tmp_path):
 def test_resume_is_exact_within_and_across_epochs(backbone, tmp_path, stop):
     straight, interrupted = copy.deepcopy(backbone), copy.deepcopy(backbone)
     rows = training_rows(backbone)  # 6 steps an epoch
-    train(straight, tmp_path, rows, epochs=2, save_steps=stop)
-    train(interrupted, tmp_path, rows, epochs=2, save_steps=stop, resume=str(tmp_path / f"checkpoint-{stop}"))
+    train(straight, tmp_path, rows, max_steps=9, save_steps=stop)
+    train(interrupted, tmp_path, rows, max_steps=9, save_steps=stop, resume=str(tmp_path / f"checkpoint-{stop}"))
     for name, value in weights(straight).items():
         assert torch.equal(value, weights(interrupted)[name]), name
 
