@@ -13,10 +13,11 @@ from recbole_conrec.data.convert.writing import clean, new_dataset
 from recbole_conrec.errors import UserError
 
 
-@pytest.mark.parametrize("run, part", [(1, 1), (7, 3), (50, 10), (1000, 1000)])
-def test_external_sort_is_a_stable_sort(tmp_path, monkeypatch, run, part):
+@pytest.mark.parametrize("run, part, batch", [(1, 1, 1), (7, 3, 2), (50, 10, 7), (50, 40, 100), (1000, 1000, 1000)])
+def test_external_sort_is_a_stable_sort(tmp_path, monkeypatch, run, part, batch):
     monkeypatch.setattr(sorting, "RUN", run)
     monkeypatch.setattr(sorting, "RANGE", part)
+    monkeypatch.setattr(sorting, "BATCH", batch)
     rng = np.random.default_rng(run)
     times, number = rng.integers(0, 40, 300), np.arange(300)
     sorter = sorting.TimeSorter(tmp_path, "t")
@@ -33,6 +34,7 @@ def test_external_sort_is_a_stable_sort(tmp_path, monkeypatch, run, part):
 def test_sorting_in_pieces_keeps_memory_bounded(tmp_path, monkeypatch):
     monkeypatch.setattr(sorting, "RUN", 100)
     monkeypatch.setattr(sorting, "RANGE", 100)
+    monkeypatch.setattr(sorting, "BATCH", 10)
     sorter = sorting.TimeSorter(tmp_path, "t")
     for piece in np.array_split(np.random.default_rng(0).permutation(10_000), 200):
         sorter.add(pa.table({"t": piece}))

@@ -10,12 +10,14 @@ from tqdm import tqdm
 
 RUN = 2_000_000    # events sorted in memory at a time
 RANGE = 1_000_000  # events merged at a time; more only where so many share one time
+BATCH = 8_192      # events read from a run at a time
+SAMPLE = 10_000    # times remembered of each run, to cut the ranges
 
 
 class TimeSorter:
     """Collects tables of events, then gives them back in order of one integer column; ties keep their first order.
 
-    Memory holds one run, then one range of all runs; the rest is memory-mapped from ``folder``.
+    Memory holds one run, then one range of all runs, and a sample of the times; the rest waits in ``folder``.
 
     Args:
         folder: an empty folder for the runs.
@@ -26,7 +28,7 @@ class TimeSorter:
         self.folder, self.key = folder, key
         self.rows = 0
         self._waiting: list[pa.Table] = []
-        self._runs: list[Path] = []
+        self._runs: list[_Run] = []
 
     def add(self, table: pa.Table) -> None:
         self._waiting.append(table)
@@ -37,40 +39,56 @@ class TimeSorter:
     def _write_run(self) -> None:
         table = _sort(pa.concat_tables(self._waiting), self.key)
         self._waiting = []
-        path = self.folder / f"{len(self._runs)}.arrow"
-        with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
-            writer.write_table(table, max_chunksize=RANGE)
-        self._runs.append(path)
+        self._runs.append(_Run(self.folder / f"{len(self._runs)}.arrow", table, self.key))
 
     def sorted(self) -> Iterator[pa.Table]:
         """The events in order, in tables that never part events of the same time. Call once, when all are added."""
         if self._waiting:
             self._write_run()
-        if not self._runs:
-            return
-        maps = [pa.memory_map(str(path)) for path in self._runs]
-        runs = [pa.ipc.open_file(file).read_all() for file in maps]
-        keys = [run[self.key].to_numpy() for run in runs]
         with tqdm(total=self.rows, unit="event", unit_scale=True, desc="sort", leave=False) as bar:
-            begin = [0] * len(runs)
-            for bound in [*_bounds(keys), None]:
-                end = [len(k) if bound is None else int(np.searchsorted(k, bound)) for k in keys]
-                part = pa.concat_tables([run.slice(b, e - b) for run, b, e in zip(runs, begin, end, strict=True)])
-                begin = end
-                if len(part):
-                    yield _sort(part, self.key)
-                    bar.update(len(part))
+            bounds = [None, *self._bounds(), None]
+            for low, high in zip(bounds, bounds[1:], strict=False):
+                parts = [part for run in self._runs for part in run.between(low, high)]
+                if parts:
+                    yield _sort(pa.concat_tables(parts), self.key)
+                    bar.update(sum(map(len, parts)))
+
+    def _bounds(self) -> list[int]:
+        """Times that cut all runs together into ranges of about RANGE events."""
+        if not self._runs:
+            return []
+        sample = np.sort(np.concatenate([run.sample for run in self._runs]))
+        share = min(len(sample), max(1, RANGE * len(sample) // self.rows))
+        return np.unique(sample[share::share]).tolist()
+
+
+class _Run:
+    """Sorted events in a file; only the first time of each batch is remembered."""
+
+    def __init__(self, path: Path, table: pa.Table, key: str):
+        times = table[key].to_numpy()
+        step = max(1, len(times) // SAMPLE)
+        self.key, self.first, self.sample = key, times[::BATCH].copy(), times[step // 2 :: step].copy()  # no views
+        with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+            for begin in range(0, len(table), BATCH):
+                writer.write_table(table.slice(begin, BATCH).combine_chunks())
+        self._reader = pa.ipc.open_file(pa.OSFile(str(path)))
+
+    def between(self, low: int | None, high: int | None) -> Iterator[pa.Table]:
+        """The events with low <= time < high; None is no bound."""
+        begin = 0 if low is None else max(0, int(np.searchsorted(self.first, low)) - 1)
+        end = len(self.first) if high is None else int(np.searchsorted(self.first, high))
+        for number in range(begin, end):
+            batch = self._reader.get_batch(number)
+            times = batch.column(self.key).to_numpy()
+            first = 0 if low is None else int(np.searchsorted(times, low))
+            last = len(times) if high is None else int(np.searchsorted(times, high))
+            if first < last:
+                yield pa.Table.from_batches([batch.slice(first, last - first)])
 
 
 def _sort(table: pa.Table, key: str) -> pa.Table:
     return table.take(pa.array(np.argsort(table[key].to_numpy(), kind="stable")))
-
-
-def _bounds(keys: list[np.ndarray]) -> np.ndarray:
-    """Times that cut all runs together into ranges of about RANGE events."""
-    step = max(1, RANGE // 100)
-    sample = np.sort(np.concatenate([k[step // 2::step] for k in keys]))
-    return np.unique(sample[RANGE // step::RANGE // step])
 
 
 def without_repeats(table: pa.Table, key: str) -> pa.Table:
