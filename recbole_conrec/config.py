@@ -184,6 +184,7 @@ class _Config(Config):
         return config_dict
 
     def _set_default_parameters(self):
+        _check_valid_metric(self.final_config_dict)
         self.final_config_dict["repeatable"] = True  # sequential evaluation; what is excluded is in `exclude`
         try:
             super()._set_default_parameters()
@@ -191,6 +192,15 @@ class _Config(Config):
             from recbole.evaluator.register import metrics_dict
 
             raise UserError(f"metrics: {error}; known: {', '.join(sorted(metrics_dict))}") from None
+
+
+def _check_valid_metric(options: dict) -> None:
+    name, _, k = str(options["valid_metric"]).partition("@")
+    topk = options["topk"] if isinstance(options["topk"], list) else [options["topk"]]
+    metrics = options["metrics"] if isinstance(options["metrics"], list) else [options["metrics"]]
+    if name.lower() not in [metric.lower() for metric in metrics] or (k and int(k) not in topk):
+        raise UserError(f"valid_metric: '{options['valid_metric']}' is not measured; metrics are {', '.join(metrics)} "
+                        f"at K = {', '.join(map(str, topk))}; name one of these or add it to `metrics` and `topk`")
 
 
 def complete(config: Config) -> Config:
