@@ -1,0 +1,217 @@
+"""``inspect``: what a data set holds, what its protocol makes of it, and what may go wrong.
+
+Figures only; :mod:`.inspection_report` shows them, :mod:`.inspection_warnings` judges them.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.stats import rankdata
+
+from recbole_conrec.data.dataset import NegativeFeedbackDataset
+from recbole_conrec.data.events import EXPOSURE, NEGATIVE, POSITIVE, SECONDS_A_DAY, EventLog, FeedbackStream, Instances
+from recbole_conrec.data.splits import PARTS
+from recbole_conrec.data.truth import is_low_activity, long_tail_items
+
+K = 20  # of the hit rates; also the length of a candidate list in the paper
+
+
+@dataclass(frozen=True)
+class Part:
+    """Figures of one split; shares of its instances, unless said otherwise.
+
+    Attributes:
+        instances, users, items: how many; items are those disliked.
+        followed: at least one more item of F than the next one: another dislike follows within the window.
+        future_size: int64 [instances], the sizes of F.
+        low_activity: fewer negatives before t0 than LUF's limit.
+        long_tail: the item has fewer training negatives than LIF's limit.
+        unseen: the item has no event in training.
+        undisliked: the item has no negative event in training.
+        exposed: at least 19 exposures before t0, so that the candidates are real ones.
+    """
+
+    name: str
+    instances: int
+    users: int
+    items: int
+    followed: float
+    future_size: np.ndarray
+    low_activity: float
+    long_tail: float
+    unseen: float
+    undisliked: float
+    exposed: float
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """Figures of a data set under its protocol.
+
+    Attributes:
+        name: of the data set.
+        protocol: the options that define instances, as text.
+        split_by, window: of the protocol: 'time' or 'user'; (unit, length).
+        counts: users, items, events, negatives, positives, exposures, repeats (dislikes of an item disliked before).
+        per_user, per_item: {'events', 'negatives': int64 [users], [items]}.
+        days: float64 [users], time from a user's first to last event; active_days: int64 [users], days with an event.
+        span: first and last time of the log.
+        gaps: int64, times between consecutive negatives of one user.
+        tied: share of events at the same time as another event of their user.
+        parts: {'train', 'valid', 'test': Part}.
+        covered: share of a user's remaining dislikes in the test that the window holds, averaged over instances.
+        popularity_hit: test instances whose item is among the K most disliked in training (own past dislikes left out).
+        chance_hit: the same for K items drawn at random.
+        item_auc: how well an item's share of negatives in training tells test negatives from test positives; 0.5 is
+            chance. NaN without positives.
+        without_text: share of items without text; None if there is no .item file.
+        log: the events, for the pictures.
+    """
+
+    name: str
+    protocol: dict[str, str]
+    split_by: str
+    window: tuple[str, float | None]
+    counts: dict[str, int]
+    per_user: dict[str, np.ndarray]
+    per_item: dict[str, np.ndarray]
+    days: np.ndarray
+    active_days: np.ndarray
+    span: tuple[int, int]
+    gaps: np.ndarray
+    tied: float
+    parts: dict[str, Part]
+    covered: float
+    popularity_hit: float
+    chance_hit: float
+    item_auc: float
+    without_text: float | None
+    log: EventLog = field(repr=False)
+
+
+def inspect(dataset: NegativeFeedbackDataset) -> Inspection:
+    """Compute all figures. Memory and time are linear in events."""
+    log, protocol = dataset.log, dataset.protocol
+    negative = log.feedback == NEGATIVE
+    test = dataset.splits["test"]
+    return Inspection(
+        name=dataset.dataset_name,
+        protocol={name: str(dataset.config[name]) for name in ("feedback", "split", "window")},
+        split_by=protocol.split.by,
+        window=(protocol.window.unit, protocol.window.length),
+        counts={
+            "users": log.n_users - 1,
+            "items": log.n_items - 1,
+            "events": len(log),
+            "negatives": int(negative.sum()),
+            "positives": int((log.feedback == POSITIVE).sum()),
+            "exposures": int((log.feedback == EXPOSURE).sum()),
+            "repeats": dataset.repeats,
+        },
+        per_user={"events": np.diff(log.start)[1:], "negatives": _count(log.user[negative], log.n_users)},
+        per_item={"events": _count(log.item, log.n_items), "negatives": _count(log.item[negative], log.n_items)},
+        days=_days(log),
+        active_days=_active_days(log),
+        span=(int(log.time.min()), int(log.time.max())),
+        gaps=_gaps(log, negative),
+        tied=_tied(log),
+        parts={name: _part(dataset, name) for name in PARTS},
+        covered=_covered(dataset, test),
+        popularity_hit=_popularity_hit(dataset, test),
+        chance_hit=min(1.0, K / max(log.n_items - 1, 1)),
+        item_auc=_item_auc(dataset),
+        without_text=_without_text(dataset),
+        log=log,
+    )
+
+
+def _count(ids: np.ndarray, size: int) -> np.ndarray:
+    return np.bincount(ids, minlength=size)[1:]
+
+
+def _days(log: EventLog) -> np.ndarray:
+    first, last = log.start[1:-1], log.start[2:] - 1
+    return np.where(last >= first, log.time[last] - log.time[np.minimum(first, len(log) - 1)], 0) / SECONDS_A_DAY
+
+
+def _active_days(log: EventLog) -> np.ndarray:
+    day = log.time // SECONDS_A_DAY
+    new = np.ones(len(log), dtype=bool)
+    new[1:] = (log.user[1:] != log.user[:-1]) | (day[1:] != day[:-1])
+    return _count(log.user[new], log.n_users)
+
+
+def _gaps(log: EventLog, negative: np.ndarray) -> np.ndarray:
+    user, time = log.user[negative], log.time[negative]
+    return (time[1:] - time[:-1])[user[1:] == user[:-1]]
+
+
+def _tied(log: EventLog) -> float:
+    same = (log.user[1:] == log.user[:-1]) & (log.time[1:] == log.time[:-1])
+    tied = np.zeros(len(log), dtype=bool)
+    tied[1:] |= same
+    tied[:-1] |= same
+    return float(tied.mean())
+
+
+def _part(dataset: NegativeFeedbackDataset, name: str) -> Part:
+    log, protocol, part = dataset.log, dataset.protocol, dataset.splits[name]
+    size = np.diff(dataset.future(part, (NEGATIVE,))[0])
+    train = dataset.train_mask
+    seen = np.bincount(log.item[train], minlength=log.n_items) > 0
+    disliked = np.bincount(log.item[train & (log.feedback == NEGATIVE)], minlength=log.n_items) > 0
+    shown = FeedbackStream(log, (EXPOSURE,)).count(part.begin, part.end)
+    return Part(
+        name=name,
+        instances=len(part),
+        users=len(np.unique(part.user)),
+        items=len(np.unique(part.item)),
+        followed=float((size > 1).mean()),
+        future_size=size,
+        low_activity=float(is_low_activity(log, part, protocol.low_activity).mean()),
+        long_tail=float(long_tail_items(log, train, protocol.long_tail)[part.item].mean()),
+        unseen=float((~seen[part.item]).mean()),
+        undisliked=float((~disliked[part.item]).mean()),
+        exposed=float((shown >= protocol.candidates - 1).mean()),
+    )
+
+
+def _covered(dataset: NegativeFeedbackDataset, part: Instances) -> float:
+    """Mean over instances of |F| / dislikes that are left to their user, the next one included."""
+    left = FeedbackStream(dataset.log, (NEGATIVE,)).count(part.end, dataset.log.start[part.user + 1])
+    size = np.diff(dataset.future(part, (NEGATIVE,))[0])
+    return float(np.minimum(size / np.maximum(left, 1), 1).mean())
+
+
+def _popularity_hit(dataset: NegativeFeedbackDataset, part: Instances) -> float:
+    log = dataset.log
+    counts = np.bincount(log.item[dataset.train_mask & (log.feedback == NEGATIVE)], minlength=log.n_items)
+    rank = np.empty(log.n_items, dtype=np.int64)
+    rank[np.argsort(-counts, kind="stable")] = np.arange(log.n_items)
+    rank -= rank > rank[0]  # the padding item takes no place
+    stream = FeedbackStream(log, (NEGATIVE,))
+    ptr, rows = stream.csr(part.begin, part.end)
+    owner = np.repeat(np.arange(len(part)), np.diff(ptr))
+    ahead = dataset.first_dislike[rows] & (rank[log.item[rows]] < rank[part.item][owner])
+    place = rank[part.item] - np.bincount(owner[ahead], minlength=len(part))
+    return float(((place < K) & (counts[part.item] > 0)).mean())
+
+
+def _item_auc(dataset: NegativeFeedbackDataset) -> float:
+    log, train = dataset.log, dataset.train_mask
+    negative = np.bincount(log.item[train & (log.feedback == NEGATIVE)], minlength=log.n_items)
+    judged = np.bincount(log.item[train & (log.feedback != EXPOSURE)], minlength=log.n_items)
+    mean = negative.sum() / max(judged.sum(), 1)
+    share = (negative + 5 * mean) / (judged + 5)  # drawn towards the mean as by five events
+    rows = np.flatnonzero((log.time >= dataset.cuts.test_start[log.user]) & (log.feedback != EXPOSURE))
+    bad = log.feedback[rows] == NEGATIVE
+    if bad.all() or not bad.any():
+        return float("nan")
+    rank = rankdata(share[log.item[rows]])
+    return float((rank[bad].sum() - bad.sum() * (bad.sum() + 1) / 2) / (bad.sum() * (~bad).sum()))
+
+
+def _without_text(dataset: NegativeFeedbackDataset) -> float | None:
+    if dataset.item_words is None:
+        return None
+    return float(np.mean([text == "" for text in dataset.item_text()[1:]]))
