@@ -3,7 +3,50 @@
 import contextlib
 
 import torch
+from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
 from peft.tuners.tuners_utils import BaseTunerLayer
+
+from recbole_conrec.errors import UserError
+
+# Every key of the option `lora:`, with its default
+DEFAULTS = {
+    "r": 8,
+    "alpha": 32,
+    "dropout": 0.05,
+    "target": "all-linear",  # or a list of module names, e.g. [q_proj, v_proj]
+    "train_sids": True,  # the SID tokens' rows of the embedding (and of an untied head)
+}
+
+
+def add_lora(model, sid_tokens: torch.Tensor, options: dict, *, quantized: bool = False):
+    """`model` inside PEFT, with only the adapters and the SID tokens' rows to train. `options`: see DEFAULTS.
+
+    The rows are trained through PEFT's trainable_token_indices: a delta of those rows and no copy of the matrix. Tied
+    embeddings stay tied.
+    """
+    unknown = set(options) - set(DEFAULTS)
+    if unknown:
+        raise UserError(f"lora: unknown option {sorted(unknown)[0]!r}; known are {', '.join(DEFAULTS)}")
+    options = DEFAULTS | options
+    if quantized:
+        model = prepare_model_for_kbit_training(model)
+    rows = None
+    if options["train_sids"]:
+        modules = dict(model.named_modules())
+        embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
+        names = [name.rpartition(".")[2] for name, module in modules.items() if module is embedding]
+        if head.weight is not embedding.weight:
+            names += [name.rpartition(".")[2] for name, module in modules.items() if module is head]
+        rows = {name: sid_tokens.tolist() for name in names}
+    config = LoraConfig(
+        r=options["r"],
+        lora_alpha=options["alpha"],
+        lora_dropout=options["dropout"],
+        target_modules=options["target"],
+        trainable_token_indices=rows,
+        task_type="SEQ_2_SEQ_LM" if model.config.is_encoder_decoder else "CAUSAL_LM",
+    )
+    return get_peft_model(model, config)
 
 
 @contextlib.contextmanager

@@ -16,9 +16,11 @@ import contextlib
 import torch
 import torch.nn.functional as F
 
+from recbole_conrec.errors import UserError
 from recbole_conrec.llm.batch import trim
 from recbole_conrec.llm.constraint import Constraint
 from recbole_conrec.llm.head import Head
+from recbole_conrec.llm.loading import out_of_memory
 from recbole_conrec.llm.shared_prompt import open_prompt
 
 
@@ -170,7 +172,13 @@ def _evaluating(model):
 
 def _in_chunks(function, backbone, chunk, input_ids, attention_mask, *rows):
     """`function(ids, mask, *rows)` on at most `chunk` users at a time, users of like length together."""
-    with _evaluating(backbone.model):
+    vocabulary = backbone.model.get_input_embeddings().weight.shape[0]
+    if int(input_ids.max()) >= vocabulary or int(input_ids.min()) < 0:
+        raise UserError(
+            f"prompt: it holds a token that is not in the vocabulary of {vocabulary}; "
+            "build the prompts with this backbone's tokenizer"
+        )
+    with _evaluating(backbone.model), out_of_memory("decoding", "lower the batch or give a smaller chunk"):
         if chunk is None or chunk >= len(input_ids):
             return function(*trim(input_ids, attention_mask), *rows)
         order = attention_mask.sum(1).argsort(stable=True)

@@ -8,6 +8,7 @@ from transformers import PrinterCallback, TrainerCallback
 from transformers.utils import logging
 
 from recbole_conrec.errors import UserError
+from recbole_conrec.llm.loading import out_of_memory
 
 # TRL uses names that transformers 5 has begun to rename, and so would warn at every run
 warnings.filterwarnings("ignore", "`(is_)?gradient_checkpointing` is deprecated", FutureWarning)
@@ -35,7 +36,9 @@ def run(trainer, resume: str | bool | None) -> list[dict]:
         raise UserError(f"resume: {resume} is no checkpoint folder; name one like checkpoint-100, or leave it out")
     trainer.remove_callback(PrinterCallback)
     logging.disable_progress_bar()  # of writing checkpoints
-    with torch.autograd.set_detect_anomaly(False):  # importing RecBole's SINE turns it on for the whole process
+    mend = "lower the batch size and raise accumulate, use gradient_checkpointing or a smaller llm"
+    # importing RecBole's SINE turns anomaly detection on for the whole process
+    with torch.autograd.set_detect_anomaly(False), out_of_memory("training", mend):
         trainer.train(resume_from_checkpoint=resume)
     trainer.model.eval()
     return trainer.state.log_history

@@ -1,0 +1,120 @@
+"""A model and its tokenizer from the hub, a folder or a GGUF file, with one-line errors for what cannot be."""
+
+import contextlib
+import hashlib
+import os
+import shutil
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from huggingface_hub.constants import HF_HOME
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, BitsAndBytesConfig
+
+from recbole_conrec.errors import UserError
+
+
+def load(
+    llm: str, *, dtype="auto", device="cpu", device_map=None, attn_implementation="sdpa", quantize=None, cache_dir=None
+):
+    """(model, tokenizer) of a hub id (`Qwen/Qwen3-0.6B`), a folder or a `.gguf` file. Options: see `load_backbone`."""
+    if str(llm).endswith(".gguf"):
+        llm = str(unpack_gguf(Path(llm), cache_dir))
+    try:
+        config = AutoConfig.from_pretrained(llm)
+        tokenizer = AutoTokenizer.from_pretrained(llm, padding_side="left")
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"llm: {llm!r} is neither 'tiny', nor a .gguf file, nor a folder with a model, nor a hub id that can be "
+            f"reached ({str(error).splitlines()[0]})"
+        ) from error
+    kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+    options = {"dtype": dtype_of(dtype), "attn_implementation": attn_implementation}
+    if quantize is not None:
+        options["quantization_config"] = _quantization(quantize)
+        device_map = device_map or "auto"
+    if device_map is not None:
+        options["device_map"] = device_map
+    with out_of_memory(f"loading {llm}", "use a smaller llm, dtype: bfloat16, quantize: 4bit or device_map: auto"):
+        model = kind.from_pretrained(llm, **options)
+        if device_map is None:
+            model = model.to(device)
+    return model, tokenizer
+
+
+def unpack_gguf(path: Path, cache_dir=None) -> Path:
+    """A GGUF file as a folder with dequantised weights, made once and kept under `cache_dir` (default: Hugging Face's
+    cache). Reading the file itself takes 100 times longer, and transformers refuses to save what it read."""
+    if not path.is_file():
+        raise UserError(f"llm: there is no file {path}; name an existing .gguf file")
+    stat = path.stat()
+    key = hashlib.sha256(f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}".encode()).hexdigest()[:16]
+    folder = Path(cache_dir or os.path.join(HF_HOME, "recbole-conrec")) / f"{path.stem}-{key}"
+    if folder.is_dir():
+        return folder
+    if find_spec("gguf") is None:
+        raise UserError(f"llm: reading {path} needs the package gguf; install it with: pip install gguf")
+    try:
+        config = AutoConfig.from_pretrained(path.parent, gguf_file=path.name)
+        tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+    except ValueError as error:
+        raise UserError(f"llm: {path} cannot be read: {error} Use a GGUF of a Llama, Qwen or Mistral") from error
+    with out_of_memory(f"reading {path}", "use a smaller model"):
+        read = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32)
+        if hasattr(config, "quantization_config"):
+            del config.quantization_config
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+        model.load_state_dict(read.state_dict())
+    with replacing_folder(folder) as temporary:
+        model.save_pretrained(temporary)
+        tokenizer.save_pretrained(temporary)
+    return folder
+
+
+@contextlib.contextmanager
+def replacing_folder(folder):
+    """A temporary folder that becomes `folder` (in place of an older one) if the block succeeds, else vanishes."""
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+    try:
+        yield temporary
+        if folder.is_dir():
+            shutil.rmtree(folder)
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def out_of_memory(doing: str, mend: str):
+    """Running out of memory inside becomes one line: what was being done, and what to do about it."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise UserError(f"no GPU memory left while {doing}; {mend}") from error
+    except MemoryError as error:
+        raise UserError(f"no memory left while {doing}; {mend}") from error
+    except RuntimeError as error:
+        if "can't allocate memory" not in str(error):  # torch's CPU allocator has no exception of its own
+            raise
+        raise UserError(f"no memory left while {doing}; {mend}") from error
+
+
+def dtype_of(name: str):
+    """The torch dtype of that name, or 'auto'."""
+    known = ("auto", "float32", "bfloat16", "float16")
+    if name not in known:
+        raise UserError(f"dtype: {name!r} is none of {', '.join(known)}")
+    return name if name == "auto" else getattr(torch, name)
+
+
+def _quantization(name: str) -> BitsAndBytesConfig:
+    if name not in ("8bit", "4bit"):
+        raise UserError(f"quantize: {name!r} is none of 8bit, 4bit")
+    if find_spec("bitsandbytes") is None:
+        raise UserError(f"quantize: {name} needs the package bitsandbytes; install it, or leave quantize out")
+    if name == "8bit":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16)

@@ -1,0 +1,84 @@
+"""Semantic-ID codes as tokens: added whole, with rows of the embedding matrix to start from."""
+
+import torch
+from tokenizers import AddedToken
+
+from recbole_conrec.errors import UserError
+from recbole_conrec.llm.head import unwrap
+
+INITIAL = ("mean", "text")
+
+
+def add_sid_tokens(tokenizer, semantic_ids) -> torch.Tensor:
+    """Make every code a whole token (not special: TRL drops special tokens on decoding) -> their ids [sum(sizes)]."""
+    names = semantic_ids.tokens()
+    tokenizer.add_tokens([AddedToken(name, special=False, normalized=False) for name in names])
+    return sid_token_ids(tokenizer, semantic_ids)
+
+
+def sid_token_ids(tokenizer, semantic_ids) -> torch.Tensor:
+    """Vocabulary ids [sum(sizes)] of the codes; UserError names the first that the tokenizer does not have."""
+    names = semantic_ids.tokens()
+    vocabulary = tokenizer.get_vocab()
+    missing = [name for name in names if name not in vocabulary]
+    if missing:
+        raise UserError(f"llm: the tokenizer has no token {missing[0]}; it was made for other semantic IDs")
+    return torch.tensor([vocabulary[name] for name in names])
+
+
+def init_sid_rows(model, tokenizer, sid_tokens, semantic_ids, how: str, item_texts=None, seed: int = 0) -> None:
+    """Make room for the SID tokens in the embedding matrices and give their rows values to start from.
+
+    'mean': the vocabulary's mean plus a little noise, so that a code is at first neither likely nor unlikely.
+    'text': a code starts as the direction in which the texts of its items differ from all texts: the mean token
+        embedding of its items' texts, centred over the codes of its level and scaled to the spread of the vocabulary.
+        Neighbouring codes thus start as neighbours. `item_texts` [n_items], index = item id.
+    """
+    if how not in INITIAL:
+        raise UserError(f"sid_init: {how!r} is none of {', '.join(INITIAL)}")
+    if how == "text" and item_texts is None:
+        raise UserError("sid_init: text needs the items' texts; the data set has none, so use sid_init: mean")
+    model = unwrap(model)
+    rows = model.get_input_embeddings().weight.shape[0]
+    if int(sid_tokens.max()) >= rows:  # some models come with spare rows
+        model.resize_token_embeddings(int(sid_tokens.max()) + 1, mean_resizing=False)
+    generator = torch.Generator().manual_seed(seed)
+    matrices = [model.get_input_embeddings().weight]
+    if model.get_output_embeddings().weight is not matrices[0]:
+        matrices.append(model.get_output_embeddings().weight)
+    first = int(sid_tokens.min())
+    with torch.no_grad():
+        for matrix in matrices:
+            known = matrix[:first].float().cpu()
+            mean, spread = known.mean(0), known.std(0)
+            if how == "mean":
+                new = 0.1 * spread * torch.randn(len(sid_tokens), matrix.shape[1], generator=generator)
+            else:
+                text = _text_means(known, tokenizer, item_texts)
+                new = torch.cat([_code_means(text, codes, size, generator) for codes, size in _levels(semantic_ids)])
+                new = new * spread.norm() / new.norm(dim=1, keepdim=True).clamp(min=1e-6)
+            matrix[sid_tokens.to(matrix.device)] = (mean + new).to(matrix)
+
+
+def _levels(semantic_ids):
+    return zip(torch.tensor(semantic_ids.codes[1:]).T, semantic_ids.sizes, strict=True)
+
+
+def _text_means(embedding, tokenizer, item_texts) -> torch.Tensor:
+    """float [n_items - 1, H]: mean token embedding of each item's text (0 for an empty one), item 0 left out."""
+    ids = tokenizer(list(item_texts[1:]), add_special_tokens=False)["input_ids"]
+    lengths = torch.tensor([len(row) for row in ids])
+    flat = torch.tensor([token for row in ids for token in row], dtype=torch.int64)
+    total = torch.zeros(len(ids), embedding.shape[1])
+    total.index_add_(0, torch.arange(len(ids)).repeat_interleave(lengths), embedding[flat])
+    return total / lengths.clamp(min=1)[:, None]
+
+
+def _code_means(text, codes, size: int, generator) -> torch.Tensor:
+    """float [size, H]: mean of the texts of each code's items, centred; small noise for a code without items."""
+    counts = codes.bincount(minlength=size)
+    means = torch.zeros(size, text.shape[1]).index_add_(0, codes, text) / counts.clamp(min=1)[:, None]
+    used = counts > 0
+    means[used] -= means[used].mean(0)
+    noise = torch.randn(means.shape, generator=generator) * means[used].std()
+    return torch.where(used[:, None], means + 0.1 * noise, noise)
