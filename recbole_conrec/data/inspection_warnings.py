@@ -96,8 +96,8 @@ def _dense(seen: Inspection):
     judged = seen.counts["negatives"] + seen.counts["positives"]
     share = seen.counts["negatives"] / max(judged, 1)
     if seen.counts["positives"] and share > 0.4:
-        return ("negatives are not sparse", f"{share:.0%} of the events with feedback are negative; in the paper's "
-                                            f"setting it is a fifth or less",
+        return ("negatives are not sparse", f"{share:.0%} of the events with feedback are negative; in the paper "
+                                            f"positives are three to five times as many",
                 "a stricter `feedback.negative`, for instance one star less")
 
 
@@ -105,7 +105,8 @@ def _no_exposures(seen: Inspection):
     share = seen.parts["test"].exposed
     if share < 0.5:
         return ("few exposures", f"for {1 - share:.0%} of the test instances the log holds too few exposures before "
-                                 f"t0 to fill a list of candidates: CandAcc takes popular items for the rest, an easier task",
+                                 f"t0 to fill a list of candidates: CandAcc takes popular items for the rest, which "
+                                 f"is easier",
                 "log what was shown, or leave a neutral band between the two feedback rules")
 
 
