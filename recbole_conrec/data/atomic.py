@@ -6,12 +6,14 @@ every character, checks every row, and names the file, the row (line number, the
 
 import hashlib
 from collections.abc import Collection
+from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from pyarrow import csv
+from pyarrow import compute, csv
 from recbole.utils import FeatureType
 
 from recbole_conrec.errors import UserError
@@ -44,10 +46,10 @@ def read_header(path: Path, separator: str = "\t", encoding: str = "utf-8") -> d
     return header
 
 
-def read_strings(
+def read_columns(
     path: Path, fields: Collection[str] | None = None, separator: str = "\t", encoding: str = "utf-8"
-) -> pd.DataFrame:
-    """The given fields (None: all) as text, '' where empty, indexed by row number; blank lines are left out.
+) -> dict[str, "Column"]:
+    """The given fields (None: all) of an atomic file, in the file's order; blank lines are left out.
 
     UserError names a missing file or field, the first row with a wrong number of fields, or undecodable text.
     """
@@ -74,9 +76,7 @@ def read_strings(
                 delimiter=separator, quote_char=False, ignore_empty_lines=False, invalid_row_handler=refuse
             ),
             convert_options=csv.ConvertOptions(
-                column_types=dict.fromkeys(names, pa.string()),
-                include_columns=[name for name in names if fields is None or name in fields],
-                strings_can_be_null=False,
+                column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
             ),
         )
     except (pa.ArrowInvalid, UnicodeDecodeError) as error:
@@ -86,42 +86,89 @@ def read_strings(
                 f"{path}: row {n} has {found} fields instead of {expected}: {bad[0].text!r}. Correct or remove that row"
             ) from None
         raise _undecodable(path, encoding, error) from None
-    frame = table.to_pandas()
-    frame.index = np.arange(2, len(frame) + 2)
-    suspects = frame[(frame.iloc[:, 0] == "").to_numpy()]
-    blank = suspects.index[(suspects == "").all(axis=1)]
-    return frame.drop(index=blank) if len(blank) else frame
+    rows = np.arange(2, len(table) + 2)
+    blank = reduce(compute.and_, (compute.equal(values, "") for values in table.columns))
+    if compute.any(blank).as_py():
+        table, rows = table.filter(compute.invert(blank)), rows[~blank.to_numpy()]
+    return {name: Column(path, name, table[name], rows) for name in names if fields is None or name in fields}
+
+
+def read_strings(path: Path, fields: Collection[str] | None = None, **format_) -> pd.DataFrame:
+    """What `read_columns` reads as a DataFrame of text, '' where empty, indexed by row number."""
+    return text_frame(read_columns(path, fields, **format_))
+
+
+def text_frame(columns: dict[str, "Column"]) -> pd.DataFrame:
+    """Columns of one file as a DataFrame of text, indexed by row number."""
+    rows = next(iter(columns.values())).rows
+    return pd.DataFrame({name: column.text.to_pandas().to_numpy() for name, column in columns.items()}, index=rows)
+
+
+@dataclass(frozen=True, eq=False)
+class Column:
+    """One field of a file as text, and its readings. Each reading [N] raises a UserError that names the first bad row.
+
+    Attributes:
+        text: N strings, '' where empty. rows: int64 [N], their row numbers in the file.
+    """
+
+    path: Path
+    name: str
+    text: pa.ChunkedArray
+    rows: np.ndarray
+
+    def tokens(self, empty: bool = False) -> np.ndarray:
+        """Words: object [N], each distinct one kept once. `empty` lets '' become NaN."""
+        coded = self.text.combine_chunks().dictionary_encode()
+        words, codes = coded.dictionary.to_pandas().to_numpy(dtype=object, copy=True), coded.indices.to_numpy()
+        missing = np.flatnonzero(words == "")
+        if len(missing) and not empty:
+            self._refuse(codes == missing[0], "an id")
+        words[missing] = np.nan
+        return words[codes]
+
+    def floats(self, empty: bool = False) -> np.ndarray:
+        """Numbers: float64 [N], correctly rounded, finite. `empty` lets '' become NaN."""
+        missing = compute.equal(self.text, "")
+        try:
+            text = compute.if_else(missing, pa.scalar(None, pa.string()), self.text)
+            numbers = text.cast(pa.float64()).to_numpy()
+        except pa.ArrowInvalid:
+            numbers = np.array([_float(word) for word in self.text.to_pylist()])
+        self._refuse(~np.isfinite(numbers) & ~(missing.to_numpy() & empty), "a number")
+        return numbers
+
+    def times(self) -> np.ndarray:
+        """Whole numbers: int64 [N], exactly; '874965758' and '874965758.0' alike."""
+        try:
+            return self.text.cast(pa.int64()).to_numpy()
+        except pa.ArrowInvalid:
+            numbers = self.floats()
+        # A float64 holds every whole number up to 2**53.
+        self._refuse((numbers != np.floor(numbers)) | (np.abs(numbers) > 2.0**53), "a whole number of seconds")
+        return numbers.astype(np.int64)
+
+    def sequences(self, separator: str, floats: bool = False) -> list[np.ndarray]:
+        """The words (or numbers) between separators: N arrays; empty words are left out."""
+        rows = [[word for word in text.split(separator) if word] for text in self.text.to_pylist()]
+        if not floats:
+            return [np.array(words, dtype=str) for words in rows]
+        lengths = [len(words) for words in rows]
+        flat = pa.chunked_array([pa.array([word for words in rows for word in words], pa.string())])
+        numbers = Column(self.path, self.name, flat, np.repeat(self.rows, lengths)).floats()
+        return np.split(numbers, np.cumsum(lengths)[:-1])
+
+    def _refuse(self, bad: np.ndarray, expected: str) -> None:
+        if bad.any():
+            at = int(np.argmax(bad))
+            raise UserError(
+                f"{self.path}: row {self.rows[at]}: {self.name} is {self.text[at].as_py()!r}; expected {expected}. "
+                "Correct or remove that row"
+            )
 
 
 def _undecodable(path: Path, encoding: str, error: Exception) -> UserError:
     return UserError(f"{path}: cannot be read as {encoding} text ({error}); name its `encoding`".replace("\n", " "))
-
-
-def _first_bad(bad: np.ndarray, column: pd.Series, path: Path, expected: str) -> None:
-    if bad.any():
-        at = int(np.argmax(bad))
-        raise UserError(
-            f"{path}: row {column.index[at]}: {column.name} is {column.iloc[at]!r}; expected {expected}. "
-            "Correct or remove that row"
-        )
-
-
-def parse_tokens(column: pd.Series, path: Path) -> pd.Series:
-    """Ids as text, none of them empty (UserError)."""
-    _first_bad((column == "").to_numpy(), column, path, "an id")
-    return column
-
-
-def parse_floats(column: pd.Series, path: Path, empty: bool = True) -> pd.Series:
-    """Text -> float64 [N]; `empty` lets '' become NaN. UserError names the first value that is not a number."""
-    missing = (column == "").to_numpy()
-    values = column.where(~missing, "nan").to_numpy(dtype=object)
-    try:  # correctly rounded, which pandas.to_numeric is not
-        numbers = pa.array(values, pa.string()).cast(pa.float64()).to_numpy()
-    except pa.ArrowInvalid:
-        numbers = np.array([_float(value) for value in values])
-    _first_bad(~np.isfinite(numbers) & ~(missing & empty), column, path, "a number")
-    return pd.Series(numbers, column.index, name=column.name)
 
 
 def _float(text: str) -> float:
@@ -129,28 +176,3 @@ def _float(text: str) -> float:
         return float(text)
     except ValueError:
         return np.nan
-
-
-def parse_times(column: pd.Series, path: Path) -> pd.Series:
-    """Text -> int64 [N], exactly: '874965758' and '874965758.0' alike. UserError for what is not a whole number."""
-    values = column.to_numpy(dtype=object)
-    try:
-        return pd.Series(pa.array(values, pa.string()).cast(pa.int64()).to_numpy(), column.index, name=column.name)
-    except pa.ArrowInvalid:
-        numbers = parse_floats(column, path, empty=False)
-    # A float64 holds every whole number up to 2**53.
-    inexact = (numbers != np.floor(numbers)) | (numbers.abs() > 2.0**53)
-    _first_bad(inexact.to_numpy(), column, path, "a whole number of seconds (or an order)")
-    return numbers.astype(np.int64)
-
-
-def split_sequences(column: pd.Series, separator: str, floats: bool, path: Path) -> pd.Series:
-    """Text -> one array per row: the words (or numbers) between separators, empty ones left out."""
-    words = [[word for word in text.split(separator) if word] for text in column]
-    if not floats:
-        return pd.Series([np.array(row, dtype=str) for row in words], column.index, name=column.name)
-    flat = pd.Series([word for row in words for word in row], dtype=object, name=column.name)
-    flat.index = np.repeat(column.index, [len(row) for row in words])
-    numbers = parse_floats(flat, path, empty=False).to_numpy()
-    ends = np.cumsum([len(row) for row in words])
-    return pd.Series(np.split(numbers, ends[:-1]), column.index, name=column.name)

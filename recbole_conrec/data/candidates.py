@@ -19,7 +19,7 @@ from recbole_conrec.data.arrays import contains, mix, uniform
 from recbole_conrec.data.events import EXPOSURE, SECONDS_A_DAY, EventLog, FeedbackStream, Instances
 
 _LAST = np.uint64(2**64 - 1)
-_DRAWS = 128  # popular items drawn for each instance at first; what is still missing is completed exactly
+_DRAWS = 64  # popular items drawn for each instance at first; what is still missing is completed exactly
 
 
 def draw_candidates(
@@ -42,7 +42,7 @@ def draw_candidates(
         f_ptr, f_items: CSR of F, rows sorted.
         popularity: [n_items], training events per item.
         user_keys, item_keys: uint64 [n_users], [n_items] what is hashed instead of the ids (default: the ids).
-        chunk: instances at a time; bounds memory at about chunk * (look_back + 128) * 50 bytes.
+        chunk: instances at a time; bounds memory at about chunk * (look_back + 64) * 60 bytes.
 
     Returns:
         (candidates int64 [N, size], answer int64 [N]: the column of the true item).
@@ -96,9 +96,13 @@ class _Reacted:
 
     def before(self, users: np.ndarray, items: np.ndarray, times: np.ndarray) -> np.ndarray:
         """Whether `users` had reacted to `items` strictly before `times` (broadcast together): bool."""
+        # Only these users' part of the pairs is searched: small enough to stay in the processor's cache.
+        low, high = np.searchsorted(self.keys, [users.min() * self.n_items, (users.max() + 1) * self.n_items])
+        if low == high:
+            return np.zeros(np.broadcast(users, items, times).shape, dtype=bool)
         keys = users * self.n_items + items
-        at = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
-        return (self.keys[at] == keys) & (self.times[at] < times)
+        at = np.minimum(np.searchsorted(self.keys[low:high], keys), high - low - 1)
+        return (self.keys[low:high][at] == keys) & (self.times[low:high][at] < times)
 
 
 def _forbidden(items: np.ndarray, part: Instances, future: np.ndarray, reacted: _Reacted) -> np.ndarray:

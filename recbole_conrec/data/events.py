@@ -1,7 +1,6 @@
 """The log of all events, kept once, and what is cut out of it: windows, instances, histories as slices."""
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
@@ -53,19 +52,15 @@ class EventLog:
     def __len__(self) -> int:
         return len(self.user)
 
-    @cached_property
-    def _moments(self) -> np.ndarray:
-        return np.unique(self.time)
-
-    @cached_property
-    def _keys(self) -> np.ndarray:
-        """(user, time) as one ascending number; times become ranks, so that it cannot overflow."""
-        return self.user * (len(self._moments) + 1) + np.searchsorted(self._moments, self.time)
-
     def first_at_or_after(self, users: np.ndarray, times: np.ndarray) -> np.ndarray:
         """The row of each user's first event with time >= `times` (start[user + 1] if there is none): int64 [N]."""
-        ranks = np.searchsorted(self._moments, times)
-        return np.searchsorted(self._keys, np.asarray(users) * (len(self._moments) + 1) + ranks)
+        low, high = self.start[users], self.start[np.asarray(users) + 1]
+        longest = int((high - low).max(initial=0))
+        for _ in range(longest.bit_length()):  # a binary search of all users at once
+            middle = (low + high) // 2
+            earlier = (low < high) & (self.time[np.minimum(middle, len(self) - 1)] < times)
+            low, high = np.where(earlier, middle + 1, low), np.where(earlier, high, middle)
+        return low
 
 
 @dataclass(frozen=True)

@@ -61,16 +61,18 @@ class AtomicDataset(SequentialDataset):
         wanted = self._wanted_fields(path, source, header)
         if not wanted:
             return None
-        text = atomic.read_strings(path, wanted, separator, encoding)
-        if len(text) == 0:
+        columns = atomic.read_columns(path, wanted, separator, encoding)
+        rows = next(iter(columns.values())).rows
+        if len(rows) == 0:
             raise UserError(f"{path}: it has a header but no rows")
         if source == FeatureSource.ITEM:
-            self.item_words = ItemText(text, self.iid_field, path)
-        for field in text:
+            self.item_words = ItemText(atomic.text_frame(columns), self.iid_field, path)
+        for field in columns:
             self.field2source[field], self.field2type[field], self.field2seqlen[field] = source, header[field], 1
             if header[field] in (FeatureType.FLOAT, FeatureType.FLOAT_SEQ):
                 self.field2bucketnum[field] = 2
-        return pd.DataFrame({field: self._typed(text[field], header[field], source, path) for field in text})
+        values = {field: self._read(column, header[field], source) for field, column in columns.items()}
+        return pd.DataFrame(values, index=rows)
 
     def _wanted_fields(self, path: Path, source, header: dict[str, FeatureType]) -> set[str]:
         needed = self.needed_fields(source)
@@ -85,21 +87,21 @@ class AtomicDataset(SequentialDataset):
         load = set(header) if load is None else load & set(header)
         return (load - (unload or set())) | set(needed)
 
-    def _typed(self, column: pd.Series, kind: FeatureType, source, path: Path) -> pd.Series:
+    def _read(self, column: atomic.Column, kind: FeatureType, source):
         event = source == FeatureSource.INTERACTION
         if column.name in (self.uid_field, self.iid_field):
-            return atomic.parse_tokens(column, path)
+            return column.tokens()
         if event and column.name == self.time_field:
-            return atomic.parse_times(column, path)
+            return column.times()
         if kind == FeatureType.FLOAT:
-            return atomic.parse_floats(column, path, empty=not event)
+            return column.floats(empty=not event)
         if kind == FeatureType.TOKEN:
-            return column if event else column.replace("", np.nan)
-        values = atomic.split_sequences(column, self.config["seq_separator"], kind == FeatureType.FLOAT_SEQ, path)
+            return column.tokens(empty=True)
+        values = column.sequences(self.config["seq_separator"], kind == FeatureType.FLOAT_SEQ)
         limit = (self.config["seq_len"] or {}).get(column.name)
-        values = values.map(lambda row: row[:limit]) if limit else values
-        self.field2seqlen[column.name] = int(values.map(len).max())
-        return values
+        values = [row[:limit] for row in values] if limit else values
+        self.field2seqlen[column.name] = max(map(len, values))
+        return pd.Series(values, index=column.rows, dtype=object)
 
     def _remap(self, remap_list):
         """Number the tokens of columns (DataFrame, field, type) that share ids: 1, 2, ... in order of appearance."""

@@ -106,9 +106,11 @@ def _pair_chunks(block: sparse.csr_matrix, size: np.ndarray, budget: int):
     ptr, second = ragged(np.arange(block.nnz) + 1, block.indptr[row + 1])  # each entry with the later ones of its row
     first = np.repeat(np.arange(block.nnz), np.diff(ptr))
     n_users = block.shape[1]
-    keys, pair = np.unique(block.indices[first] * np.int64(n_users) + block.indices[second], return_inverse=True)
-    order = np.argsort(pair, kind="stable")
-    pair, row = pair[order], row[first[order]]
+    keys = block.indices[first] * np.int64(n_users) + block.indices[second]
+    order = np.argsort(keys, kind="stable")
+    keys, row = keys[order], row[first[order]]
+    new = np.diff(keys, prepend=-1) > 0
+    pair, keys = np.cumsum(new) - 1, keys[new]
     pairs = np.stack([keys // n_users, keys % n_users])
     for low, high in _cut(size[pairs].sum(axis=0), budget):
         a, b = np.searchsorted(pair, (low, high))

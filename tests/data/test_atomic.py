@@ -55,7 +55,8 @@ def test_text_of_another_encoding_is_refused_and_can_be_named(tmp_path):
 
 
 def column(tmp_path, values, name="timestamp"):
-    return atomic.read_strings(write(tmp_path, f"{name}:float\tx:token\n" + "".join(f"{v}\t1\n" for v in values)))[name]
+    text = f"{name}:float\tx:token\n" + "".join(f"{v}\t1\n" for v in values)
+    return atomic.read_columns(write(tmp_path, text), [name])[name]
 
 
 @pytest.mark.parametrize("values,expected", [
@@ -66,7 +67,7 @@ def column(tmp_path, values, name="timestamp"):
     (["9007199254740991.0"], [2**53 - 1]),
 ])
 def test_times_are_exact(tmp_path, values, expected):
-    times = atomic.parse_times(column(tmp_path, values), "x")
+    times = column(tmp_path, values).times()
     assert times.dtype == np.int64 and times.tolist() == expected
 
 
@@ -76,33 +77,37 @@ def test_times_are_exact(tmp_path, values, expected):
 ])
 def test_a_time_that_is_no_whole_number_is_named(tmp_path, values, row, shown):
     with pytest.raises(UserError) as error:
-        atomic.parse_times(column(tmp_path, values), "x.inter")
+        column(tmp_path, values).times()
     assert f"x.inter: row {row}: timestamp is {shown}; expected a " in str(error.value)
     assert "number" in str(error.value)
 
 
 def test_a_number_that_is_none_is_named(tmp_path):
-    numbers = column(tmp_path, ["1", "good"], "rating")
     with pytest.raises(UserError, match="x.inter: row 3: rating is 'good'; expected a number. Correct or remove"):
-        atomic.parse_floats(numbers, "x.inter")
-    empty = column(tmp_path, ["1", ""], "rating")
-    assert np.isnan(atomic.parse_floats(empty, "x.item")[3])
+        column(tmp_path, ["1", "good"], "rating").floats()
+    empty = column(tmp_path, ["1", "", "0.1"], "rating")
+    np.testing.assert_array_equal(empty.floats(empty=True), [1, np.nan, 0.1])
     with pytest.raises(UserError, match="row 3"):
-        atomic.parse_floats(empty, "x.inter", empty=False)
+        empty.floats()
 
 
-def test_an_empty_id_is_named(tmp_path):
-    frame = atomic.read_strings(write(tmp_path, HEAD + "1\t2\t3\t4\n\t2\t3\t4\n"))
+def test_numbers_that_only_python_reads_are_read(tmp_path):
+    assert column(tmp_path, [" 3", "+0.25"], "rating").floats().tolist() == [3.0, 0.25]
+
+
+def test_tokens_are_kept_and_an_empty_id_is_named(tmp_path):
+    columns = atomic.read_columns(write(tmp_path, HEAD + "1\t2\t3\t4\n\t2\t3\t4\n01\tNA\t3\t4\n"))
+    assert columns["item_id"].tokens().tolist() == ["2", "2", "NA"]
     with pytest.raises(UserError, match="row 3: user_id is ''; expected an id"):
-        atomic.parse_tokens(frame["user_id"], "x.inter")
+        columns["user_id"].tokens()
+    found = columns["user_id"].tokens(empty=True)
+    assert found[[0, 2]].tolist() == ["1", "01"] and np.isnan(found[1])
 
 
 def test_sequences_are_split(tmp_path):
-    frame = atomic.read_strings(write(tmp_path, "a:token_seq\tb:float_seq\nx y  z\t1 2.5\n\t\nq\t-1e3\n"))
-    words = atomic.split_sequences(frame["a"], " ", False, "x")
-    numbers = atomic.split_sequences(frame["b"], " ", True, "x")
-    assert [row.tolist() for row in words] == [["x", "y", "z"], ["q"]]  # the blank row is left out
-    assert [row.tolist() for row in numbers] == [[1.0, 2.5], [-1000.0]]
-    frame.loc[4, "b"] = "1 two"
+    path = write(tmp_path, "a:token_seq\tb:float_seq\nx y  z\t1 2.5\n\t\nq\t-1e3\n r \t\n")
+    columns = atomic.read_columns(path)
+    assert [row.tolist() for row in columns["a"].sequences(" ")] == [["x", "y", "z"], ["q"], ["r"]]
+    assert [row.tolist() for row in columns["b"].sequences(" ", floats=True)] == [[1.0, 2.5], [-1000.0], []]
     with pytest.raises(UserError, match="row 4: b is 'two'"):
-        atomic.split_sequences(frame["b"], " ", True, "x")
+        atomic.read_columns(write(tmp_path, "b:float_seq\n1\n3\n1 two\n"))["b"].sequences(" ", floats=True)
