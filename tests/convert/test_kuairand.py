@@ -71,7 +71,7 @@ def test_captions_and_categories_are_joined(tmp_path):
         files("KuaiRand-1K/data", "1k")
         | {
             "texts/kuairand_video_captions.csv": "final_video_id,caption,show_cover_text,duration\n"
-            '12,"他说 ""你好"", 然后#狗",封面,10\n10,猫\t咪,,10\n10,again,,10\n98,other,,1\n',
+            '12,"他说 ""你好"",\n然后#狗",封面,10\n10,猫\t咪,,10\n10,again,,10\n98,other,,1\n',
             "texts/kuairand_video_categories.csv": (
                 "final_video_id,first_level_category_id,first_level_category_name,second_level_category_id\n"
                 "10,3.0,宠物,3\n12,-124.0,UNKNOWN,-124.0\n"

@@ -38,7 +38,7 @@ def convert(raw: Path, draft: Draft, *, random: bool = True) -> None:
     header = ["user_id:token", "item_id:token", *(f"{signal}:float" for signal in SIGNALS), "timestamp:float"]
     draft.events(header, (table for log in logs for table in _events(log)), order="time_ms")
     texts = [
-        _Texts(csv_chunks(captions, ["final_video_id", *CAPTIONS]) if captions else [], CAPTIONS, draft),
+        _Texts(csv_chunks(captions, ["final_video_id", *CAPTIONS], multiline=True) if captions else [], CAPTIONS, draft),
         _Texts(csv_chunks(categories, ["final_video_id", *CATEGORIES]) if categories else [], CATEGORIES, draft),
     ]
     basic = find(raw, "video_features_basic_*.csv", what="features of videos")
