@@ -38,8 +38,8 @@ def convert(raw: Path, draft: Draft, *, random: bool = True) -> None:
     header = ["user_id:token", "item_id:token", *(f"{signal}:float" for signal in SIGNALS), "timestamp:float"]
     draft.events(header, (table for log in logs for table in _events(log)), order="time_ms")
     texts = [
-        _Texts(csv_chunks(captions, ["final_video_id", *CAPTIONS], multiline=True) if captions else [], CAPTIONS, draft),
-        _Texts(csv_chunks(categories, ["final_video_id", *CATEGORIES]) if categories else [], CATEGORIES, draft),
+        _Texts(csv_chunks(path, ["final_video_id", *fields], multiline=True) if path else [], fields, draft)
+        for path, fields in ((captions, CAPTIONS), (categories, CATEGORIES))
     ]
     basic = find(raw, "video_features_basic_*.csv", what="features of videos")
     draft.items(["item_id:token", "caption:token_seq", "cover_text:token_seq", "category:token", "author:token",
