@@ -9,7 +9,7 @@ import numpy as np
 
 from recbole_conrec.tokenizer import features as features_module
 from recbole_conrec.tokenizer.collisions import group_rows, resolve
-from recbole_conrec.tokenizer.fitting import default_sizes
+from recbole_conrec.tokenizer.fitting import Task, default_sizes
 from recbole_conrec.tokenizer.inputs import Items, from_dataset
 from recbole_conrec.tokenizer.options import TOKENIZERS, TokenizerOptions, parse
 from recbole_conrec.tokenizer.quantise import decode, encode, relative_error
@@ -49,15 +49,15 @@ def train(options: TokenizerOptions, items: Items) -> SemanticIds:
         content[:] = True
     sizes = list(options.sizes) if options.sizes != "auto" else default_sizes(int(content.sum()), options.depth)
 
-    fit = TOKENIZERS[options.name].fit(vectors[content], sizes, options.own, options.seed)
+    interactions = {kind: matrix[:, 1:] for kind, matrix in items.interactions.items()}
+    fit = TOKENIZERS[options.name].fit(Task(vectors, content, sizes, options.seed, interactions), options.own)
     features = replace(features, layers=fit.layers)
     space = features_module.forward(vectors, fit.layers)
-    codes = encode(space, fit.codebooks)
-    if fit.codes is not None:
-        codes[content] = fit.codes
-
-    raw, raw_codebooks = codes, fit.codebooks
-    codes, codebooks = resolve(options.collisions, space, raw, raw_codebooks)
+    raw, raw_codebooks = fit.codes, fit.codebooks
+    if raw is None:
+        raw = encode(space, raw_codebooks)
+    strategy = "extra_code" if fit.unique else options.collisions
+    codes, codebooks = (raw, raw_codebooks) if fit.unique else resolve(strategy, space, raw, raw_codebooks)
     info = {
         "options": options.content(), "items": len(codes), "without_content": int((~content).sum()), **fit.info,
         "collision_rate_before": collision_rate(raw), "collision_rate": collision_rate(codes),
@@ -66,7 +66,7 @@ def train(options: TokenizerOptions, items: Items) -> SemanticIds:
         "moved": float((codes[:, :raw.shape[1]] != raw).any(axis=1).mean()),
     }
     padding = np.full((1, codes.shape[1]), -1)
-    return SemanticIds(np.concatenate([padding, codes]), codebooks, collisions=options.collisions, features=features,
+    return SemanticIds(np.concatenate([padding, codes]), codebooks, collisions=strategy, features=features,
                        info=info)
 
 

@@ -9,7 +9,10 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from recbole_conrec.errors import UserError
+from recbole_conrec.tokenizer.behaviour import Behaviour
 from recbole_conrec.tokenizer.inputs import Items
+from recbole_conrec.tokenizer.sentence import SentenceTransformers
+from recbole_conrec.tokenizer.vectors_file import VectorsFile
 
 
 class Tfidf:
@@ -71,4 +74,5 @@ class Tfidf:
         return encoder
 
 
-ENCODERS = {"tfidf": Tfidf}
+ENCODERS = {"tfidf": Tfidf, "sentence-transformers": SentenceTransformers, "file": VectorsFile,
+            "behaviour": Behaviour}

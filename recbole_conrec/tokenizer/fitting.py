@@ -1,9 +1,39 @@
-"""What every tokenizer returns, and how many codes a catalogue needs."""
+"""What every tokenizer is given and returns, and how many codes a catalogue needs."""
 
 import math
 from dataclasses import dataclass, field
 
 import numpy as np
+import scipy.sparse
+
+from recbole_conrec.errors import UserError
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a tokenizer fits. Rows are items, without the padding item.
+
+    Attributes:
+        vectors: X, float32 [n, dim].
+        content: bool [n], items of which something is known; the others (all zero) should not shape codebooks.
+        sizes: codes per level.
+        seed: fixes the result.
+        interactions: training events, kind -> CSR [n_users, n].
+    """
+
+    vectors: np.ndarray
+    content: np.ndarray
+    sizes: list[int]
+    seed: int
+    interactions: dict[str, scipy.sparse.csr_matrix] = field(default_factory=dict)
+
+    def known(self) -> np.ndarray:
+        """The vectors of items with content. Raises UserError if a level has more codes than there are."""
+        vectors = self.vectors[self.content]
+        if len(vectors) < max(self.sizes):
+            raise UserError(f"tokenizer.sizes: {max(self.sizes)} codes for {len(vectors)} items with content; "
+                            "use at most that many")
+        return vectors
 
 
 @dataclass(frozen=True)
@@ -13,8 +43,8 @@ class Fit:
     Attributes:
         codebooks: float32 [size, dim] per level.
         layers: what takes X to the codebooks' space, [(weight, bias), ...]; empty for X itself.
-        codes: int64 [n, depth] of the fitted vectors, where they are not simply the nearest ones.
-        unique: the codes are already one per item.
+        codes: int64 [n, depth], where they are not simply the nearest ones.
+        unique: the codes are one per item already; their last level counts items and holds zeros.
         info: figures worth keeping, plain JSON.
     """
 

@@ -6,11 +6,11 @@ import inspect
 from dataclasses import dataclass, field
 
 from recbole_conrec.errors import UserError
-from recbole_conrec.tokenizer import rqkmeans, rqvae
+from recbole_conrec.tokenizer import collaborative, opq, rqkmeans, rqvae
 from recbole_conrec.tokenizer.collisions import STRATEGIES
 from recbole_conrec.tokenizer.encoders import ENCODERS
 
-TOKENIZERS = {"rqvae": rqvae, "rqkmeans": rqkmeans}
+TOKENIZERS = {"rqvae": rqvae, "rqkmeans": rqkmeans, "opq": opq, "collaborative": collaborative}
 
 
 @dataclass(frozen=True)

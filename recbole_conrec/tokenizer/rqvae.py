@@ -18,7 +18,6 @@ with a learned linear map P (in LETTER the two have equal dimensions); items wit
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from loguru import logger
 from torch import nn
@@ -27,7 +26,9 @@ from tqdm import trange
 from vector_quantize_pytorch import ResidualVQ
 
 from recbole_conrec.errors import UserError
-from recbole_conrec.tokenizer.fitting import Fit
+from recbole_conrec.tokenizer.behaviour import Behaviour
+from recbole_conrec.tokenizer.fitting import Fit, Task
+from recbole_conrec.tokenizer.inputs import Items
 
 logger.disable("vector_quantize_pytorch")  # its k-means warns of duplicates that the dead-code reset mends
 START = 65_536  # vectors that the k-means start sees at most
@@ -36,7 +37,7 @@ START = 65_536  # vectors that the k-means start sees at most
 @dataclass(frozen=True)
 class Options:
     """
-    steps, batch, lr: Adam steps, items in each (all where there are fewer), learning rate.
+    steps, batch, lr: Adam steps, items in each (drawn with replacement), learning rate.
     commitment: lambda.
     decay: of the codebooks' moving average.
     dead_code: a code whose moving count of items per batch falls below this restarts at a random residual.
@@ -45,35 +46,35 @@ class Options:
     hidden: widths of E's hidden layers (D mirrors them); only with ``latent``.
     contrastive: alpha, the weight of LETTER's term; 0 is off. LETTER searches 0.001 to 0.1 for it.
     temperature: tau.
+    feedback: kinds of training events that make h (see behaviour.py).
     """
 
-    steps: int = 400
-    batch: int = 4096
-    lr: float = 1e-3
+    steps: int = 200
+    batch: int = 2048
+    lr: float = 3e-4
     commitment: float = 0.25
-    decay: float = 0.95
+    decay: float = 0.9
     dead_code: float = 1.0
     rotation_trick: bool = False
     latent: int | None = None
     hidden: tuple[int, ...] = ()
     contrastive: float = 0.0
     temperature: float = 0.1
+    feedback: tuple[str, ...] = ("negative", "positive")
 
 
-def fit(vectors: np.ndarray, sizes: list[int], options: Options, seed: int, behaviour: np.ndarray | None = None) -> Fit:
-    """Train on ``vectors`` float32 [n, dim]; ``behaviour`` [n, dim_h] for the collaborative term, zero where unknown.
-
-    Returns codebooks and E's layers. The global random state is left as it was.
-    """
-    if len(vectors) < max(sizes):
-        raise UserError(f"tokenizer.sizes: {max(sizes)} codes for {len(vectors)} items with content; "
-                        "use at most that many")
+def fit(task: Task, options: Options) -> Fit:
+    """Codebooks and E's layers. The global random state is left as it was."""
+    vectors, behaviour = task.known(), None
     if options.hidden and options.latent is None:
         raise UserError("tokenizer.rqvae.hidden: hidden layers need a latent space; "
                         "set tokenizer.rqvae.latent (e.g. 32)")
+    if options.contrastive:
+        items = Items([""] * len(task.vectors), interactions=task.interactions)
+        behaviour = Behaviour(feedback=options.feedback, seed=task.seed).fit(items)[task.content]
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return _train(torch.from_numpy(vectors), sizes, options, behaviour)
+        torch.manual_seed(task.seed)
+        return _train(torch.from_numpy(vectors), task.sizes, options, behaviour)
 
 
 def _train(vectors: torch.Tensor, sizes, options: Options, behaviour) -> Fit:
@@ -94,7 +95,7 @@ def _train(vectors: torch.Tensor, sizes, options: Options, behaviour) -> Fit:
         quantiser(encoder(vectors[torch.randperm(n)[:START]])[None])  # the k-means start
     bar = trange(options.steps, desc="rqvae", leave=False, disable=None)
     for _ in bar:
-        rows = torch.randint(n, (options.batch,)) if n > options.batch else torch.arange(n)
+        rows = torch.randint(n, (min(options.batch, n),))
         x = vectors[rows]
         quantised, _, commitment = quantiser(encoder(x)[None])
         quantised = quantised[0]

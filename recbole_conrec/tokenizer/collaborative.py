@@ -1,0 +1,130 @@
+"""Collaborative IDs (P5-CID, "How to Index Item IDs for Recommendation Foundation Models", arXiv 2305.06569).
+
+Items are the nodes of a graph, weighted by the users that two items share in training. Spectral clustering splits it,
+each cluster splits again while it holds more items than a leaf may, and an item's ID is its path from the root and
+then its number within the leaf. Paths that end early are filled with code 0.
+
+The graph A = B^T B - diag (B: users x items) is never built: eigenvectors of D^-1/2 A D^-1/2 need only products with B,
+so memory is that of the events. Clusters are the k-means of the rows of the top eigenvectors, made unit length
+(Ng, Jordan and Weiss 2001).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse
+from scipy.sparse.linalg import LinearOperator, eigsh
+from tqdm import tqdm
+
+from recbole_conrec.errors import UserError
+from recbole_conrec.tokenizer.collisions import group_rows, rank_within
+from recbole_conrec.tokenizer.fitting import Fit, Task
+from recbole_conrec.tokenizer.inputs import KINDS
+from recbole_conrec.tokenizer.rqkmeans import kmeans
+
+
+@dataclass(frozen=True)
+class Options:
+    """
+    clusters: that a cluster splits into (paper: 20).
+    leaf: most items of a cluster that does not split (paper: 200 to 500).
+    feedback: kinds of events whose users count as shared.
+
+    ``tokenizer.depth`` and ``tokenizer.sizes`` do not apply: the splits decide them.
+    """
+
+    clusters: int = 20
+    leaf: int = 200
+    feedback: tuple[str, ...] = ("negative", "positive")
+
+
+def fit(task: Task, options: Options) -> Fit:
+    """Codes of all items, one each, and codebooks fitted to X by least squares.
+
+    An item without training events is in a last cluster of the root, which splits by item number. The codebooks make
+    the sum of an ID's code vectors the best estimate of X that its path allows; the last level's vectors are zero.
+    """
+    for kind in options.feedback:
+        if kind not in KINDS:
+            raise UserError(f"tokenizer.collaborative.feedback: '{kind}' is none of {', '.join(KINDS)}")
+    if not 2 <= options.clusters <= options.leaf:
+        raise UserError("tokenizer.collaborative: expected 2 <= clusters <= leaf, found "
+                        f"clusters {options.clusters}, leaf {options.leaf}")
+    if not task.interactions:
+        raise UserError("tokenizer.name: 'collaborative' needs the training events of a data set")
+    events = sum(task.interactions[kind] for kind in options.feedback).tocsc()
+    events.data = np.ones(len(events.data))
+    paths = split(events, options, task.seed)
+    number = rank_within(group_rows(paths))
+    codebooks = _least_squares(paths, task.vectors)
+    counting = np.zeros((int(number.max()) + 1, task.vectors.shape[1]), dtype=np.float32)
+    return Fit([*codebooks, counting], codes=np.column_stack([paths, number]), unique=True)
+
+
+def split(events: scipy.sparse.csc_matrix, options: Options, seed: int) -> np.ndarray:
+    """Paths int64 [n, levels] of the items (columns of ``events`` [n_users, n], 0/1); unused levels are 0."""
+    n = events.shape[1]
+    columns: list[np.ndarray] = []
+    nodes = [np.arange(n)]
+    with tqdm(total=n, desc="collaborative: items in leaves", leave=False, disable=None) as bar:
+        while nodes:
+            codes, children = np.zeros(n, dtype=np.int64), []
+            for items in nodes:
+                if len(items) <= options.leaf:
+                    bar.update(len(items))
+                    continue
+                labels = _clusters(events[:, items], options.clusters, seed + len(columns))
+                codes[items] = labels
+                children += [items[labels == label] for label in np.unique(labels)]
+            if children or not columns:
+                columns.append(codes)
+            nodes = children
+    return np.stack(columns, axis=1)
+
+
+def _clusters(events: scipy.sparse.csc_matrix, clusters: int, seed: int) -> np.ndarray:
+    """Labels [n] of one split; items that share no user with another get label ``clusters``."""
+    users = np.asarray(events.sum(axis=1)).ravel()
+    own = np.diff(events.indptr).astype(np.float64)  # diagonal of B^T B
+    degree = events.T @ users - own
+    labels = np.full(events.shape[1], clusters)
+    linked = np.flatnonzero(degree > 0)
+    if len(linked) > clusters + 1:
+        rows = _embed(events[:, linked], own[linked], degree[linked], clusters, seed)
+        labels[linked] = np.unique(_assign(rows, clusters, seed), return_inverse=True)[1]
+    if len(np.unique(labels)) > 1:
+        return labels
+    return np.arange(len(labels)) * clusters // len(labels)  # nothing tells these apart: equal parts by number
+
+
+def _embed(events, own, degree, clusters, seed) -> np.ndarray:
+    """Rows of the top eigenvectors of D^-1/2 (B^T B - diag) D^-1/2, made unit length."""
+    scale = 1 / np.sqrt(degree)
+
+    def product(x):
+        y = scale * np.ravel(x)
+        return scale * (events.T @ (events @ y) - own * y)
+
+    n = len(degree)
+    start = np.random.default_rng(seed).standard_normal(n)
+    _, vectors = eigsh(LinearOperator((n, n), matvec=product, dtype=np.float64), k=clusters, which="LA", v0=start,
+                       tol=1e-6, ncv=min(n, 3 * clusters), maxiter=1000)
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+
+
+def _assign(rows: np.ndarray, clusters: int, seed: int) -> np.ndarray:
+    rows = rows.astype(np.float32)
+    centroids = kmeans(rows, clusters, seed=seed, iterations=50, samples_per_code=10_000)
+    return (rows @ centroids.T - (centroids**2).sum(axis=1) / 2).argmax(axis=1)
+
+
+def _least_squares(paths: np.ndarray, vectors: np.ndarray) -> list[np.ndarray]:
+    """Codebooks that minimise ||X - sum_d Z^(d)||^2 for given codes; a small ridge picks the shortest."""
+    sizes = paths.max(axis=0) + 1
+    offsets = np.cumsum([0, *sizes[:-1]])
+    n, depth = paths.shape
+    ends = np.arange(0, n * depth + 1, depth)
+    chosen = scipy.sparse.csr_matrix((np.ones(n * depth), (paths + offsets).ravel(), ends), (n, int(sizes.sum())))
+    normal = (chosen.T @ chosen).toarray() + 1e-3 * np.eye(chosen.shape[1])
+    solution = np.linalg.solve(normal, chosen.T @ vectors.astype(np.float64)).astype(np.float32)
+    return np.split(solution, offsets[1:])
