@@ -46,11 +46,11 @@ def init_sid_rows(model, tokenizer, sid_tokens, semantic_ids, how: str, item_tex
     matrices = [model.get_input_embeddings().weight]
     if model.get_output_embeddings().weight is not matrices[0]:
         matrices.append(model.get_output_embeddings().weight)
-    first = int(sid_tokens.min())
     with torch.no_grad():
         for matrix in matrices:
-            known = matrix[:first].float().cpu()
+            known = matrix[: min(rows, int(sid_tokens.min()))].float().cpu()
             mean, spread = known.mean(0), known.std(0)
+            matrix[rows:] = mean.to(matrix)  # a tokenizer may have had more tokens than its model
             if how == "mean":
                 new = 0.1 * spread * torch.randn(len(sid_tokens), matrix.shape[1], generator=generator)
             else:
