@@ -5,7 +5,6 @@ import hashlib
 
 import numpy as np
 import torch
-from recbole.data.dataset import Dataset
 from recbole.data.interaction import Interaction
 from recbole.utils import FeatureSource, FeatureType
 
@@ -149,10 +148,6 @@ class NegativeFeedbackDataset(AtomicDataset):
             }
         )
 
-    def inter_matrix(self, form="coo", value_field=None):
-        """Sparse users x items matrix of this part's instances, as RecBole's Dataset makes it."""
-        return Dataset.inter_matrix(self, form, value_field)
-
     # ---- truth and collaborative facts ----
 
     def future(self, instances: Instances, kinds: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
@@ -222,8 +217,10 @@ class NegativeFeedbackDataset(AtomicDataset):
         Returns (ids int64 [n_items, M], 0-padded, names [n_categories] with names[0] for padding).
         """
         field = field or self.config["item_category"]
-        if self.item_feat is None or field not in self.item_feat:
-            raise UserError(f"item_category: there is no field '{field}' in {self.dataset_name}.item; name one of it")
+        if self.item_feat is None or field not in self.item_feat or field not in self.field2id_token:
+            raise UserError(
+                f"item_category: there is no field '{field}' of tokens in {self.dataset_name}.item; name one of it"
+            )
         ids = self.item_feat[field].numpy().reshape(self.item_num, -1).astype(np.int64)
         return ids, self.field2id_token[field]
 

@@ -126,7 +126,7 @@ def test_item_texts_and_categories(tiny_dataset):
         assert genres == text[item].rsplit(". ", 1)[1].split()
     with pytest.raises(UserError, match="no field 'plot'; it has title, year, genre"):
         tiny_dataset.item_text(["plot"])
-    with pytest.raises(UserError, match="item_category: there is no field 'plot'"):
+    with pytest.raises(UserError, match="item_category: there is no field 'plot' of tokens"):
         tiny_dataset.item_category("plot")
 
 
