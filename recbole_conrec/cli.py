@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from pathlib import Path
 
 from recbole_conrec.errors import UserError
 
@@ -54,18 +55,99 @@ def parse(argv: list[str]) -> tuple[list[str], dict]:
 
 
 def run(argv: list[str]) -> int:
-    from rich.console import Console
-
     from recbole_conrec.evaluation.table import render
     from recbole_conrec.runner import run as run_one
 
     files, options = parse(argv)
     result = run_one(options.pop("model", None), options.pop("dataset", None), files, options)
-    console = Console() if sys.stdout.isatty() else Console(width=100)
+    console = _console()
     console.print(render([result.record]))
     console.print(f"written to {result.run_dir}/ (result.json, config.yaml, outcomes.npz, model.safetensors, run.log)",
                   soft_wrap=True, highlight=False)
     return 0
 
 
-SUBCOMMANDS = {"run": (run, "the same as run_recbole_conrec.py")}
+def convert(argv: list[str]) -> int:
+    from recbole_conrec.data.convert import CONVERTERS, convert
+
+    names = "\n".join(f"  {name:<16} {c.description}" for name, c in CONVERTERS.items())
+    name, options = _positional(argv, "convert NAME --raw=FOLDER [--out=dataset/] [--dataset=NAME] [--overwrite=True]"
+                                f"\n\n{names}")
+    if "raw" not in options:
+        raise UserError(f"convert {name}: --raw=FOLDER is needed, the folder into which the download was unpacked")
+    _print_counts(convert(name, options.pop("raw"), options.pop("out", "dataset"), **options))
+    return 0
+
+
+def simulate(argv: list[str]) -> int:
+    from recbole_conrec.data.simulate import simulate
+
+    options = parse(argv)[1]
+    _known("simulate", options, simulate)
+    _print_counts(simulate(Path(options.pop("out", "dataset")), **options))
+    return 0
+
+
+def inspect(argv: list[str]) -> int:
+    from recbole_conrec.config import make_config
+    from recbole_conrec.data.dataset import NegativeFeedbackDataset
+    from recbole_conrec.data.inspection import inspect
+    from recbole_conrec.data.inspection_report import draw, show
+
+    name, options = _positional(argv, "inspect DATASET [--out=FOLDER] [--KEY=VALUE ...]")
+    out = Path(options.pop("out", "saved"))
+    seen = inspect(NegativeFeedbackDataset(make_config("Pop", name, options=options)))
+    show(seen, _console())
+    print(f"picture: {draw(seen, out)}")
+    return 0
+
+
+def tokenize(argv: list[str]) -> int:
+    from recbole_conrec.config import make_config
+    from recbole_conrec.data.dataset import NegativeFeedbackDataset
+    from recbole_conrec.tokenizer.report import tokenize
+
+    files, options = parse(argv)
+    out = options.pop("out", None)
+    if isinstance(options.get("tokenizer"), str):  # --tokenizer=rqvae: the name alone
+        options["tokenizer.name"] = options.pop("tokenizer")
+    config = make_config(options.pop("model", "CoNRec"), options.pop("dataset", None), files, options)
+    tokenize(config, NegativeFeedbackDataset(config), out, _console())
+    return 0
+
+
+def _positional(argv: list[str], usage: str) -> tuple[str, dict]:
+    if not argv or argv[0].startswith("-"):
+        raise UserError(f"usage: recbole-conrec {usage}")
+    return argv[0], parse(argv[1:])[1]
+
+
+def _known(command: str, options: dict, function) -> None:
+    import inspect as python_inspect
+
+    from recbole_conrec.config import nearest
+
+    known = python_inspect.signature(function).parameters
+    for key in options:
+        if key not in known:
+            raise UserError(f"{command}: unknown option '{key}'{nearest(key, known)}; its options: {', '.join(known)}")
+
+
+def _print_counts(counts: dict) -> None:
+    print(", ".join(f"{name} {count:,}" if isinstance(count, int) else f"{name} {count}"
+                    for name, count in counts.items()))
+
+
+def _console():
+    from rich.console import Console
+
+    return Console() if sys.stdout.isatty() else Console(width=100)
+
+
+SUBCOMMANDS = {
+    "run": (run, "the same as run_recbole_conrec.py"),
+    "tokenize": (tokenize, "make or load the semantic IDs of a data set, and report on them"),
+    "inspect": (inspect, "what a data set holds under its protocol, with warnings and a picture"),
+    "convert": (convert, "an official download into RecBole's atomic files"),
+    "simulate": (simulate, "write a log whose true dislikes are known"),
+}

@@ -1,10 +1,10 @@
 """Layers of options -> RecBole Config.
 
 From weakest to strongest: RecBole's own YAML, our ``properties/overall.yaml``, ``properties/model/<model>.yaml``,
-``properties/dataset/<dataset>.yaml``, the user's YAML files, a dict, the command line. A mapping in a later layer
-changes the keys that it names and keeps the others (``split`` and ``feedback`` are replaced as a whole);
-``--window.length=3`` reaches into one. Values of the command line are YAML, never evaluated as Python. An unknown key
-is an error that names the nearest known one.
+``properties/dataset/<dataset>.yaml``, the YAML beside the data set's files, the user's YAML files, a dict, the command
+line. A mapping in a later layer changes the keys that it names and keeps the others (``split`` and ``feedback`` are
+replaced as a whole); ``--window.length=3`` reaches into one. Values of the command line are YAML, never evaluated as
+Python. An unknown key is an error that names the nearest known one.
 """
 
 import difflib
@@ -72,6 +72,13 @@ def properties(kind: str, name: str) -> dict:
     return read_yaml(file) if file.is_file() else {}
 
 
+def dataset_options(name: str, data_path) -> dict:
+    """What a data set's YAML says: ours, under the one that lies beside its files (``convert`` and ``simulate`` write
+    one there)."""
+    beside = Path(data_path) / name / f"{name}.yaml"
+    return lay(properties("dataset", name), read_yaml(beside) if beside.is_file() else {})
+
+
 def overall() -> dict:
     return read_yaml(importlib.resources.files("recbole_conrec.properties") / "overall.yaml")
 
@@ -121,7 +128,8 @@ def make_config(model: str | None, dataset: str | None, files=(), options: dict 
     dataset = dataset or external.get("dataset") or "ml-100k"
     model_class = registry.find_model(external.get("model_class") or name)
 
-    defaults = reduce(lay, [overall(), properties("model", name), properties("dataset", dataset)])
+    data_path = external.get("data_path") or "dataset/"  # RecBole's default
+    defaults = reduce(lay, [overall(), properties("model", name), dataset_options(dataset, data_path)])
     # a file that brings a model brings the options of that model with it
     own_keys = {key for layer in layers if "model_class" in layer for key in layer}
     _check_keys(external, defaults, model_class.__name__, own_keys | {"model", "dataset", "model_class"})
@@ -208,7 +216,8 @@ def complete(config: Config) -> Config:
     if isinstance(config, _Config):
         return config
     model, dataset = config["model"], config["dataset"]
-    defaults = reduce(lay, [overall(), properties("model", model), properties("dataset", dataset)])
+    folder = Path(config["data_path"]).parent
+    defaults = reduce(lay, [overall(), properties("model", model), dataset_options(dataset, folder)])
     for key, value in defaults.items():
         given = config.external_config_dict.get(key)
         if isinstance(value, dict) and isinstance(given, dict):
