@@ -56,10 +56,13 @@ def parse(argv: list[str]) -> tuple[list[str], dict]:
 
 def run(argv: list[str]) -> int:
     from recbole_conrec.evaluation.table import render
+    from recbole_conrec.llm.distributed import process_state
     from recbole_conrec.runner import run as run_one
 
     files, options = parse(argv)
     result = run_one(options.pop("model", None), options.pop("dataset", None), files, options)
+    if not process_state().is_main_process:  # of several, one talks
+        return 0
     console = _console()
     console.print(render([result.record]))
     console.print(f"written to {result.run_dir}/ (result.json, config.yaml, outcomes.npz, model.safetensors, run.log)",

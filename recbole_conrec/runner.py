@@ -23,7 +23,8 @@ from recbole_conrec import registry
 from recbole_conrec.config import make_config
 from recbole_conrec.data.dataset import NegativeFeedbackDataset
 from recbole_conrec.evaluation.metrics import summarise
-from recbole_conrec.trainer import write_json
+from recbole_conrec.llm.distributed import process_state
+from recbole_conrec.trainer import replace_file, write_json
 
 PACKAGES = ("recbole", "torch", "transformers", "trl", "peft", "faiss-cpu", "numpy", "pandas")
 # Options that say where and how loudly to run, not what to compute.
@@ -55,6 +56,7 @@ def run(model: str | None = None, dataset: str | None = None, files=(), options:
     run_dir = Path(config["checkpoint_dir"]) / config["dataset"] / f"{config['row']}-{identity[:8]}"
     run_dir.mkdir(parents=True, exist_ok=True)
     config["run_dir"] = str(run_dir)
+    config["show_progress"] = bool(config["show_progress"]) and process_state().is_main_process
     with _logging(config, run_dir):
         init_seed(config["seed"], config["reproducibility"])
         data = NegativeFeedbackDataset(config)
@@ -93,8 +95,8 @@ def run(model: str | None = None, dataset: str | None = None, files=(), options:
         "versions": versions(),
         "hardware": hardware(),
     }
-    _write_outcomes(run_dir / "outcomes.npz", trainer.outcomes)
-    (run_dir / "config.yaml").write_text(yaml.safe_dump(record["config"], sort_keys=True))
+    replace_file(run_dir / "outcomes.npz", lambda path: _savez(path, trainer.outcomes))
+    replace_file(run_dir / "config.yaml", lambda path: Path(path).write_text(yaml.safe_dump(record["config"])))
     write_json(run_dir / "result.json", record)
     return Result(record, trainer.outcomes, run_dir)
 
@@ -128,10 +130,9 @@ def _peak_mb() -> float:
     return peak / (2**20 if sys.platform == "darwin" else 2**10)  # bytes on macOS, KiB elsewhere
 
 
-def _write_outcomes(path: Path, outcomes: dict[str, np.ndarray]) -> None:
-    temporary = path.with_suffix(".tmp.npz")
-    np.savez_compressed(temporary, **outcomes)
-    os.replace(temporary, path)
+def _savez(path: str, outcomes: dict[str, np.ndarray]) -> None:
+    with open(path, "wb") as file:  # given a name, NumPy would append '.npz' to it
+        np.savez_compressed(file, **outcomes)
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from recbole_conrec.evaluation.collector import NegativeFeedbackCollector
 from recbole_conrec.evaluation.ranking import rank
+from recbole_conrec.llm.distributed import gather_by_id, my_batches, process_state
 
 
 class HarnessMixin:
@@ -67,20 +68,22 @@ class HarnessMixin:
             self.load(model_file or self.saved_model_file)
         data = getattr(eval_data, "_dataset", eval_data)
         self.model.eval()
-        batch = self.config["eval_batch_size"]
-        starts = range(0, len(data), batch)
-        if show_progress:
-            starts = tqdm(starts, desc=f"evaluate {self.config['row']}", unit="batch")
-        truth = data.truth(data.split)
-        for start in starts:
-            interaction = data[np.arange(start, min(start + batch, len(data)))]
-            candidates = torch.from_numpy(truth.candidates[interaction["instance_id"].numpy()])
-            items, scores = rank(self.model, interaction.to(self.device), candidates.to(self.device),
-                                 max(self.config["topk"]), data)
-            self.eval_collector.add(interaction["instance_id"], items, scores)
+        batches = my_batches(len(data), self.config["eval_batch_size"])  # this process's share of them
+        batches = tqdm(batches, desc=f"evaluate {self.config['row']}", unit="batch", disable=not show_progress)
+        truth, k = data.truth(data.split), max(self.config["topk"])
+        answers = [self._rank(data, batch, truth, k) for batch in batches]
+        ids = torch.tensor([n for batch in batches for n in batch], dtype=torch.int64)
+        self.eval_collector.add(*_gather(ids, answers, k, truth.candidates.shape[1]))
         struct = self.eval_collector.finish(truth)
         self.outcomes = self.eval_collector.outcomes
         return self.evaluator.evaluate(struct)
+
+    def _rank(self, data, batch, truth, k: int):
+        """(items [B, k], scores [B, C]) of a range of instances, on the CPU; either may be None, see ``rank``."""
+        interaction = data[np.arange(batch.start, batch.stop)].to(self.device)
+        candidates = torch.from_numpy(truth.candidates[batch.start:batch.stop]).to(self.device)
+        items, scores = rank(self.model, interaction, candidates, k, data)
+        return None if items is None else items.cpu(), None if scores is None else scores.float().cpu()
 
     # -- files -----------------------------------------------------------------------------------------------------
     def _save_checkpoint(self, epoch, verbose=True, **kwargs):
@@ -146,6 +149,16 @@ class S3RecTrainer(HarnessMixin, StockS3RecTrainer):
         return super().fit(train_data, valid_data, verbose, saved, show_progress, callback_fn)
 
 
+def _gather(ids: torch.Tensor, answers: list, k: int, candidates: int):
+    """The answers of all processes, by instance. A process that got no batch takes part with nothing."""
+    nothing = torch.zeros(0, k, dtype=torch.int64), torch.zeros(0, candidates)
+    columns = list(zip(*answers, strict=True)) or [(answer,) for answer in nothing]
+    given = [n for n in (0, 1) if columns[n][0] is not None]
+    ids, *gathered = gather_by_id(ids, *(torch.cat(columns[n]) for n in given))
+    both = dict(zip(given, gathered, strict=True))
+    return ids, both.get(0), both.get(1)
+
+
 def _numpy_state() -> list:
     _, keys, *rest = np.random.get_state()
     return [keys.tolist(), *rest]
@@ -160,12 +173,18 @@ def harnessed(stock: type) -> type:
 
 
 def replace_file(path, write) -> None:
-    """Write to a temporary name, then rename: a killed run leaves the old file or the new one, never half of one."""
+    """Write to a temporary name, then rename: a killed run leaves the old file or the new one, never half of one.
+
+    Of several processes the first writes, and all wait for it.
+    """
+    if not process_state().is_main_process:
+        return process_state().wait_for_everyone()
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     write(str(temporary))
     os.replace(temporary, path)
+    process_state().wait_for_everyone()
 
 
 def write_json(path, content) -> None:

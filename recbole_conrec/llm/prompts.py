@@ -56,13 +56,14 @@ class PromptBuilder:
     Args:
         backbone: tokenizer, ``sid_tokens`` and SemanticIds that belong together.
         log: EventLog.
-        max_tokens: the most tokens that prompt and answer may have together. A longer history loses its oldest events,
+        max_tokens: the most tokens that prompt and answer may have together (the model's own limit counts, too). A longer history loses its oldest events,
             never the instruction; ``cut`` counts the prompts that lost some.
 
     Raises UserError if ``max_tokens`` does not even hold the instruction, one event and an answer.
     """
 
     def __init__(self, backbone, log, max_tokens: int):
+        max_tokens = min(max_tokens, backbone.max_length)
         self.log, self.max_tokens, self.cut = log, max_tokens, 0
         self.tokenizer, self.depth = backbone.tokenizer, backbone.semantic_ids.depth
         self.item_tokens = backbone.item_tokens.cpu().numpy()
