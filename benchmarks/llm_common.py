@@ -1,0 +1,117 @@
+"""What the benchmarks of the language-model engine share: models, prompts, time and memory."""
+
+import argparse
+import ctypes
+import gc
+import json
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import torch
+
+from recbole_conrec.llm.backbone import Backbone, load_backbone
+from recbole_conrec.tokenizer.semantic_ids import SemanticIds
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    arguments = argparse.ArgumentParser(description=description)
+    arguments.add_argument("--llm", default="tiny", help="tiny, a hub id, a folder or a .gguf file")
+    arguments.add_argument("--prompt", type=int, nargs="+", default=[64, 256, 1024], help="tokens in a prompt")
+    arguments.add_argument("--items", type=int, default=1682)
+    arguments.add_argument("--codes", type=int, default=256, help="codes per level, of three levels")
+    arguments.add_argument("--repeats", type=int, default=3, help="the best of so many runs counts")
+    arguments.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    arguments.add_argument("--dtype", default="float32")
+    arguments.add_argument("--threads", type=int, default=None)
+    arguments.add_argument("--json", type=Path, help="append the results to this file, one JSON object a line")
+    return arguments
+
+
+def make_backbone(args, items: int | None = None) -> Backbone:
+    """The model with `items` random IDs of three levels."""
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    torch.autograd.set_detect_anomaly(False)
+    rng = np.random.default_rng(0)
+    n = (items or args.items) + 1
+    flat = rng.permutation(args.codes**3)[: n - 1]
+    codes = np.vstack([np.full(3, -1), np.stack(np.unravel_index(flat, (args.codes,) * 3), 1)])
+    ids = SemanticIds(codes, [np.zeros((args.codes, 4), dtype=np.float32)] * 3)
+    words = [f"word{n}" for n in range(2000)]
+    return load_backbone(args.llm, ids, words, dtype=args.dtype, device=args.device)
+
+
+def random_prompts(backbone: Backbone, n: int, length: int) -> list[list[int]]:
+    rng = np.random.default_rng(1)
+    first = int(backbone.sid_tokens.min())
+    return rng.integers(3, first, size=(n, length)).tolist()
+
+
+def synchronize(device) -> None:
+    if str(device).startswith("cuda"):
+        torch.cuda.synchronize()
+
+
+def alternate(functions: dict, repeats: int, device) -> dict[str, dict[str, float]]:
+    """Run the functions in turn, `repeats` times each after one warm-up -> best seconds and peak MiB of each.
+
+    In turn, because a machine's speed drifts; the best, because other work on the machine only ever slows one down.
+    """
+    for function in functions.values():
+        function()
+    best = {name: {"seconds": float("inf"), "peak_mib": 0.0} for name in functions}
+    for _ in range(repeats):
+        for name, function in functions.items():
+            with Peak(device) as peak:
+                started = time.perf_counter()
+                function()
+                synchronize(device)
+                seconds = time.perf_counter() - started
+            best[name]["seconds"] = min(best[name]["seconds"], seconds)
+            best[name]["peak_mib"] = max(best[name]["peak_mib"], peak.mib)
+    return best
+
+
+class Peak:
+    """Peak memory above where the block began, in MiB: resident memory on a CPU (sampled), allocated on a GPU."""
+
+    def __init__(self, device):
+        self.on_gpu = str(device).startswith("cuda")
+
+    def __enter__(self):
+        gc.collect()
+        if self.on_gpu:
+            torch.cuda.reset_peak_memory_stats()
+            self.start = torch.cuda.memory_allocated()
+        else:
+            ctypes.CDLL(None).malloc_trim(0)  # glibc keeps what was freed, and a second run would seem to need nothing
+            self.process = psutil.Process()
+            self.start = self.top = self.process.memory_info().rss
+            self.done = threading.Event()
+            self.thread = threading.Thread(target=self._watch, daemon=True)
+            self.thread.start()
+        return self
+
+    def _watch(self):
+        while not self.done.wait(0.002):
+            self.top = max(self.top, self.process.memory_info().rss)
+
+    def __exit__(self, *_):
+        if self.on_gpu:
+            self.mib = (torch.cuda.max_memory_allocated() - self.start) / 2**20
+        else:
+            self.done.set()
+            self.thread.join()
+            self.mib = (self.top - self.start) / 2**20
+
+
+def report(args, row: dict) -> None:
+    """Print a result and, if asked, keep it."""
+    row = {"llm": Path(args.llm).name, "device": args.device} | row
+    print("  ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items()), flush=True)
+    if args.json:
+        with args.json.open("a") as file:
+            file.write(json.dumps(row) + "\n")
