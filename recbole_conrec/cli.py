@@ -55,12 +55,16 @@ def parse(argv: list[str]) -> tuple[list[str], dict]:
 
 
 def run(argv: list[str]) -> int:
+    import torch
+
     from recbole_conrec.evaluation.table import render
     from recbole_conrec.llm.distributed import process_state
     from recbole_conrec.runner import run as run_one
 
     files, options = parse(argv)
     result = run_one(options.pop("model", None), options.pop("dataset", None), files, options)
+    if process_state().num_processes > 1:
+        torch.distributed.destroy_process_group()
     if not process_state().is_main_process:  # of several, one talks
         return 0
     console = _console()

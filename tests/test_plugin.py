@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tinylog
 import torch
 from recbole.config import Config
 from recbole.data import create_dataset
@@ -56,17 +57,18 @@ def test_shims():
     assert np.float_ is np.float64
 
 
-def test_stock_run_recbole(monkeypatch, tmp_path, tiny_path):
-    """RecBole's own run_recbole, where ray can be imported, trains and evaluates a model of ours."""
+@pytest.mark.parametrize("model", ["ItemSwing", "CoNRec"])
+def test_stock_run_recbole(model, monkeypatch, tmp_path, tiny_path):
+    """RecBole's own run_recbole, where ray can be imported, trains and evaluates models of ours."""
     pytest.importorskip("ray", reason="recbole.quick_start imports ray, which has no wheel for this Python")
-    import tinylog
     from recbole.quick_start import run_recbole
 
     monkeypatch.setattr("sys.argv", ["test"])
     monkeypatch.chdir(tmp_path)
     options = {**tinylog.OPTIONS, "data_path": str(tiny_path), "checkpoint_dir": str(tmp_path), "gpu_id": "",
                "metrics": ["HR", "FHR", "Recall"], "valid_metric": "HR@20", "topk": [20], "loss_type": "CE",
-               "train_neg_sample_args": None, "show_progress": False}
-    result = run_recbole(model="ItemSwing", dataset="tiny", config_dict=options)
+               "train_neg_sample_args": None, "show_progress": False,
+               "stages": [{"name": "warm-up", "task": "next", "epochs": 3, "lr": 0.005, "batch_size": 8}]}
+    result = run_recbole(model=model, dataset="tiny", config_dict=options)
     assert set(result["test_result"]) == {"hr@20", "fhr@20", "recall@20"}
     assert result["test_result"]["hr@20"] == result["test_result"]["recall@20"] > 0  # one relevant item each

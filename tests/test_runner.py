@@ -1,15 +1,21 @@
 """The whole line on a small log: train, decode, evaluate, record, and the same numbers again."""
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tinylog
 import torch
+import yaml
 
 from recbole_conrec.cli import main
 from recbole_conrec.runner import run
 
+ROOT = Path(__file__).parent.parent
 SMALL = {
     "llm_options": {"tiny": {"layers": 1, "hidden": 32, "heads": 2, "kv_heads": 2, "intermediate": 64}},
     "tokenizer": {"name": "rqkmeans", "sizes": [8, 8, 8], "encoder": ["tfidf"]},
@@ -103,6 +109,28 @@ def test_a_killed_run_resumes_to_the_same_numbers(tiny_run, monkeypatch):
     assert resumed.record["metrics"] == whole.record["metrics"]
 
 
+def test_two_processes_evaluate_as_one(tiny_path, tmp_path):
+    """`accelerate launch` on two CPU processes: every instance once, the same outcomes to the last digit."""
+    options = {**tinylog.OPTIONS, **SMALL, "data_path": str(tiny_path), "gpu_id": "", "eval_batch_size": 16,
+               "topk": [5], "valid_metric": "HR@5", "checkpoint_dir": "saved",
+               "stages": [{**SMALL["stages"][2], "epochs": 2}]}
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(options))
+    command = [str(ROOT / "run_recbole_conrec.py"), "--model=CoNRec", "--dataset=tiny", "--config_files=tiny.yaml"]
+    launch = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes=2", "--main_process_port=0"]
+    seen = []
+    for start in ([], launch):  # the second finds the trained stage and only evaluates
+        done = subprocess.run([sys.executable, "-W", "ignore", *start, *command], cwd=tmp_path, capture_output=True,
+                              text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("written to") == 1
+        file, = (tmp_path / "saved" / "tiny").glob("*/outcomes.npz")
+        with np.load(file) as outcomes:
+            seen.append({name: outcomes[name] for name in outcomes.files})
+        file.unlink()
+    for name, values in seen[0].items():
+        np.testing.assert_array_equal(values, seen[1][name], err_msg=name)
+
+
 def test_files_hold_no_pickled_objects(tiny_run):
     result = tiny_run("SASRec", epochs=1)
     assert torch.load(result.run_dir / "last.pt", weights_only=True)["epoch"] == 0
@@ -113,8 +141,6 @@ def test_files_hold_no_pickled_objects(tiny_run):
 def test_command_line(tiny_path, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "tiny.yaml"
-    import yaml
-
     file.write_text(yaml.safe_dump({**tinylog.OPTIONS, "data_path": str(tiny_path), "gpu_id": ""}))
     assert main(["--model=Pop", "--dataset=tiny", f"--config_files={file}", "--show_progress=False"]) == 0
     printed = capsys.readouterr().out

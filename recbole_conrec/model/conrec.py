@@ -141,6 +141,7 @@ class CoNRecTrainer(HarnessMixin, Trainer):
 
     def _score_of(self, valid_data):
         """A function that evaluates the model as it stands on a fixed sample of the validation instances."""
+        valid_data = getattr(valid_data, "_dataset", valid_data)  # stock RecBole passes a loader over it
         size = min(self.config["valid_sample"] or len(valid_data), len(valid_data))
         chosen = np.random.default_rng(self.config["seed"]).permutation(len(valid_data))[:size]
 
