@@ -24,6 +24,7 @@ class Constraint:
         self.head, self.trie = Head(backbone.model), trie
         self.normalise, self.temperature = normalise, temperature
         self.tokens = [tokens.to(backbone.device) for tokens in backbone.level_tokens]
+        self.rows = [consecutive(tokens) for tokens in self.tokens]
 
     def step(self, hidden, level: int, states):
         """hidden [B, W, H], states [B, W] of `level` (-1: dead) -> codes, child states and log-probabilities of the
@@ -32,9 +33,9 @@ class Constraint:
         if self.normalise == "vocabulary":
             everything = self.head.logits(hidden) / self.temperature
             normaliser = everything.logsumexp(-1, keepdim=True)
-            logits = everything[:, :, self.tokens[level]].gather(2, codes)
+            logits = everything[:, :, self.rows[level]].gather(2, codes)
         else:
-            logits = (self.head.logits(hidden, self.tokens[level]) / self.temperature).gather(2, codes)
+            logits = (self.head.logits(hidden, self.rows[level]) / self.temperature).gather(2, codes)
             normaliser = logits.masked_fill(~valid, -torch.inf).logsumexp(-1, keepdim=True)
         return codes, children, (logits - normaliser).masked_fill(~valid, -torch.inf)
 
@@ -53,3 +54,10 @@ class Constraint:
         states = children.expand_as(hit).gather(2, at)[:, :, 0].masked_fill(~found, -1)
         entropy = torch.special.entr(logps.detach().exp()).sum(2)
         return chosen, states, entropy
+
+
+def consecutive(tokens: torch.Tensor) -> slice | torch.Tensor:
+    """Ids [n] as a slice if they follow each other, which added tokens do: rows of a slice are read without a copy."""
+    if bool((tokens.diff() == 1).all()):
+        return slice(int(tokens[0]), int(tokens[-1]) + 1)
+    return tokens

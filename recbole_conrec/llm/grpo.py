@@ -16,10 +16,16 @@ from recbole_conrec.errors import UserError
 from recbole_conrec.llm.adapters import merged
 from recbole_conrec.llm.batch import left_pad
 from recbole_conrec.llm.constraint import Constraint
-from recbole_conrec.llm.decoding import sample
+from recbole_conrec.llm.decoding import beam_search, sample
 from recbole_conrec.llm.packed import completion_logps, group_rows
 from recbole_conrec.llm.reference import Reference
 from recbole_conrec.llm.training import EpochCallback, ProgressCallback, run, runtime_arguments
+
+# How the G completions of a prompt come about: f(backbone, trie, ids, mask, G=, temperature=) -> leaves [P, G]
+ROLLOUTS = {
+    "sample": lambda *prompts, G, temperature: sample(*prompts, n=G, temperature=temperature)[0],
+    "beam": lambda *prompts, G, temperature: beam_search(*prompts, width=G, normalise="allowed")[0],
+}
 
 
 def train_grpo(
@@ -41,6 +47,7 @@ def train_grpo(
     accumulate: int = 1,
     reward_weights: list[float] | None = None,
     normalise: str = "allowed",
+    rollout: str = "sample",
     packed: bool = True,
     warmup: float = 0.0,
     schedule: str = "constant_with_warmup",
@@ -68,6 +75,8 @@ def train_grpo(
         steps: optimizer steps (-1: `epochs` passes over the rows).
         iterations: updates on the same completions (mu of the paper).
         normalise: 'allowed' trains the distribution that samples; 'vocabulary' is TRL's own likelihood.
+        rollout: 'sample' draws the G completions; 'beam' takes the G most likely, all different, best first (the group
+            of MiniOneRec), so that a reward knows a completion's rank by its column.
         packed: compute a prompt once for its G completions; False repeats it.
         resume: a checkpoint folder, or True for the last in `output_dir`. The backbone must come in as it did the first
             time (it is the reference); the run continues bit for bit.
@@ -111,6 +120,7 @@ def train_grpo(
         rewards,
         beta=beta,
         normalise=normalise,
+        rollout=rollout,
         packed=packed,
         args=config,
         callbacks=[*callbacks, *([ProgressCallback(progress)] if progress else [])],
@@ -126,7 +136,14 @@ class ConstrainedGRPOTrainer(GRPOTrainer):
     prompt as its row number; token ids and columns stay in `rows`.
     """
 
-    def __init__(self, backbone, trie, rows, rewards, *, beta, args, normalise="allowed", packed=True, callbacks=()):
+    def __init__(
+        self, backbone, trie, rows, rewards, *, args, beta, normalise="allowed", rollout="sample", packed=True, **kwargs
+    ):
+        if rollout not in ROLLOUTS:
+            raise UserError(f"rollout: {rollout!r} is none of {', '.join(ROLLOUTS)}")
+        if rollout == "beam" and trie.n_leaves < args.num_generations:
+            raise UserError(f"rollout: beam needs G different IDs and the catalogue has {trie.n_leaves}; lower G")
+        self.draw = ROLLOUTS[rollout]
         self.backbone, self.trie, self.rows = backbone, trie, rows
         self.packed = packed
         self.constraint = Constraint(backbone, trie, normalise, args.temperature)
@@ -144,7 +161,7 @@ class ConstrainedGRPOTrainer(GRPOTrainer):
                 train_dataset=Dataset.from_dict({"prompt": [str(n) for n in range(len(rows))]}),
                 processing_class=backbone.tokenizer,
                 rollout_func=self._rollout,
-                callbacks=list(callbacks),
+                **kwargs,
             )
         # TRL would load a full model's reference from a path; ours is a copy of what trains. See Reference.
         self.beta = beta
@@ -156,14 +173,13 @@ class ConstrainedGRPOTrainer(GRPOTrainer):
         ids = [self.rows[int(prompt)]["input_ids"] for prompt in prompts[::G]]
         input_ids, mask = left_pad(ids, self.backbone.pad_id, self.backbone.device)
         with merged(self.backbone.model):
-            leaves, codes, logps = sample(
-                self.backbone, self.trie, input_ids, mask, n=G, temperature=self.temperature
-            )
+            leaves = self.draw(self.backbone, self.trie, input_ids, mask, G=G, temperature=self.temperature)
+        codes = self.trie.leaf_codes[leaves]
         tokens = torch.stack([t[codes[:, :, level]] for level, t in enumerate(self.constraint.tokens)], 2)
         return {
             "prompt_ids": [list(row) for row in ids for _ in range(G)],
             "completion_ids": tokens.flatten(0, 1).tolist(),
-            "logprobs": logps.flatten(0, 1).tolist(),
+            "logprobs": None,  # TRL computes those it needs by _get_per_token_logps_and_entropies
             "leaf": leaves.flatten().tolist(),
         }
 

@@ -41,11 +41,10 @@ class Head:
             return base.weight, getattr(base, "bias", None)
         return adapter.get_merged_weights(adapter.active_adapters), getattr(base, "bias", None)
 
-    def logits(self, hidden: torch.Tensor, tokens: torch.Tensor | None = None) -> torch.Tensor:
-        """hidden [..., H], tokens [n] vocabulary ids (None: the whole vocabulary) -> float32 logits [..., n or V]."""
+    def logits(self, hidden: torch.Tensor, rows: slice | torch.Tensor = slice(None)) -> torch.Tensor:
+        """hidden [..., H], n rows of the vocabulary (default: all) -> float32 logits [..., n]."""
         weight, bias = self.parameters()
-        if tokens is not None:
-            weight, bias = _rows(weight, tokens), None if bias is None else bias[tokens]
+        weight, bias = weight[rows], None if bias is None else bias[rows]
         logits = F.linear(hidden.to(weight.device, weight.dtype), weight, bias).float()
         if self.scale != 1.0:
             logits = logits * self.scale
@@ -70,11 +69,3 @@ class Head:
                 f"llm: {type(self.model).__name__} post-processes its logits in a way that is not supported; "
                 "use a Llama-, Qwen-, Mistral-, Gemma-, SmolLM- or T5-style model"
             )
-
-
-def _rows(weight: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-    """weight[tokens], as a view when the tokens are consecutive (added tokens are)."""
-    first = int(tokens[0])
-    if int(tokens[-1]) - first + 1 == len(tokens) and bool((tokens.diff() == 1).all()):
-        return weight[first : first + len(tokens)]
-    return weight[tokens]

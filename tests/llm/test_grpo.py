@@ -10,7 +10,7 @@ from trl import GRPOConfig, GRPOTrainer
 from recbole_conrec.errors import UserError
 from recbole_conrec.llm.batch import left_pad
 from recbole_conrec.llm.constraint import Constraint
-from recbole_conrec.llm.decoding import sample, score
+from recbole_conrec.llm.decoding import beam_search, sample, score
 from recbole_conrec.llm.grpo import ConstrainedGRPOTrainer, train_grpo
 from recbole_conrec.llm.packed import completion_logps, group_rows
 
@@ -214,6 +214,27 @@ def test_several_updates_per_rollout_and_accumulation(backbone, tmp_path):
     log = run(backbone, tmp_path, accumulate=2, steps=2)
     assert len(log) == 3
     assert any(not torch.equal(before[name], value) for name, value in weights(backbone).items())
+
+
+def test_a_group_of_beams_holds_the_likeliest_and_no_ID_twice(backbone, tmp_path):
+    trie = backbone.semantic_ids.trie
+    rows = training_rows(backbone)
+    drawn = {}
+
+    def remember(items, liked):
+        drawn.update({n[0]: row for n, row in zip(liked, items, strict=True)})
+        return -torch.arange(G).expand(items.shape).float()  # rank: the best beam is wanted least
+
+    before = beam_search(backbone, trie, *left_pad([row["input_ids"] for row in rows], backbone.pad_id), width=G,
+                         normalise="allowed")[0]
+    log = run(backbone, tmp_path, remember, steps=1, rollout="beam")
+    assert len(drawn) == 4 and log[0]["distinct"] == G
+    for n, items in drawn.items():
+        assert torch.equal(trie.item_leaf[items], before[n])
+    with pytest.raises(UserError, match="beam needs G different IDs and the catalogue has 59; lower G"):
+        run(backbone, tmp_path, rollout="beam", G=64)
+    with pytest.raises(UserError, match="rollout: 'greedy' is none of sample, beam"):
+        run(backbone, tmp_path, rollout="greedy")
 
 
 def test_too_few_prompts_are_named(backbone, tmp_path):
