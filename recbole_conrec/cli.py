@@ -19,7 +19,8 @@ subcommands
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command line. Returns the exit code: 0, or 2 for a mistake in the command, a file or an option."""
+    """Run a command line. Returns the exit code: 0; 2 for a mistake in the command, a file or an option; 130 if it
+    was interrupted."""
     argv = sys.argv[1:] if argv is None else argv
     # RecBole's calls of pandas and torch functions that will change one day are no news to a user
     warnings.filterwarnings("ignore", category=FutureWarning, module="recbole")
@@ -36,6 +37,9 @@ def main(argv: list[str] | None = None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from the last finished epoch or stage", file=sys.stderr)
+        return 130
 
 
 def parse(argv: list[str]) -> tuple[list[str], dict]:

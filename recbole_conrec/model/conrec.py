@@ -107,9 +107,10 @@ class CoNRecTrainer(HarnessMixin, Trainer):
             self.stages.append(entry)
             self.best_valid_score = entry["valid"]
         self._save_checkpoint(len(self.stages))
-        if self.model.prompts.cut:
-            self.logger.warning(f"{self.model.prompts.cut} prompts were longer than {self.model.prompts.max_tokens} tokens "
-                                "and lost their oldest events; raise max_tokens or lower history")
+        prompts = self.model.prompts
+        if prompts.cut:
+            self.logger.warning(f"{prompts.cut} prompts were longer than {prompts.max_tokens} tokens and lost their "
+                                "oldest events; raise max_tokens or lower history")
         return self.best_valid_score, None
 
     def _save_stage(self, file, entry: dict) -> None:
