@@ -11,14 +11,19 @@ from pathlib import Path
 import numpy as np
 import psutil
 import torch
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from recbole_conrec.llm.backbone import Backbone, load_backbone
+from recbole_conrec.llm.loading import dtype_of
+from recbole_conrec.llm.tiny import build_tokenizer
 from recbole_conrec.tokenizer.semantic_ids import SemanticIds
+
+SHAPE = "smollm2-shape"  # SmolLM2-135M's sizes with random weights
 
 
 def parser(description: str) -> argparse.ArgumentParser:
     arguments = argparse.ArgumentParser(description=description)
-    arguments.add_argument("--llm", default="tiny", help="tiny, a hub id, a folder or a .gguf file")
+    arguments.add_argument("--llm", default="tiny", help=f"tiny, a hub id, a folder, a .gguf file or {SHAPE}")
     arguments.add_argument("--prompt", type=int, nargs="+", default=[64, 256, 1024], help="tokens in a prompt")
     arguments.add_argument("--items", type=int, default=1682)
     arguments.add_argument("--codes", type=int, default=256, help="codes per level, of three levels")
@@ -41,7 +46,22 @@ def make_backbone(args, items: int | None = None) -> Backbone:
     codes = np.vstack([np.full(3, -1), np.stack(np.unravel_index(flat, (args.codes,) * 3), 1)])
     ids = SemanticIds(codes, [np.zeros((args.codes, 4), dtype=np.float32)] * 3)
     words = [f"word{n}" for n in range(2000)]
+    if args.llm == SHAPE:
+        return smollm2_shape(args, ids, words)
     return load_backbone(args.llm, ids, words, dtype=args.dtype, device=args.device)
+
+
+def smollm2_shape(args, ids: SemanticIds, words: list[str]) -> Backbone:
+    """A model as large as SmolLM2-135M with random weights, for machines without the file: speed does not mind."""
+    words_alone = 49_152
+    config = LlamaConfig(
+        vocab_size=words_alone + sum(ids.sizes), hidden_size=576, intermediate_size=1536, num_hidden_layers=30,
+        num_attention_heads=9, num_key_value_heads=3, max_position_embeddings=8192, tie_word_embeddings=True,
+        pad_token_id=0, eos_token_id=1, bos_token_id=None,
+    )
+    model = LlamaForCausalLM(config).to(args.device, dtype_of(args.dtype))
+    tokens = torch.arange(words_alone, config.vocab_size)
+    return Backbone(model, build_tokenizer(words), tokens, ids)
 
 
 def random_prompts(backbone: Backbone, n: int, length: int) -> list[list[int]]:
