@@ -31,11 +31,12 @@ class Constraint:
         children, each [B, W, children]; -inf where a state has fewer."""
         codes, children, valid = self.trie.children(level, states)
         if self.normalise == "vocabulary":
-            everything = self.head.logits(hidden) / self.temperature
+            everything = self.head.logits(hidden).to(states.device) / self.temperature
             normaliser = everything.logsumexp(-1, keepdim=True)
             logits = everything[:, :, self.rows[level]].gather(2, codes)
         else:
-            logits = (self.head.logits(hidden, self.rows[level]) / self.temperature).gather(2, codes)
+            logits = self.head.logits(hidden, self.rows[level]).to(states.device) / self.temperature
+            logits = logits.gather(2, codes)
             normaliser = logits.masked_fill(~valid, -torch.inf).logsumexp(-1, keepdim=True)
         return codes, children, (logits - normaliser).masked_fill(~valid, -torch.inf)
 
