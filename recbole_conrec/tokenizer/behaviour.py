@@ -48,7 +48,9 @@ class Behaviour:
     def _counts(self, items: Items) -> scipy.sparse.csr_matrix:
         if not items.interactions:
             raise UserError("tokenizer.encoder: 'behaviour' needs the training events of a data set")
-        return scipy.sparse.vstack([items.interactions[kind] for kind in self.feedback]).T.tocsr().astype(np.float32)
+        matrix = scipy.sparse.vstack([items.interactions[kind] for kind in self.feedback]).T.tocsr().astype(np.float32)
+        matrix.eliminate_zeros()
+        return matrix
 
     def _weighted(self, matrix: scipy.sparse.csr_matrix) -> scipy.sparse.csr_matrix:
         matrix.data = np.log1p(matrix.data)

@@ -42,7 +42,8 @@ def cache_key(options: TokenizerOptions, items: Items) -> str:
 
 def train(options: TokenizerOptions, items: Items) -> SemanticIds:
     """IDs of a catalogue (row 0 = padding). The same options and items give the same IDs."""
-    features, vectors = features_module.fit(list(options.encoder), items, centre=options.centre, seed=options.seed)
+    features, vectors = features_module.fit(list(options.encoder), items, dim=options.dim,
+                                            centre=options.centre, seed=options.seed)
     vectors = vectors[1:]
     content = (vectors != 0).any(axis=1)  # items of which nothing is known do not take part in fitting
     if not content.any():
@@ -58,11 +59,12 @@ def train(options: TokenizerOptions, items: Items) -> SemanticIds:
         raw = encode(space, raw_codebooks)
     strategy = "extra_code" if fit.unique else options.collisions
     codes, codebooks = (raw, raw_codebooks) if fit.unique else resolve(strategy, space, raw, raw_codebooks)
+    target = space if fit.latent else vectors  # what X^ stands for
     info = {
         "options": options.content(), "items": len(codes), "without_content": int((~content).sum()), **fit.info,
         "collision_rate_before": collision_rate(raw), "collision_rate": collision_rate(codes),
-        "error_before": relative_error(space, decode(raw, raw_codebooks)),
-        "error": relative_error(space, decode(codes, codebooks)),
+        "error_before": relative_error(target, decode(raw, raw_codebooks)),
+        "error": relative_error(target, decode(codes, codebooks)),
         "moved": float((codes[:, :raw.shape[1]] != raw).any(axis=1).mean()),
     }
     padding = np.full((1, codes.shape[1]), -1)

@@ -57,7 +57,7 @@ def fit(task: Task, options: Options) -> Fit:
     paths = split(events, options, task.seed)
     number = rank_within(group_rows(paths))
     codebooks = _least_squares(paths, task.vectors)
-    counting = np.zeros((int(number.max()) + 1, task.vectors.shape[1]), dtype=np.float32)
+    counting = np.zeros((options.leaf, task.vectors.shape[1]), dtype=np.float32)
     return Fit([*codebooks, counting], codes=np.column_stack([paths, number]), unique=True)
 
 

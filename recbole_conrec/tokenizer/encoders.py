@@ -32,8 +32,8 @@ class Tfidf:
         self.components: np.ndarray | None = None  # [dim, terms]; None where the terms are few enough as they are
 
     def _vectorizer(self, **more) -> TfidfVectorizer:
-        return TfidfVectorizer(sublinear_tf=True, token_pattern=r"(?u)\b\w+\b", dtype=np.float32,
-                               **self.options, **more)
+        words = r"(?u)\b\w+\b" if self.options["analyzer"] == "word" else None  # one letter is a word too
+        return TfidfVectorizer(sublinear_tf=True, token_pattern=words, dtype=np.float32, **self.options, **more)
 
     def fit(self, items: Items) -> np.ndarray:
         texts = [t for t in items.texts if t.strip()]

@@ -25,24 +25,29 @@ class Part:
 
 @dataclass
 class Features:
-    """X = the parts side by side, through the network's layers if the tokenizer trained one.
+    """X = principal components of the parts side by side, through the tokenizer's network if it trained one.
 
     Of each encoder's vectors the length is taken out and the mean subtracted: cosines of uncentred text vectors are
     all positive, and centred ones follow similarity more closely (docs/tokenizer.md has figures). A part is scaled so
     that its mean squared length is its weight. Where an encoder knows nothing of an item its part is zero, so an item
     without any information is the average item: such items share one ID until collisions are resolved.
+
+    A few dozen principal components quantise better than hundreds of dimensions: what the few bits of an ID can hold
+    then goes to what items share, and codes of level 1 group items.
     """
 
     parts: list[Part]
+    basis: np.ndarray  # [principal components kept, dimensions of the parts]
     layers: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)  # (weight [out, in], bias [out])
 
     def transform(self, items: Items) -> np.ndarray:
         """float32 [n, dim] of any items, in the catalogue or not."""
-        return forward(np.concatenate([part.transform(items) for part in self.parts], axis=1), self.layers)
+        together = np.concatenate([part.transform(items) for part in self.parts], axis=1)
+        return forward(together @ self.basis.T, self.layers)
 
     def state(self) -> tuple[dict, dict]:
         """Plain JSON and arrays from which :meth:`from_state` makes the same object."""
-        parts, arrays = [], {}
+        parts, arrays = [], {"basis": self.basis}
         for index, part in enumerate(self.parts):
             state, own = part.encoder.state()
             parts.append({"name": part.name, "scale": part.scale, "state": state})
@@ -58,11 +63,12 @@ class Features:
             own = {key.partition(".")[2]: value for key, value in arrays.items() if key.startswith(f"{index}.")}
             encoder = ENCODERS[part["name"]].from_state(part["state"], own)
             parts.append(Part(part["name"], encoder, arrays[f"mean.{index}"], part["scale"]))
-        return cls(parts, [(arrays[f"weight.{i}"], arrays[f"bias.{i}"]) for i in range(state["layers"])])
+        layers = [(arrays[f"weight.{i}"], arrays[f"bias.{i}"]) for i in range(state["layers"])]
+        return cls(parts, arrays["basis"], layers)
 
 
-def fit(specs: list[dict], items: Items, *, centre: bool = True, seed: int = 0) -> tuple[Features, np.ndarray]:
-    """Fit the encoders of ``specs`` ({name, weight, **its options}) on a catalogue.
+def fit(specs: list[dict], items: Items, *, dim: int | None = None, centre: bool = True, seed: int = 0):
+    """Fit the encoders of ``specs`` ({name, weight, **its options}) on a catalogue; keep ``dim`` principal components.
 
     Returns the features and the catalogue's vectors [n_items, dim]; row 0 (padding) is zero.
     """
@@ -81,7 +87,22 @@ def fit(specs: list[dict], items: Items, *, centre: bool = True, seed: int = 0) 
         columns.append(centred * scale)
     vectors = np.concatenate(columns, axis=1)
     vectors[0] = 0
-    return Features(parts), vectors
+    basis = principal(vectors, dim)
+    return Features(parts, basis), vectors @ basis.T
+
+
+def principal(vectors: np.ndarray, dim: int | None) -> np.ndarray:
+    """The ``dim`` directions [dim, all] of largest mean square, each signed so that its largest entry is positive.
+
+    All directions as they are where ``dim`` is None or not fewer than there are.
+    """
+    if dim is None or dim >= vectors.shape[1]:
+        return np.eye(vectors.shape[1], dtype=np.float32)
+    parts = np.array_split(vectors, -(-len(vectors) // 65_536))
+    square = sum((part.T @ part).astype(np.float64) for part in parts)
+    basis = np.linalg.eigh(square)[1][:, ::-1][:, :dim].T
+    largest = np.take_along_axis(basis, np.abs(basis).argmax(axis=1)[:, None], axis=1)
+    return (basis * np.sign(largest)).astype(np.float32)
 
 
 def forward(vectors: np.ndarray, layers) -> np.ndarray:

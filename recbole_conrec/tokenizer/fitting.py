@@ -44,13 +44,15 @@ class Fit:
         codebooks: float32 [size, dim] per level.
         layers: what takes X to the codebooks' space, [(weight, bias), ...]; empty for X itself.
         codes: int64 [n, depth], where they are not simply the nearest ones.
-        unique: the codes are one per item already; their last level counts items and holds zeros.
+        latent: the codebooks' space is not that of X but a latent one, so X^ is to be compared with the layers' output.
+    unique: the codes are one per item already; their last level counts items and holds zeros.
         info: figures worth keeping, plain JSON.
     """
 
     codebooks: list[np.ndarray]
     layers: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
     codes: np.ndarray | None = None
+    latent: bool = False
     unique: bool = False
     info: dict = field(default_factory=dict)
 

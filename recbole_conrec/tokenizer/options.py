@@ -22,6 +22,7 @@ class TokenizerOptions:
     collisions: nearest_free | sinkhorn | extra_code | shared.
     fields: item fields whose text is encoded; null for the data set's own choice.
     encoder: a name, or a list of {name, weight, and the encoder's options} whose vectors are put side by side.
+    dim: principal components of the encoders' vectors that are quantised; null: all dimensions.
     centre: subtract the mean vector (see features.py).
     seed: fixes the IDs. Apart from the model's seed on purpose: runs that differ in seed share their IDs.
     """
@@ -32,6 +33,7 @@ class TokenizerOptions:
     collisions: str = "nearest_free"
     fields: tuple[str, ...] | None = None
     encoder: tuple[dict, ...] = ({"name": "tfidf"},)
+    dim: int | None = 64
     centre: bool = True
     seed: int = 2026
     own: object = field(default=None)  # the named tokenizer's Options

@@ -51,9 +51,14 @@ def fit(task: Task, options: Options) -> Fit:
 
 
 def kmeans(vectors: np.ndarray, size: int, *, seed: int, iterations: int = 25, samples_per_code: int = 256):
-    """Centroids float32 [size, dim] of at least ``size`` vectors."""
+    """Centroids float32 [size, dim] of at least ``size`` vectors, by k-means++ and Lloyd steps.
+
+    faiss's usual random start can pick a centroid near the origin of the residuals, to which in many dimensions almost
+    every vector is nearest: one code then takes half of the items, and stays so.
+    """
     clusters = faiss.Kmeans(vectors.shape[1], size, niter=iterations, seed=seed, min_points_per_centroid=1,
-                            max_points_per_centroid=samples_per_code)
+                            max_points_per_centroid=samples_per_code,
+                            init_method=faiss.ClusteringInitMethod_KMEANS_PLUS_PLUS)
     clusters.train(np.ascontiguousarray(vectors))
     return clusters.centroids.copy()
 

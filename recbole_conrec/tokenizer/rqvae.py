@@ -16,10 +16,10 @@ L_cf is LETTER's collaborative term, InfoNCE between the quantised item and its 
 with a learned linear map P (in LETTER the two have equal dimensions); items without behaviour do not count.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import numpy as np
 import torch
-from loguru import logger
 from torch import nn
 from torch.nn import functional as F
 from tqdm import trange
@@ -29,8 +29,9 @@ from recbole_conrec.errors import UserError
 from recbole_conrec.tokenizer.behaviour import Behaviour
 from recbole_conrec.tokenizer.fitting import Fit, Task
 from recbole_conrec.tokenizer.inputs import Items
+from recbole_conrec.tokenizer.quantise import nearest
+from recbole_conrec.tokenizer.rqkmeans import kmeans
 
-logger.disable("vector_quantize_pytorch")  # its k-means warns of duplicates that the dead-code reset mends
 START = 65_536  # vectors that the k-means start sees at most
 
 
@@ -46,7 +47,7 @@ class Options:
     hidden: widths of E's hidden layers (D mirrors them); only with ``latent``.
     contrastive: alpha, the weight of LETTER's term; 0 is off. LETTER searches 0.001 to 0.1 for it.
     temperature: tau.
-    feedback: kinds of training events that make h (see behaviour.py).
+    behaviour: {dim, feedback} of h (see behaviour.py).
     """
 
     steps: int = 200
@@ -60,7 +61,7 @@ class Options:
     hidden: tuple[int, ...] = ()
     contrastive: float = 0.0
     temperature: float = 0.1
-    feedback: tuple[str, ...] = ("negative", "positive")
+    behaviour: dict = field(default_factory=lambda: {"dim": 32})
 
 
 def fit(task: Task, options: Options) -> Fit:
@@ -71,19 +72,19 @@ def fit(task: Task, options: Options) -> Fit:
                         "set tokenizer.rqvae.latent (e.g. 32)")
     if options.contrastive:
         items = Items([""] * len(task.vectors), interactions=task.interactions)
-        behaviour = Behaviour(feedback=options.feedback, seed=task.seed).fit(items)[task.content]
+        behaviour = Behaviour(**options.behaviour, seed=task.seed).fit(items)[task.content]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(task.seed)
-        return _train(torch.from_numpy(vectors), task.sizes, options, behaviour)
+        return _train(torch.from_numpy(vectors), task.sizes, options, behaviour, task.seed)
 
 
-def _train(vectors: torch.Tensor, sizes, options: Options, behaviour) -> Fit:
+def _train(vectors: torch.Tensor, sizes, options: Options, behaviour, seed: int) -> Fit:
     n, dim = vectors.shape
     encoder, decoder = _networks(dim, options)
     width = options.latent or dim
     quantiser = ResidualVQ(
-        dim=width, codebook_size=tuple(sizes), kmeans_init=True, kmeans_iters=20, decay=options.decay,
-        threshold_ema_dead_code=options.dead_code, commitment_weight=1.0, rotation_trick=options.rotation_trick)
+        dim=width, codebook_size=tuple(sizes), decay=options.decay, threshold_ema_dead_code=options.dead_code,
+        commitment_weight=1.0, rotation_trick=options.rotation_trick)
     modules = nn.ModuleList([encoder, decoder])
     if options.contrastive:
         behaviour = F.normalize(torch.from_numpy(behaviour), dim=1)
@@ -92,7 +93,7 @@ def _train(vectors: torch.Tensor, sizes, options: Options, behaviour) -> Fit:
     optimiser = torch.optim.Adam(modules.parameters(), lr=options.lr)
 
     with torch.no_grad():
-        quantiser(encoder(vectors[torch.randperm(n)[:START]])[None])  # the k-means start
+        _start(quantiser, encoder(vectors[torch.randperm(n)[:START]]).numpy(), sizes, min(options.batch, n), seed)
     bar = trange(options.steps, desc="rqvae", leave=False, disable=None)
     for _ in bar:
         rows = torch.randint(n, (min(options.batch, n),))
@@ -114,8 +115,26 @@ def _train(vectors: torch.Tensor, sizes, options: Options, behaviour) -> Fit:
         quantiser.eval()
         decoded = [(x - decoder(quantiser(encoder(x)[None])[0][0])).square().sum() for x in vectors.split(8192)]
         spread = (vectors - vectors.mean(dim=0)).square().sum()
-    return Fit([layer.codebook.detach().numpy().copy() for layer in quantiser.layers], layers=layers,
-               info={"error_through_decoder": float(torch.stack(decoded).sum() / spread.clamp(min=1e-12))})
+    info = {"error_through_decoder": float(torch.stack(decoded).sum() / spread.clamp(min=1e-12))}
+    codebooks = [layer.codebook.detach().numpy().copy() for layer in quantiser.layers]
+    return Fit(codebooks, layers=layers, latent=options.latent is not None, info=info)
+
+
+def _start(quantiser: ResidualVQ, vectors: np.ndarray, sizes: list[int], batch: int, seed: int) -> None:
+    """Set codebooks and their moving averages to the residual k-means of ``vectors``, as if after many batches.
+
+    The layers' own k-means starts at random vectors and often leaves two clusters in one code; ours is k-means++.
+    """
+    residual = vectors.copy()
+    for level, (layer, size) in enumerate(zip(quantiser.layers, sizes, strict=True)):
+        centroids = kmeans(residual, size, seed=seed + level)
+        index = nearest(residual, centroids)
+        residual -= centroids[index]
+        state = layer._codebook
+        count = torch.from_numpy(np.bincount(index, minlength=size) * (batch / len(vectors))).float()
+        state.embed.copy_(torch.from_numpy(centroids)[None])
+        state.cluster_size.copy_(count[None])
+        state.embed_avg.copy_(state.embed * count[None, :, None])
 
 
 def contrastive_loss(items: torch.Tensor, behaviour: torch.Tensor, temperature: float) -> torch.Tensor:

@@ -1,0 +1,211 @@
+import json
+
+import numpy as np
+import pytest
+import scipy.sparse
+from safetensors.numpy import save_file
+
+from recbole_conrec.errors import UserError
+from recbole_conrec.tokenizer import Items, SemanticIds, features, parse, train
+from recbole_conrec.tokenizer.behaviour import Behaviour
+from recbole_conrec.tokenizer.encoders import Tfidf
+from recbole_conrec.tokenizer.sentence import SentenceTransformers
+from recbole_conrec.tokenizer.vectors_file import VectorsFile
+
+TEXTS = ["", "red fox", "red wolf", "blue whale", "", "blue shark", "red fox", "green frog pond", "green toad pond"]
+
+
+def cos(vectors):
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True).clip(1e-12)
+    return unit @ unit.T
+
+
+def test_tfidf_puts_texts_that_share_words_together_and_knows_nothing_of_empty_ones():
+    encoder = Tfidf(dim=4)
+    vectors = encoder.fit(Items(TEXTS))
+    assert vectors.shape == (9, 4) and not vectors[[0, 4]].any()
+    similarity = cos(vectors)
+    assert similarity[1, 6] == pytest.approx(1, abs=1e-5)
+    assert similarity[7, 8] > similarity[7, 3] + 0.5
+    assert not encoder.transform(Items(["words nobody knows"])).any()
+
+
+def test_tfidf_of_all_words_is_the_textbook_formula():
+    """(1 + ln tf) * (1 + ln((1 + n) / (1 + df)))"""
+    encoder = Tfidf(dim=100)
+    vectors = encoder.fit(Items(["", "a a b", "b c"]))
+    idf = {"a": 1 + np.log(3 / 2), "b": 1.0, "c": 1 + np.log(3 / 2)}
+    expected = np.array([(1 + np.log(2)) * idf["a"], idf["b"], 0])
+    np.testing.assert_allclose(vectors[1], expected / np.linalg.norm(expected), rtol=1e-5)
+
+
+def test_tfidf_survives_as_json_and_arrays():
+    encoder = Tfidf(dim=4, analyzer="char_wb", ngrams=[2, 3])
+    encoder.fit(Items(TEXTS))
+    state, arrays = encoder.state()
+    again = Tfidf.from_state(json.loads(json.dumps(state)), arrays)
+    fresh = Items(["red toad", ""])
+    np.testing.assert_allclose(again.transform(fresh), encoder.transform(fresh), atol=1e-6)
+
+
+def test_texts_without_words_are_told():
+    with pytest.raises(UserError, match="no item has a text"):
+        Tfidf().fit(Items(["", " "]))
+    with pytest.raises(UserError, match="hold no words"):
+        Tfidf().fit(Items(["", "!!! ???"]))
+
+
+def events(pairs, users=6, items=6):
+    user, item = np.array(pairs).T
+    return scipy.sparse.csr_matrix((np.ones(len(pairs), dtype=np.int64), (user, item)), (users, items))
+
+
+def test_behaviour_puts_items_with_the_same_users_together_and_cold_ones_nowhere():
+    negative = events([(1, 1), (2, 1), (1, 2), (2, 2), (3, 3), (4, 3), (3, 4), (5, 4)])
+    items = Items([""] * 6, interactions={"negative": negative, "positive": negative * 0})
+    encoder = Behaviour(dim=3)
+    vectors = encoder.fit(items)
+    assert not vectors[[0, 5]].any()
+    assert cos(vectors)[1, 2] == pytest.approx(1, abs=1e-4) and abs(cos(vectors)[1, 3]) < 1e-4
+    again = Behaviour.from_state(*encoder.state())
+    np.testing.assert_allclose(again.transform(items), vectors, atol=1e-6)
+    assert again.transform(Items(["new"])).shape == (1, 3)
+
+
+def test_liking_and_disliking_an_item_are_different_facts():
+    one, other = events([(1, 1), (2, 1), (3, 3)]), events([(1, 2), (2, 2), (3, 4)])
+    apart = Behaviour(dim=4).fit(Items([""] * 6, interactions={"negative": one, "positive": other}))
+    same = Behaviour(dim=3, feedback="negative").fit(Items([""] * 6, interactions={"negative": one + other}))
+    assert cos(same)[1, 2] == pytest.approx(1, abs=1e-4) and abs(cos(apart)[1, 2]) < 1e-4
+
+
+def test_behaviour_without_events_is_told():
+    with pytest.raises(UserError, match="needs the training events"):
+        Behaviour().fit(Items(["", "a"]))
+    with pytest.raises(UserError, match="nothing to learn from"):
+        nothing = events([(1, 1)]) * 0
+        Behaviour().fit(Items([""] * 6, interactions={"negative": nothing, "positive": nothing}))
+    with pytest.raises(UserError, match="'dislike' is none of"):
+        Behaviour(feedback=["dislike"])
+
+
+@pytest.mark.parametrize("kind", ["npy", "safetensors"])
+def test_vectors_of_a_file_are_found_by_id(tmp_path, kind):
+    vectors = np.arange(6, dtype=np.float32).reshape(3, 2) + 1
+    path = tmp_path / f"v.{kind}"
+    np.save(path, vectors) if kind == "npy" else save_file({"vectors": vectors}, path)
+    (tmp_path / "ids.txt").write_text("7\nx9\n3\n")
+    got = VectorsFile(path=path, ids=tmp_path / "ids.txt").fit(Items([""] * 4, ids=["[PAD]", "3", "absent", "7"]))
+    assert got.tolist() == [[0, 0], [5, 6], [0, 0], [1, 2]]
+
+
+def test_whole_number_ids_may_lie_beside_the_vectors(tmp_path):
+    save_file({"vectors": np.eye(2, dtype=np.float32), "ids": np.array([12, 5])}, tmp_path / "v.safetensors")
+    got = VectorsFile(path=tmp_path / "v.safetensors").fit(Items([""] * 2, ids=["[PAD]", "5"]))
+    assert got.tolist() == [[0, 0], [0, 1]]
+
+
+@pytest.mark.parametrize(("vectors", "ids", "message"), [
+    ([[1.0, 2]], "a\nb", r"expected vectors \[2, dim\]"),
+    ([[1.0, 2], [3, 4]], "a\na", "'a' comes twice"),
+    ([[1.0, 2], [3, np.nan]], "a\nb", "row 1"),
+    ([[1.0, 2], [3, 4]], "c\nd", "none of the data set's items"),
+    ([[1.0, 2], [3, 4]], None, "no such file"),
+])
+def test_mistakes_in_a_file_of_vectors_are_named(tmp_path, vectors, ids, message):
+    np.save(tmp_path / "v.npy", np.array(vectors))
+    if ids:
+        (tmp_path / "ids.txt").write_text(ids)
+    with pytest.raises(UserError, match=message):
+        VectorsFile(path=tmp_path / "v.npy", ids=tmp_path / "ids.txt").fit(Items(["", ""], ids=["[PAD]", "a"]))
+
+
+@pytest.fixture(scope="module")
+def tiny_bert(tmp_path_factory):
+    """A random model of two layers and a tokenizer that splits at spaces."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+    folder = tmp_path_factory.mktemp("bert")
+    words = sorted({w for t in TEXTS for w in t.split()})
+    vocabulary = {w: i for i, w in enumerate(["[PAD]", "[UNK]", *words])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]").save_pretrained(folder)
+    config = BertConfig(vocab_size=len(vocabulary), hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
+                        intermediate_size=16)
+    BertModel(config).save_pretrained(folder)
+    return folder
+
+
+def test_sentence_embeddings_do_not_depend_on_the_batch_and_are_mean_states(tiny_bert):
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+
+    vectors = SentenceTransformers(model=tiny_bert, batch=4, device="cpu").fit(Items(TEXTS))
+    model, tokenizer = AutoModel.from_pretrained(tiny_bert).eval(), AutoTokenizer.from_pretrained(tiny_bert)
+    for row, text in enumerate(TEXTS):
+        if not text:
+            assert not vectors[row].any()
+            continue
+        with torch.inference_mode():
+            states = model(**tokenizer(text, return_tensors="pt")).last_hidden_state[0].numpy().mean(axis=0)
+        np.testing.assert_allclose(vectors[row], states / np.linalg.norm(states), atol=1e-5)
+
+
+def test_the_models_own_pooling_is_used(tiny_bert, tmp_path):
+    import shutil
+
+    folder = shutil.copytree(tiny_bert, tmp_path / "cls")
+    (folder / "1_Pooling").mkdir()
+    settings = {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps(settings))
+    mean, first = (SentenceTransformers(model=m, device="cpu").fit(Items(["", "red fox"])) for m in (tiny_bert, folder))
+    assert np.abs(mean[1] - first[1]).max() > 1e-3
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_lasttoken": True}))
+    with pytest.raises(UserError, match="pools by pooling_mode_lasttoken"):
+        SentenceTransformers(model=folder).fit(Items(["", "red fox"]))
+
+
+def test_a_model_that_is_not_there_is_told(tmp_path):
+    with pytest.raises(UserError, match="cannot be loaded"):
+        SentenceTransformers(model=str(tmp_path / "nothing")).fit(Items(["", "a"]))
+
+
+def test_encoders_side_by_side_keep_their_weights_and_missing_parts_are_zero():
+    negative = events([(1, 1), (2, 1), (1, 2), (3, 3), (4, 3), (3, 4), (5, 4)], items=9)
+    items = Items(TEXTS, interactions={"negative": negative, "positive": negative * 0})
+    specs = [{"name": "tfidf", "dim": 4}, {"name": "behaviour", "dim": 3, "weight": 0.25}]
+    made, vectors = features.fit(specs, items)
+    text, behaviour = vectors[:, :4], vectors[:, 4:]
+    known_text, known_behaviour = [1, 2, 3, 5, 6, 7, 8], [1, 2, 3, 4]
+    assert (text[known_text] ** 2).sum(axis=1).mean() == pytest.approx(1, rel=1e-4)
+    assert (behaviour[known_behaviour] ** 2).sum(axis=1).mean() == pytest.approx(0.25, rel=1e-4)
+    np.testing.assert_allclose(text[known_text].mean(axis=0), 0, atol=1e-5)
+    assert not text[4].any() and not behaviour[5:].any() and not vectors[0].any()
+    np.testing.assert_allclose(made.transform(items)[1:], vectors[1:], atol=1e-6)
+
+
+def test_principal_components_keep_the_most_that_so_few_can():
+    rng = np.random.default_rng(0)
+    vectors = (rng.normal(size=(200, 3)) @ rng.normal(size=(3, 10)) + 0.01 * rng.normal(size=(200, 10))).astype("f4")
+    basis = features.principal(vectors, 3)
+    np.testing.assert_allclose(basis @ basis.T, np.eye(3), atol=1e-5)
+    assert ((vectors - vectors @ basis.T @ basis) ** 2).sum() < 1e-3 * (vectors**2).sum()
+    assert (features.principal(vectors, None) == np.eye(10)).all()
+
+
+def test_every_encoder_comes_back_from_disk(tiny_bert, tmp_path):
+    np.save(tmp_path / "v.npy", np.random.default_rng(0).normal(size=(8, 5)))
+    (tmp_path / "ids.txt").write_text("\n".join(f"i{n}" for n in range(1, 9)))
+    negative = events([(1, 1), (2, 1), (1, 2), (3, 3), (4, 3), (3, 4), (5, 4)], items=9)
+    items = Items(TEXTS, ids=["[PAD]", *(f"i{n}" for n in range(1, 9))],
+                  interactions={"negative": negative, "positive": negative * 0})
+    block = {"name": "rqkmeans", "sizes": 3, "encoder": [
+        "tfidf", {"name": "sentence-transformers", "model": str(tiny_bert), "device": "cpu"}, "behaviour",
+        {"name": "file", "path": str(tmp_path / "v.npy"), "ids": str(tmp_path / "ids.txt")}]}
+    ids = train(parse(block), items)
+    ids.save(tmp_path / "ids")
+    fresh = Items(["red frog", ""], ids=["i3", "other"])
+    np.testing.assert_allclose(SemanticIds.load(tmp_path / "ids").vectors(fresh), ids.vectors(fresh), atol=1e-5)
+    assert ids.vectors(fresh)[0].any() and not ids.vectors(fresh)[1].any()
