@@ -73,7 +73,7 @@ def run(argv: list[str]) -> int:
         return 0
     console = _console()
     console.print(render([result.record]))
-    console.print(f"written to {result.run_dir}/ (result.json, config.yaml, outcomes.npz, model.safetensors, run.log)",
+    console.print(f"written to {result.run_dir}/ (result.json, outcomes.parquet, config.yaml, run.log and the weights)",
                   soft_wrap=True, highlight=False)
     return 0
 

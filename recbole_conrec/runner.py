@@ -1,7 +1,6 @@
 """One run: Config -> data set -> model -> fit -> evaluate -> Result."""
 
 import contextlib
-import hashlib
 import importlib.metadata
 import json
 import logging
@@ -23,12 +22,11 @@ from recbole_conrec import registry
 from recbole_conrec.config import make_config
 from recbole_conrec.data.dataset import NegativeFeedbackDataset
 from recbole_conrec.evaluation.metrics import summarise
+from recbole_conrec.leaderboard import lock, records
 from recbole_conrec.llm.distributed import process_state
 from recbole_conrec.trainer import replace_file, write_json
 
 PACKAGES = ("recbole", "torch", "transformers", "trl", "peft", "faiss-cpu", "numpy", "pandas")
-# Options that say where and how loudly to run, not what to compute.
-WHERE = {"checkpoint_dir", "data_path", "run_dir", "show_progress", "state", "gpu_id", "use_gpu", "device", "worker"}
 
 
 @dataclass
@@ -38,7 +36,7 @@ class Result:
     Attributes:
         record: model, dataset, metrics {name: {value, n}}, cost, config, versions, data fingerprint.
         outcomes: per-instance values of every metric on the test instances, [N] each, NaN where one does not count.
-        run_dir: folder with result.json, config.yaml, model.safetensors, outcomes.npz and run.log.
+        run_dir: folder with result.json, config.yaml, model.safetensors, outcomes.parquet and run.log.
     """
 
     record: dict
@@ -49,12 +47,26 @@ class Result:
 def run(model: str | None = None, dataset: str | None = None, files=(), options: dict | None = None) -> Result:
     """Train one model on one data set and evaluate it on the test instances.
 
-    Args: as :func:`recbole_conrec.config.make_config`. Raises UserError for a user's mistake.
+    A run that is already recorded, with the same options, data and version, is read and not repeated.
+
+    Args: as :func:`recbole_conrec.config.make_config`. Raises UserError for a user's mistake, and
+    :class:`recbole_conrec.leaderboard.lock.Busy` if another process is at the same run.
     """
     config = make_config(model, dataset, files, options)
-    identity = _identity(config)
-    run_dir = Path(config["checkpoint_dir"]) / config["dataset"] / f"{config['row']}-{identity[:8]}"
+    model_class = registry.find_model(config["model_class"] or config["row"])
+    identity = records.identify(config, model_class)
+    run_dir = records.folder_of(config, identity)
     run_dir.mkdir(parents=True, exist_ok=True)
+    with lock.hold(run_dir) if process_state().is_main_process else contextlib.nullcontext():
+        found, why = records.read(run_dir, identity)
+        if found:
+            return Result(found.result, found.outcomes(), run_dir)
+        if why != "missing":
+            print(f"warning: {why}; the run is repeated", file=sys.stderr)
+        return _run(config, model_class, identity, run_dir)
+
+
+def _run(config, model_class: type, identity: str, run_dir: Path) -> Result:
     config["run_dir"] = str(run_dir)
     config["show_progress"] = bool(config["show_progress"]) and process_state().is_main_process
     with _logging(config, run_dir):
@@ -65,11 +77,10 @@ def run(model: str | None = None, dataset: str | None = None, files=(), options:
         train_data = get_dataloader(config, "train")(config, train, sampler, shuffle=config["shuffle"])
 
         init_seed(config["seed"], config["reproducibility"])
-        model_class = registry.find_model(config["model_class"] or config["row"])
         network = model_class(config, train).to(config["device"])
         trainer = registry.find_trainer(config["row"], model_class)(config, network)
-        started = time.perf_counter()
-        trainer.fit(train_data, valid, show_progress=config["show_progress"])
+        with _stopwatch(run_dir / "spent.json") as fit_seconds:
+            trainer.fit(train_data, valid, show_progress=config["show_progress"])
         fitted = time.perf_counter()
         trainer.evaluate(test, load_best_model=True, show_progress=config["show_progress"])
         evaluated = time.perf_counter()
@@ -80,7 +91,7 @@ def run(model: str | None = None, dataset: str | None = None, files=(), options:
         "metrics": summarise(trainer.outcomes),
         "valid": {config["valid_metric"]: float(trainer.best_valid_score)},
         "cost": {
-            "fit_s": fitted - started,
+            "fit_s": fit_seconds(),
             "eval_s": evaluated - fitted,
             "peak_mb": _peak_mb(),
             "parameters": sum(p.numel() for p in network.parameters()),
@@ -90,27 +101,14 @@ def run(model: str | None = None, dataset: str | None = None, files=(), options:
         "instances": {part.split: len(part) for part in (train, valid, test)},
         "seed": config["seed"],
         "data_fingerprint": data.fingerprint,
-        "config": plain(config),
+        "config": records.plain(config),
         "identity": identity,
         "versions": versions(),
         "hardware": hardware(),
     }
-    replace_file(run_dir / "outcomes.npz", lambda path: _savez(path, trainer.outcomes))
     replace_file(run_dir / "config.yaml", lambda path: Path(path).write_text(yaml.safe_dump(record["config"])))
-    write_json(run_dir / "result.json", record)
+    records.write(run_dir, record, records.facts(data), trainer.outcomes)
     return Result(record, trainer.outcomes, run_dir)
-
-
-def plain(config) -> dict:
-    """The final options as plain values, without RecBole's derived objects."""
-    return {k: v for k, v in sorted(config.final_config_dict.items())
-            if isinstance(v, (str, int, float, bool, list, dict, type(None))) and k not in ("run_dir",)}
-
-
-def _identity(config) -> str:
-    """A hash of every option that can change a number: the same command finds its own folder again."""
-    options = {k: v for k, v in plain(config).items() if k not in WHERE}
-    return hashlib.sha256(json.dumps(options, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def versions() -> dict[str, str]:
@@ -130,9 +128,20 @@ def _peak_mb() -> float:
     return peak / (2**20 if sys.platform == "darwin" else 2**10)  # bytes on macOS, KiB elsewhere
 
 
-def _savez(path: str, outcomes: dict[str, np.ndarray]) -> None:
-    with open(path, "wb") as file:  # given a name, NumPy would append '.npz' to it
-        np.savez_compressed(file, **outcomes)
+@contextlib.contextmanager
+def _stopwatch(file: Path):
+    """Seconds spent inside, those of earlier attempts at the same run included; yields a function that tells them.
+
+    (What a killed process spent is lost: it could not write it.)
+    """
+    before = json.loads(file.read_text())["fit_s"] if file.exists() else 0.0
+    started, stopped = time.perf_counter(), []
+    try:
+        yield lambda: before + (stopped[0] if stopped else time.perf_counter() - started)
+    finally:
+        stopped.append(time.perf_counter() - started)
+        if process_state().is_main_process:
+            file.write_text(json.dumps({"fit_s": before + stopped[0]}))
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ import torch
 import yaml
 
 from recbole_conrec.cli import main
+from recbole_conrec.leaderboard import records
 from recbole_conrec.runner import run
 
 ROOT = Path(__file__).parent.parent
@@ -54,11 +55,13 @@ def test_conrec_end_to_end(tiny_run):
         assert record["metrics"][name]["n"] > 0, name
     assert record["metrics"]["HR@5"]["value"] > 1.2 * popularity(tiny_run)
     assert record["cost"]["parameters"] > 0 and record["versions"]["trl"] and record["data_fingerprint"]
-    with np.load(result.run_dir / "outcomes.npz") as outcomes:
-        assert np.nanmean(outcomes["HR@5"]) == record["metrics"]["HR@5"]["value"]
+    outcomes = records.read(result.run_dir)[0].outcomes()
+    assert np.nanmean(outcomes["HR@5"]) == record["metrics"]["HR@5"]["value"]
 
+    (result.run_dir / "result.json").unlink()
     again = tiny_run("CoNRec", **SMALL)  # finished stages are found again, and end with the same numbers
     assert again.record["metrics"] == record["metrics"]
+    (result.run_dir / "result.json").unlink()
     for file in (result.run_dir / "stages").iterdir():
         file.unlink()
     anew = tiny_run("CoNRec", **SMALL)  # and training anew gives them, too
@@ -123,10 +126,9 @@ def test_two_processes_evaluate_as_one(tiny_path, tmp_path):
                               text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
         assert done.returncode == 0, done.stderr
         assert done.stdout.count("written to") == 1
-        file, = (tmp_path / "saved" / "tiny").glob("*/outcomes.npz")
-        with np.load(file) as outcomes:
-            seen.append({name: outcomes[name] for name in outcomes.files})
-        file.unlink()
+        folder, = (tmp_path / "saved" / "tiny").glob("CoNRec-*")
+        seen.append(records.read(folder)[0].outcomes())
+        (folder / "outcomes.parquet").unlink()
     for name, values in seen[0].items():
         np.testing.assert_array_equal(values, seen[1][name], err_msg=name)
 
@@ -135,7 +137,8 @@ def test_files_hold_no_pickled_objects(tiny_run):
     result = tiny_run("SASRec", epochs=1)
     assert torch.load(result.run_dir / "last.pt", weights_only=True)["epoch"] == 0
     assert {file.name for file in result.run_dir.iterdir()} == {
-        "result.json", "config.yaml", "outcomes.npz", "model.safetensors", "last.pt", "run.log"}
+        "result.json", "config.yaml", "outcomes.parquet", "model.safetensors", "last.pt", "run.log",
+        "spent.json", "lock"}
 
 
 def test_command_line(tiny_path, tmp_path, monkeypatch, capsys):
