@@ -56,8 +56,8 @@ class PromptBuilder:
     Args:
         backbone: tokenizer, ``sid_tokens`` and SemanticIds that belong together.
         log: EventLog.
-        max_tokens: the most tokens that prompt and answer may have together; the model's own limit counts, too. A longer
-            history loses its oldest events, never the instruction; ``cut`` counts the prompts that lost some.
+        max_tokens: the most tokens that prompt and answer may have together; the model's own limit counts, too. A
+            longer history loses its oldest events, never the instruction; ``cut`` counts the prompts that lost some.
 
     Raises UserError if ``max_tokens`` does not even hold the instruction, one event and an answer.
     """
