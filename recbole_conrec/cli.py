@@ -6,21 +6,24 @@ from pathlib import Path
 
 from recbole_conrec.errors import UserError
 
+FLAGS = {"--dry-run", "--commands"}  # options that may stand without a value
 USAGE = """\
 usage: run_recbole_conrec.py --model=NAME [--dataset=NAME] [--config_files="A.yaml B.yaml"] [--KEY=VALUE ...]
+       run_recbole_conrec.py --leaderboard=NAME [--rows=A,B] [--seeds=3] [--dataset=NAME] [--jobs=N] [--dry-run]
        recbole-conrec SUBCOMMAND [--KEY=VALUE ...]
 
 Train one model and print its table: --model=CoNRec, SASRec, BERT4Rec, Caser, FDSA, S3Rec, Pop, ItemSwing, any
 sequential model of RecBole, or a class of your own (--model=package.module:Class). Any option of RecBole or of the
 YAML files in properties/ can be given as --KEY=VALUE; dots reach into mappings: --window.length=3.
+A leaderboard (paper, quick, beyond, or the path of a YAML) runs the rows that have no record yet; docs/leaderboard.md.
 
 subcommands
 {subcommands}"""
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command line. Returns the exit code: 0; 2 for a mistake in the command, a file or an option; 130 if it
-    was interrupted."""
+    """Run a command line. Returns the exit code: 0; 1 if a leaderboard is not complete; 2 for a mistake in the
+    command, a file or an option; 75 if another process is at the same run; 130 if it was interrupted."""
     argv = sys.argv[1:] if argv is None else argv
     # RecBole's calls of pandas and torch functions that will change one day are no news to a user
     warnings.filterwarnings("ignore", category=FutureWarning, module="recbole")
@@ -36,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
         return SUBCOMMANDS[name][0](argv[1:] if argv[0] == name else argv) or 0
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        return error.exit_code
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from the last finished epoch or stage", file=sys.stderr)
         return 130
@@ -48,7 +51,7 @@ def parse(argv: list[str]) -> tuple[list[str], dict]:
 
     options: dict = {}
     for argument in argv:
-        key, equals, value = argument.partition("=")
+        key, equals, value = (argument, "=", "true") if argument in FLAGS else argument.partition("=")
         if not key.startswith("--") or not equals:
             raise UserError(f"'{argument}': expected --KEY=VALUE")
         if key[2:] in options:
@@ -66,6 +69,10 @@ def run(argv: list[str]) -> int:
     from recbole_conrec.runner import run as run_one
 
     files, options = parse(argv)
+    if "leaderboard" in options:
+        from recbole_conrec.leaderboard.report import run_board
+
+        return run_board(files, options, _console())
     result = run_one(options.pop("model", None), options.pop("dataset", None), files, options)
     if process_state().num_processes > 1:
         torch.distributed.destroy_process_group()

@@ -24,7 +24,7 @@ from recbole_conrec.data.dataset import NegativeFeedbackDataset
 from recbole_conrec.evaluation.metrics import summarise
 from recbole_conrec.leaderboard import lock, records
 from recbole_conrec.llm.distributed import process_state
-from recbole_conrec.trainer import replace_file, write_json
+from recbole_conrec.trainer import replace_file
 
 PACKAGES = ("recbole", "torch", "transformers", "trl", "peft", "faiss-cpu", "numpy", "pandas")
 

@@ -16,6 +16,8 @@ FILE = "lock"
 class Busy(UserError):
     """Another process works in this folder."""
 
+    exit_code = 75  # EX_TEMPFAIL: try again later
+
 
 @contextlib.contextmanager
 def hold(folder: Path, patience: float = 2.0):

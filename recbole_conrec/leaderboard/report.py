@@ -1,0 +1,94 @@
+"""The command ``--leaderboard=NAME``: plan or run what is missing, then write the tables."""
+
+import shlex
+from pathlib import Path
+
+from rich.table import Table
+
+from recbole_conrec.config import read_yaml
+from recbole_conrec.errors import UserError
+from recbole_conrec.evaluation.table import seconds
+from recbole_conrec.leaderboard import schedule, tables
+from recbole_conrec.leaderboard.board import Board, Task, combine, read_board
+from recbole_conrec.leaderboard.standings import standings
+from recbole_conrec.trainer import replace_file
+
+
+def run_board(files: list[str], options: dict, console) -> int:
+    """Run a leaderboard.
+
+    Args:
+        files: YAML files of options that hold for every row.
+        options: ``leaderboard`` (name or YAML), ``rows``, ``seeds``, ``dataset``, ``jobs``, ``dry-run``, ``commands``,
+            ``out`` (folder of the tables); anything else is an option for every row, stronger than the row's own.
+
+    Returns the exit code: 0, or 1 if a row could not be run. Raises UserError for a mistake.
+    """
+    options = dict(options)
+    name, jobs, out = options.pop("leaderboard"), options.pop("jobs", 1), options.pop("out", None)
+    dry, commands = options.pop("dry-run", False), options.pop("commands", False)
+    if not isinstance(jobs, int) or jobs < 1:
+        raise UserError(f"--jobs={jobs}: expected a number of processes, 1 or more")
+    if commands and not dry:
+        raise UserError("--commands prints what --dry-run would run; say --dry-run --commands")
+    wanted = {ours: options.pop(key, None) for key, ours in
+              (("rows", "rows"), ("seeds", "seeds"), ("dataset", "datasets"))}
+    board = read_board(name).narrow(**wanted, **combine(*(read_yaml(file) for file in files), options))
+
+    def say(text):
+        console.print(text, highlight=False, soft_wrap=True, markup=False)
+
+    todo = schedule.missing(board.tasks, say)
+    if commands:
+        for task in todo:
+            print(shlex.join(schedule.command(task)))
+        return 0
+    if dry:
+        console.print(_plan(board, todo, jobs))
+        return 0
+    failed = schedule.execute(todo, jobs, say)
+    written = write(board, Path(out or Path("results") / board.name), console)
+    say(f"written to {', '.join(map(str, written))}")
+    absent = {task.row.name: task.unavailable for task in board.tasks if task.unavailable}
+    for row, why in absent.items():
+        say(f"{row}: not available: {why}")
+    for task, why in failed.items():
+        say(f"{task}: failed: {why}")
+    return 1 if failed or absent else 0
+
+
+def write(board: Board, folder: Path, console) -> list[Path]:
+    """Print a board's tables and write them as board.md, .tex and .csv. Returns the files."""
+    sections = standings(board)
+    for section in sections:
+        console.print(tables.terminal(section, board.title))
+        console.print()
+    texts = {"md": tables.markdown(sections, board.title), "tex": tables.latex(sections, board.title),
+             "csv": tables.comma_separated(sections)}
+    folder.mkdir(parents=True, exist_ok=True)
+    for ending, text in texts.items():
+        replace_file(folder / f"board.{ending}", lambda path, text=text: Path(path).write_text(text, encoding="utf-8"))
+    return [folder / f"board.{ending}" for ending in texts]
+
+
+def _plan(board: Board, todo: list[Task], jobs: int) -> Table:
+    expected = schedule.expected_seconds(todo)
+    table = Table(title=f"{board.title}: {len(todo)} of {len(board.tasks)} runs to do", title_justify="left",
+                  box=None, pad_edge=False, padding=(0, 2, 0, 0), caption_justify="left")
+    for column, justify in (("data set", "left"), ("row", "left"), ("seeds to run", "left"), ("each", "right"),
+                            ("together", "right")):
+        table.add_column(column, justify=justify)
+    for dataset in board.datasets:
+        for row in board.rows:
+            mine = [task for task in board.tasks if task.row is row and task.dataset == dataset]
+            left = [task for task in todo if task in mine]
+            each = expected[left[0]] if left else None
+            seeds = "not available" if mine[0].unavailable else ", ".join(str(task.seed) for task in left) or "recorded"
+            table.add_row(dataset, row.name, seeds, seconds(each) if each else "" if not left else "?",
+                          seconds(each * len(left)) if each else "")
+    total = sum(time or 0 for time in expected.values()) / jobs
+    unknown = len({task.row.name for task in todo if expected[task] is None})
+    table.caption = (f"about {seconds(total)} with {jobs} process{'es' if jobs > 1 else ''}"
+                     + (f", and {unknown} rows of unknown time" if unknown else "")
+                     + "; from earlier runs of the same model on the same data, else the board's guess")
+    return table

@@ -1,0 +1,147 @@
+"""Runs what a board lacks: every (row, seed, data set) is a process of its own.
+
+A process of its own, also one after the other, so that its peak of memory is its own and its death kills no other row.
+"""
+
+import json
+import os
+import shlex
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from recbole_conrec.config import parse_value
+from recbole_conrec.evaluation.table import seconds
+from recbole_conrec.leaderboard import lock, records
+from recbole_conrec.leaderboard.board import Task
+
+BUSY = lock.Busy.exit_code
+POLL, WAIT = 0.1, 5.0  # seconds between looks at our processes, and at runs that other boards are at
+
+
+def command(task: Task) -> list[str]:
+    """The command that makes this task's record, for any shell, scheduler or machine."""
+    start = shlex.split(task.row.launch) if task.row.launch else ["python"]
+    options = {"model": task.row.model, "dataset": task.dataset, **task.options}
+    return [*start, "-m", "recbole_conrec", *(f"--{key}={_text(value)}" for key, value in options.items())]
+
+
+def _text(value) -> str:
+    """A value so that the command line reads it back the same."""
+    same = isinstance(value, str) and value.strip() == value and parse_value(value) == value
+    return value if same else json.dumps(value, default=str)
+
+
+def missing(tasks: list[Task], say: Callable[[str], None]) -> list[Task]:
+    """Tasks without a record; corrupt records are named."""
+    out = []
+    for task in tasks:
+        if task.unavailable:
+            continue
+        record, why = records.read(task.folder, task.identity)
+        if why not in ("", "missing"):
+            say(f"warning: {task}: {why}; it will be run again")
+        if record is None:
+            out.append(task)
+    return out
+
+
+def expected_seconds(tasks: list[Task]) -> dict[Task, float | None]:
+    """How long each run will take: the median of earlier runs of its model on its data set, else the row's guess."""
+    seen: dict[tuple, float | None] = {}
+    for task in tasks:
+        key = task.dataset, task.row.name
+        if key not in seen:
+            pattern = f"{task.config['row']}-*/{records.RESULT}"
+            times = [t for file in task.folder.parent.glob(pattern) if (t := _seconds_of(file)) is not None]
+            guess = None if task.row.minutes is None else task.row.minutes * 60
+            seen[key] = statistics.median(times) if times else guess
+    return {task: seen[task.dataset, task.row.name] for task in tasks}
+
+
+def _seconds_of(file: Path) -> float | None:
+    try:
+        cost = json.loads(file.read_text(encoding="utf-8"))["cost"]
+        return cost["fit_s"] + cost["eval_s"]
+    except (ValueError, KeyError, TypeError):  # a corrupt record tells no time; `missing` names it
+        return None
+
+
+def execute(tasks: list[Task], jobs: int, say: Callable[[str], None]) -> dict[Task, str]:
+    """Run tasks in up to ``jobs`` processes until each has a record or has failed. Returns {task: why it failed}.
+
+    A run that another board is at is waited for, and run here if that one fails.
+    """
+    waiting, running, failed = list(tasks), {}, {}
+    held: dict[Task, float] = {}  # when to look again at a run of somebody else
+    expected, done = expected_seconds(tasks), 0
+    try:
+        while waiting or running:
+            for task in [t for t in waiting if held.get(t, 0) < time.monotonic()]:
+                if len(running) == jobs:
+                    break
+                if records.read(task.folder, task.identity)[0]:
+                    done += 1
+                    say(f"[{done}/{len(tasks)}] {task}: recorded by another process")
+                elif lock.is_held(task.folder):
+                    if task not in held:
+                        say(f"{task}: another process is at it; its record will be used")
+                    held[task] = time.monotonic() + WAIT
+                    continue
+                else:
+                    running[_start(task, jobs)] = task, time.monotonic()
+                waiting.remove(task)
+            for process in [p for p in running if p.poll() is not None]:
+                task, started = running.pop(process)
+                if process.returncode == BUSY:
+                    waiting.append(task)
+                    continue
+                done += 1
+                record, why = records.read(task.folder, task.identity)
+                if record is None or process.returncode:
+                    failed[task] = _last_line(task) or f"exit code {process.returncode}, {why}"
+                left = sum(expected[t] or 0 for t in [*waiting, *(t for t, _ in running.values())]) / jobs
+                figure = failed.get(task) or _headline(record)
+                say(f"[{done}/{len(tasks)}] {task}: {figure} in {seconds(time.monotonic() - started)}"
+                    + (f", about {seconds(left)} to go" if left else ""))
+            time.sleep(POLL)
+    except BaseException:
+        for process in running:
+            process.send_signal(signal.SIGINT)
+        for process in running:
+            process.wait()
+        raise
+    return failed
+
+
+def _start(task: Task, jobs: int) -> subprocess.Popen:
+    words = command(task)
+    start = [sys.executable, "-m", "accelerate.commands.launch"] if words[:2] == ["accelerate", "launch"] else words[:2]
+    start = [sys.executable] if words[0] == "python" else start
+    words = [*start, *words[1 if words[0] == "python" else 2:]]
+    environment = dict(os.environ)
+    if jobs > 1:
+        words.append("--show_progress=False") if "show_progress" not in task.options else None
+        environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // jobs)))
+    task.folder.mkdir(parents=True, exist_ok=True)
+    with open(_log(task), "wb") as log:
+        bars = jobs == 1 and sys.stderr.isatty()
+        return subprocess.Popen(words, stdout=log, stderr=None if bars else subprocess.STDOUT, env=environment)
+
+
+def _log(task: Task) -> Path:
+    return task.folder / "terminal.log"
+
+
+def _last_line(task: Task) -> str:
+    lines = _log(task).read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return f"{lines[-1].strip()} (all of it: {_log(task)})" if lines else ""
+
+
+def _headline(record: records.Record) -> str:
+    name, figure = next(iter(record.result["metrics"].items()))
+    return f"{name} {figure['value']:.4f}" if figure["value"] is not None else f"{name} -"

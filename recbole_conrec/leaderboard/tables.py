@@ -1,0 +1,168 @@
+"""A board's standings as a table for the terminal, in Markdown, LaTeX (booktabs) and CSV."""
+
+import csv
+import io
+import math
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from recbole_conrec.evaluation.table import FEW, count, megabytes, seconds
+from recbole_conrec.leaderboard.standings import Cell, Line, Section
+
+COSTS = {"fit": ("fit_s", seconds), "eval": ("eval_s", seconds), "peak": ("peak_mb", megabytes),
+         "params": ("parameters", lambda value: count(round(value)))}
+KEY = ("± standard deviation over seeds; [95 % bootstrap interval over users]; bold best, underlined second; "
+       "* better than the best other row (paired randomisation by user, Holm, p < .05)")
+
+
+def figure(value: float, sign: bool = False) -> str:
+    """.0853, as papers print it."""
+    text = f"{value:+.4f}" if sign else f"{value:.4f}"
+    return text.replace("0.", ".", 1) if abs(value) < 1 and not math.isnan(value) else text
+
+
+def key(section: Section) -> str:
+    few = any(cell.few for line in section.lines for cell in line.cells.values())
+    return KEY + (f"; grey: fewer than {FEW} instances, not ranked" if few else "")
+
+
+def improvement(section: Section, column: str) -> str:
+    """'+11.5 %*', or '' where there is nothing to compare."""
+    if column not in section.improvement:
+        return ""
+    share, holds = section.improvement[column]
+    return f"{100 * share:+.1f} %{'*' if holds else ''}"
+
+
+def terminal(section: Section, title: str) -> Table:
+    """Fits in 100 columns with five metrics; reads without colour."""
+    table = Table(title=f"{title}: {section.dataset}", title_justify="left", box=box.SIMPLE_HEAD, show_edge=False,
+                  padding=(0, 1, 0, 0), pad_edge=False, caption=key(section), caption_justify="left",
+                  caption_style="dim")
+    table.add_column("row")
+    for column in section.columns:
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("fit", justify="right", no_wrap=True)
+    table.add_row("n", *(f"{section.usual_n.get(c, 0):,}" for c in section.columns), "", style="italic dim")
+    for line in section.lines:
+        cells = [_rich(line.cells.get(column), section.usual_n.get(column, 0)) for column in section.columns]
+        name = Text(line.row.name)
+        if line.note:
+            name.append(f"\n{line.note}", style="dim italic")
+        table.add_row(name, *cells, seconds(line.cost["fit_s"]) if line.records else "-")
+    if section.improvement:
+        table.add_section()
+        table.add_row(f"{section.improved} over the best other",
+                      *(improvement(section, column) for column in section.columns), "")
+    return table
+
+
+def _rich(cell: Cell | None, usual_n: int) -> Text:
+    if cell is None:
+        return Text("-", style="dim")
+    style = "dim" if cell.few else {1: "bold", 2: "underline"}.get(cell.rank, "")
+    text = Text()
+    text.append(figure(cell.mean), style)
+    text.append((f"±{figure(cell.sd)}" if cell.sd is not None else "") + ("*" if cell.marked else ""),
+                "dim" if cell.few else "")
+    text.append(f"\n[{figure(cell.low)} {figure(cell.high)}]", "dim")
+    if cell.few or cell.n != usual_n:
+        text.append(f"\nn={cell.n:,}", "dim")
+    return text
+
+
+def markdown(sections: list[Section], title: str) -> str:
+    parts = [f"# {title}\n"]
+    for section in sections:
+        parts += [f"## {section.dataset}\n", _markdown_rows(section), f"{key(section)}.\n"]
+    return "\n".join(parts)
+
+
+def _markdown_rows(section: Section) -> str:
+    head = ["row", *section.columns, *COSTS]
+    rows = [["n", *(f"{section.usual_n.get(c, 0):,}" for c in section.columns), *([""] * len(COSTS))]]
+    for line in section.lines:
+        name = line.row.name + (f" ({line.note})" if line.note else "")
+        rows.append([name, *(_md(line.cells.get(c), section.usual_n.get(c, 0)) for c in section.columns),
+                     *_costs(line)])
+    if section.improvement:
+        rows.append([f"{section.improved} over the best other", *(improvement(section, c) for c in section.columns),
+                     *([""] * len(COSTS))])
+    rule = ["---", *["---:"] * (len(head) - 1)]
+    return "\n".join("| " + " | ".join(part.replace("|", "\\|") for part in row) + " |" for row in [head, rule, *rows]
+                     ) + "\n"
+
+
+def _md(cell: Cell | None, usual_n: int) -> str:
+    if cell is None:
+        return "-"
+    mean = {1: "**{}**", 2: "<u>{}</u>"}.get(cell.rank, "{}").format(figure(cell.mean))
+    mean += (" ± " + figure(cell.sd) if cell.sd is not None else "") + ("\\*" if cell.marked else "")
+    mean += f" [{figure(cell.low)}, {figure(cell.high)}]"
+    mean += f" n={cell.n:,}" if cell.few or cell.n != usual_n else ""
+    return f'<span style="color:gray">{mean}</span>' if cell.few else mean
+
+
+def _costs(line: Line) -> list[str]:
+    return [write(line.cost[field]) if line.records else "-" for field, write in COSTS.values()]
+
+
+def latex(sections: list[Section], title: str) -> str:
+    """One booktabs table for each data set; needs \\usepackage{booktabs,xcolor}."""
+    return "\n".join(_latex(section, title) for section in sections)
+
+
+def _latex(section: Section, title: str) -> str:
+    columns = section.columns
+    out = ["% needs \\usepackage{booktabs,xcolor}", "\\begin{table}[t]", "\\centering",
+           f"\\caption{{{_tex(title)} on {_tex(section.dataset)}: mean"
+           " with the standard deviation over seeds. Best in bold, second underlined; $^*$: better than the best "
+           "other row ($p<.05$, paired randomisation by user, Holm).}",
+           "\\begin{tabular}{l" + "r" * len(columns) + "}", "\\toprule",
+           " & ".join(["Row", *(_tex(column) for column in columns)]) + " \\\\",
+           " & ".join(["\\textit{n}", *(f"\\textit{{{section.usual_n.get(c, 0)}}}" for c in columns)]) + " \\\\",
+           "\\midrule"]
+    for line in section.lines:
+        name = _tex(line.row.name) + ("$^\\dagger$" if line.note else "")
+        out.append(" & ".join([name, *(_tex_cell(line.cells.get(column)) for column in columns)]) + " \\\\")
+    if section.improvement:
+        share = [improvement(section, column).replace(" %", "\\%").replace("*", "$^*$") for column in columns]
+        out += ["\\midrule", " & ".join(["\\textit{Improvement}", *share]) + " \\\\"]
+    out += ["\\bottomrule", "\\end{tabular}"]
+    out += [f"% {line.row.name}: {line.note}" for line in section.lines if line.note]
+    return "\n".join([*out, "\\end{table}", ""])
+
+
+def _tex_cell(cell: Cell | None) -> str:
+    if cell is None:
+        return "--"
+    mean = {1: "\\textbf{%s}", 2: "\\underline{%s}"}.get(cell.rank, "%s") % figure(cell.mean)
+    mean += (f"\\,{{\\scriptsize$\\pm${figure(cell.sd)}}}" if cell.sd is not None else "")
+    mean += "$^*$" if cell.marked else ""
+    return f"\\textcolor{{gray}}{{{mean} ($n$={cell.n})}}" if cell.few else mean
+
+
+def _tex(text: str) -> str:
+    for character in "&%#_":
+        text = text.replace(character, f"\\{character}")
+    return text
+
+
+def comma_separated(sections: list[Section]) -> str:
+    """One line for each data set, row and metric, with full precision."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["dataset", "row", "metric", "n", "seeds", "mean", "sd", "low", "high", "rank", "versus",
+                     "p_holm", "significant", "fit_s", "eval_s", "peak_mb", "parameters", "note"])
+    for section in sections:
+        for line in section.lines:
+            costs = [line.cost[field] for field, _ in COSTS.values()] if line.records else [""] * len(COSTS)
+            for column in section.columns:
+                cell = line.cells.get(column)
+                figures = [""] * 10 if cell is None else [
+                    cell.n, len(line.records), cell.mean, "" if cell.sd is None else cell.sd, cell.low, cell.high,
+                    cell.rank or "", cell.versus, "" if cell.p is None else cell.p, int(cell.marked)]
+                writer.writerow([section.dataset, line.row.name, column, *figures, *costs, line.note])
+    return out.getvalue()
