@@ -134,6 +134,16 @@ def tokenize(argv: list[str]) -> int:
     return 0
 
 
+def compare(argv: list[str]) -> int:
+    from recbole_conrec.leaderboard.report import run_compare
+
+    names = [argument for argument in argv if not argument.startswith("--")]
+    if len(names) != 2:
+        raise UserError("usage: recbole-conrec compare A B [--leaderboard=NAME] [--dataset=NAME] [--metric=HR@20] "
+                        "[--out=FILE.csv]; A and B are rows of the board, or folders of two runs")
+    return run_compare(names, *parse([argument for argument in argv if argument not in names]), _console())
+
+
 def _positional(argv: list[str], usage: str) -> tuple[str, dict]:
     if not argv or argv[0].startswith("-"):
         raise UserError(f"usage: recbole-conrec {usage}")
@@ -164,6 +174,7 @@ def _console():
 
 SUBCOMMANDS = {
     "run": (run, "the same as run_recbole_conrec.py"),
+    "compare": (compare, "where two rows of a leaderboard differ, instance by instance"),
     "tokenize": (tokenize, "make or load the semantic IDs of a data set, and report on them"),
     "inspect": (inspect, "what a data set holds under its protocol, with warnings and a picture"),
     "convert": (convert, "an official download into RecBole's atomic files"),

@@ -1,4 +1,4 @@
-"""The command ``--leaderboard=NAME``: plan or run what is missing, then write the tables."""
+"""The commands: ``--leaderboard=NAME`` plans or runs what is missing and writes the tables; ``compare A B``."""
 
 import shlex
 from pathlib import Path
@@ -8,8 +8,9 @@ from rich.table import Table
 from recbole_conrec.config import read_yaml
 from recbole_conrec.errors import UserError
 from recbole_conrec.evaluation.table import seconds
-from recbole_conrec.leaderboard import schedule, tables
+from recbole_conrec.leaderboard import compare, records, schedule, tables
 from recbole_conrec.leaderboard.board import Board, Task, combine, read_board
+from recbole_conrec.leaderboard.page import page
 from recbole_conrec.leaderboard.standings import standings
 from recbole_conrec.trainer import replace_file
 
@@ -57,14 +58,47 @@ def run_board(files: list[str], options: dict, console) -> int:
     return 1 if failed or absent else 0
 
 
+def run_compare(names: list[str], files: list[str], options: dict, console) -> int:
+    """Compare two rows of a board, or two folders of records.
+
+    Args:
+        names: two rows of the board, or two folders with a record. files: as for :func:`run_board`.
+        options: ``leaderboard`` (default paper), ``dataset`` (default the board's first), ``metric`` (default HR@20),
+            ``out`` (CSV of every instance); anything else as when the board was run.
+
+    Returns 0. Raises UserError for a mistake or a row without records.
+    """
+    options = dict(options)
+    metric, out = options.pop("metric", "HR@20"), options.pop("out", None)
+    if all((Path(name) / records.RESULT).exists() for name in names):
+        found = []
+        for name in names:
+            record, why = records.read(Path(name))
+            if record is None:
+                raise UserError(why)
+            found.append([record])
+        both = compare.pair((names[0], names[1]), *found, metric)
+    else:
+        board = read_board(options.pop("leaderboard", "paper"))
+        dataset = options.pop("dataset", board.datasets[0])
+        board = board.narrow(datasets=[dataset], seeds=options.pop("seeds", None),
+                             **combine(*(read_yaml(file) for file in files), options))
+        both = compare.from_board(board, (names[0], names[1]), dataset, metric)
+    console.print(compare.table(both))
+    if out:
+        compare.write(both, Path(out))
+        console.print(f"every instance: {out}", highlight=False, soft_wrap=True)
+    return 0
+
+
 def write(board: Board, folder: Path, console) -> list[Path]:
-    """Print a board's tables and write them as board.md, .tex and .csv. Returns the files."""
+    """Print a board's tables and write them as board.html, .md, .tex and .csv. Returns the files."""
     sections = standings(board)
     for section in sections:
         console.print(tables.terminal(section, board.title))
         console.print()
-    texts = {"md": tables.markdown(sections, board.title), "tex": tables.latex(sections, board.title),
-             "csv": tables.comma_separated(sections)}
+    texts = {"html": page(board, sections, folder), "md": tables.markdown(sections, board.title),
+             "tex": tables.latex(sections, board.title), "csv": tables.comma_separated(sections)}
     folder.mkdir(parents=True, exist_ok=True)
     for ending, text in texts.items():
         replace_file(folder / f"board.{ending}", lambda path, text=text: Path(path).write_text(text, encoding="utf-8"))

@@ -1,0 +1,120 @@
+"""Where two rows differ: wins and losses by instance, along facts of the instances."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import csv
+from rich import box
+from rich.table import Table
+
+from recbole_conrec.errors import UserError
+from recbole_conrec.leaderboard import records, statistics
+from recbole_conrec.leaderboard.board import Board
+from recbole_conrec.leaderboard.records import FACTS, Record
+from recbole_conrec.leaderboard.tables import figure
+from recbole_conrec.trainer import replace_file
+
+GROUPS = {"activity": "user activity (events before t0)", "popularity": "item popularity (training dislikes)",
+          "negatives": "history length (dislikes before t0)", "window": "window size (items of F)"}
+
+
+@dataclass
+class Pair:
+    """Outcomes of two rows in one metric on the same instances, averaged over seeds: float64 [N] each, and facts."""
+
+    names: tuple[str, str]
+    metric: str
+    first: np.ndarray
+    second: np.ndarray
+    facts: dict[str, np.ndarray]
+
+
+def pair(names: tuple[str, str], one: list[Record], other: list[Record], metric: str) -> Pair:
+    """Two rows from their records, one for each seed. Raises UserError if they do not share data or the metric."""
+    prints = {record.result["data_fingerprint"] for record in [*one, *other]}
+    if len(prints) > 1:
+        raise UserError(f"'{names[0]}' and '{names[1]}' were run on different data or protocols; compare rows of one")
+    means = []
+    for name, found in zip(names, (one, other), strict=True):
+        outcomes = [record.outcomes() for record in found]
+        if metric not in outcomes[0] or np.isnan(outcomes[0][metric]).all():
+            there = [key for key, values in outcomes[0].items() if not np.isnan(values).all()]
+            raise UserError(f"'{name}' has no {metric}; it has {', '.join(there)}")
+        means.append(np.mean([values[metric] for values in outcomes], axis=0))
+    return Pair(names, metric, *means, one[0].facts())
+
+
+def from_board(board: Board, names: tuple[str, str], dataset: str, metric: str) -> Pair:
+    """Two rows of a board, over the seeds that both have."""
+    found: list[dict[int, Record]] = []
+    for name in names:
+        tasks = [t for t in board.narrow(rows=[name]).tasks if t.dataset == dataset and not t.unavailable]
+        read = {task.seed: records.read(task.folder, task.identity)[0] for task in tasks}
+        found.append({seed: record for seed, record in read.items() if record})
+        if not found[-1]:
+            raise UserError(f"'{name}' has no record on {dataset}; run --leaderboard={board.name} first")
+    common = sorted(set(found[0]) & set(found[1]))
+    if not common:  # a row without randomness has one seed only
+        return pair(names, list(found[0].values()), list(found[1].values()), metric)
+    return pair(names, *([seeds[seed] for seed in common] for seeds in found), metric)
+
+
+def table(both: Pair) -> Table:
+    """Wins, losses and means over all instances and by quarter of each fact, with a 95 % interval of the difference."""
+    a, b = both.names
+    out = Table(title=f"{both.metric}: A = {a}, B = {b}", title_justify="left", box=box.SIMPLE_HEAD, show_edge=False,
+                pad_edge=False, padding=(0, 2, 0, 0), caption_justify="left", caption_style="dim",
+                caption="A wins where its outcome is higher (averaged over seeds). Difference A - B with its 95 % "
+                        "bootstrap interval over users; * where it leaves out 0 (not corrected for many groups)")
+    for column in ("instances", "n", "A wins", "B wins", "A", "B", "A - B", "interval"):
+        out.add_column(column, justify="left" if column == "instances" else "right", no_wrap=column != "instances")
+    counts = ~np.isnan(both.first) & ~np.isnan(both.second)
+    rng = np.random.default_rng(0)
+    out.add_row(*_row("all", both, counts, rng))
+    for fact, words in GROUPS.items():
+        out.add_section()
+        out.add_row(words, style="italic")
+        for label, inside in bins(both.facts[fact][counts]):
+            chosen = counts.copy()
+            chosen[counts] = inside
+            out.add_row(*_row(f"  {label}", both, chosen, rng))
+    return out
+
+
+def bins(values: np.ndarray, parts: int = 4) -> list[tuple[str, np.ndarray]]:
+    """Up to four groups of about equal size, equal values together: [('3-7', bool [N]), ...]."""
+    if not len(values):
+        return []
+    edges = np.unique(np.quantile(values, np.arange(1, parts) / parts, method="inverted_cdf"))
+    place = np.searchsorted(edges, values)  # group g holds edges[g-1] < value <= edges[g]
+    out = []
+    for group in np.unique(place):
+        inside = place == group
+        low, high = values[inside].min(), values[inside].max()
+        out.append((f"{low:,}" if low == high else f"{low:,} - {high:,}", inside))
+    return out
+
+
+def _row(label: str, both: Pair, chosen: np.ndarray, rng) -> list[str]:
+    first, second = both.first[chosen], both.second[chosen]
+    if not len(first):
+        return [label, "0", *["-"] * 6]
+    difference = first - second
+    sums, counts = statistics.by_user(difference[:, None], both.facts["user"][chosen])
+    low, high = statistics.intervals(sums, counts, rng)[:, 0]
+    mark = "*" if low > 0 or high < 0 else ""
+    return [label, f"{len(first):,}", f"{int((difference > 0).sum()):,}", f"{int((difference < 0).sum()):,}",
+            figure(first.mean()), figure(second.mean()), figure(difference.mean(), sign=True) + mark,
+            f"[{figure(low, sign=True)} {figure(high, sign=True)}]"]
+
+
+def write(both: Pair, file: Path) -> None:
+    """Every instance with its facts, both outcomes and who wins, as CSV; instances that do not count are left out."""
+    counts = ~np.isnan(both.first) & ~np.isnan(both.second)
+    difference = (both.first - both.second)[counts]
+    winner = np.select([difference > 0, difference < 0], both.names, "")
+    columns = {name: both.facts[name][counts] for name in FACTS}
+    content = pa.table({**columns, "A": both.first[counts], "B": both.second[counts], "winner": winner})
+    replace_file(file, lambda path: csv.write_csv(content, path))

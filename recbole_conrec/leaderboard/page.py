@@ -1,0 +1,86 @@
+"""A board's standings as one HTML page that needs no network: data inside, tables and charts drawn by its script."""
+
+import importlib.resources
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+
+from recbole_conrec.leaderboard import records, tables
+from recbole_conrec.leaderboard.board import Board
+from recbole_conrec.leaderboard.standings import Line, Section
+
+
+def page(board: Board, sections: list[Section], folder: Path) -> str:
+    """The page, to be written into ``folder``; its links to records are relative to that."""
+    content = {"title": board.title, "lead": _lead(sections), "sections": [_section(s, folder) for s in sections]}
+    # '<' never stands in the JSON, so no text of a record can end the script element
+    data = json.dumps(content, default=str).replace("<", "\\u003c")
+    template = (importlib.resources.files("recbole_conrec.leaderboard") / "page.html").read_text(encoding="utf-8")
+    return template.replace("{{data}}", data)
+
+
+def _lead(sections: list[Section]) -> str:
+    results = [record.result for s in sections for line in s.lines for record in line.records.values()]
+    if not results:
+        return "No run has ended yet."
+    machines = sorted({f"{r['hardware']['gpu'] or 'CPU'}, {r['hardware']['cpus']} cores, "
+                       f"{r['hardware']['threads']} threads" for r in results})
+    hours = sum(r["cost"]["fit_s"] + r["cost"]["eval_s"] for r in results) / 3600
+    versions = sorted({f"recbole-conrec {r['versions']['recbole-conrec']}, torch {r['versions']['torch']}"
+                       for r in results})
+    return (f"{len(results)} runs, {hours:.1f} hours of training and evaluation on {'; '.join(machines)} "
+            f"({'; '.join(versions)}).")
+
+
+def _section(section: Section, folder: Path) -> dict:
+    first = next((r.result for line in section.lines for r in line.records.values()), None)
+    return {
+        "dataset": section.dataset, "columns": section.columns, "usual_n": section.usual_n, "key": tables.key(section),
+        "improved": section.improved,
+        "improvement": {c: tables.improvement(section, c) for c in section.columns if c in section.improvement},
+        "rows": [_row(line, folder) for line in section.lines],
+        "valid_metric": first["config"]["valid_metric"] if first else "",
+        "protocol": protocol(first, section) if first else [],
+    }
+
+
+def _row(line: Line, folder: Path) -> dict:
+    return {
+        "name": line.row.name, "note": line.note, "cost": line.cost if line.records else None,
+        "cells": {name: {**asdict(cell), "marked": cell.marked} for name, cell in line.cells.items()},
+        "curves": [curve for record in line.records.values() if (curve := _curve(record.result))],
+        "records": [{"seed": seed, "href": Path(os.path.relpath(record.folder / records.RESULT, folder)).as_posix()}
+                    for seed, record in line.records.items()],
+    }
+
+
+def _curve(result: dict) -> list[float]:
+    """The validation figures of a run, in the order of training; of one with stages, all stages in a line."""
+    entries = result["curve"] or [entry for stage in result["stages"] for entry in stage.get("validation", [])]
+    return [entry["valid"] for entry in entries if isinstance(entry.get("valid"), (int, float))]
+
+
+def protocol(result: dict, section: Section) -> list[tuple[str, str]]:
+    """What makes figures comparable, in words, from the configuration of a run."""
+    config, instances = result["config"], result["instances"]
+    split, window, feedback = config["split"], config["window"], config["feedback"]
+    length = "no limit" if window["length"] is None else f"{window['length']} {window['unit']}"
+    normalise = sorted({line_config["normalise"] for line in section.lines for record in line.records.values()
+                        if (line_config := record.result["config"]).get("normalise")})
+    cut = f"cuts {split['cuts']}" if split.get("cuts") else f"shares {split['ratio']}"
+    parts = ", ".join(f"{part} {n:,}" for part, n in instances.items())
+    return [
+        ("feedback", f"negative: {feedback['negative']}; positive: {feedback.get('positive') or 'none'}"),
+        ("split", f"by {split['by']}, {cut}"),
+        ("instances", f"{parts} (test: {section.users:,} users)"),
+        ("window", f"{length} from t0 on"),
+        ("exclusion", "items the user disliked before t0 never appear in a list; nothing else is excluded"),
+        ("candidates", f"{config['candidates']}, lists fixed by seed {config['candidate_seed']}"),
+        ("low activity", f"fewer than {config['low_activity']} dislikes before t0 (LUF)"),
+        ("long tail", f"fewer than {config['long_tail']} training dislikes (LIF)"),
+        ("normalisation", f"generative rows: probabilities over the {' / '.join(normalise)} codes" if normalise
+         else "no generative row"),
+        ("model selection", f"{config['valid_metric']} on the validation instances"),
+        ("data", result["data_fingerprint"][:16]),
+    ]
