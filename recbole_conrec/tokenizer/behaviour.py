@@ -20,6 +20,8 @@ class Behaviour:
         feedback: kinds that count: negative, positive, exposure.
     """
 
+    reads_text = False
+
     def __init__(self, *, dim: int = 64, feedback=("negative", "positive"), seed: int = 0):
         self.dim, self.seed = dim, seed
         self.feedback = (feedback,) if isinstance(feedback, str) else tuple(feedback)
@@ -58,6 +60,10 @@ class Behaviour:
 
     def state(self) -> tuple[dict, dict]:
         return {"feedback": self.feedback}, {"idf": self.idf, "components": self.components}
+
+    @staticmethod
+    def files(spec: dict) -> list:
+        return []
 
     @classmethod
     def from_state(cls, state: dict, arrays: dict) -> "Behaviour":

@@ -2,14 +2,16 @@
 
 import hashlib
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from recbole_conrec.tokenizer import features as features_module
 from recbole_conrec.tokenizer.collisions import group_rows, resolve
-from recbole_conrec.tokenizer.fitting import Task, default_sizes
+from recbole_conrec.tokenizer.encoders import ENCODERS
+from recbole_conrec.tokenizer.features import Features
+from recbole_conrec.tokenizer.fitting import Fit, Task, default_sizes
 from recbole_conrec.tokenizer.inputs import Items, from_dataset
 from recbole_conrec.tokenizer.options import TOKENIZERS, TokenizerOptions, parse
 from recbole_conrec.tokenizer.quantise import decode, encode, relative_error
@@ -25,8 +27,8 @@ def build(config, dataset) -> SemanticIds:
     and the training events, so a change of any of them makes new IDs.
     """
     options = parse(config["tokenizer"])
-    items = from_dataset(dataset, options.fields)
-    folder = Path(config["checkpoint_dir"]) / "tokenizers" / cache_key(options, items)
+    items = catalogue(options, dataset)
+    folder = cache_folder(config, options, items)
     if (folder / "semantic_ids.json").exists():
         return SemanticIds.load(folder)
     semantic_ids = train(options, items)
@@ -34,42 +36,79 @@ def build(config, dataset) -> SemanticIds:
     return semantic_ids
 
 
+def catalogue(options: TokenizerOptions, dataset) -> Items:
+    """What the tokenizer of ``options`` may know of the items of a data set."""
+    texts = any(ENCODERS[spec["name"]].reads_text for spec in options.encoder)
+    return from_dataset(dataset, list(options.fields) if options.fields else None, texts=texts)
+
+
+def cache_folder(config, options: TokenizerOptions, items: Items) -> Path:
+    return Path(config["checkpoint_dir"]) / "tokenizers" / cache_key(options, items)
+
+
 def cache_key(options: TokenizerOptions, items: Items) -> str:
-    """16 hex digits of sha256 over all that decides the IDs."""
-    content = json.dumps([FORMAT, METHOD, options.content(), items.fingerprint()], sort_keys=True)
-    return hashlib.sha256(content.encode()).hexdigest()[:16]
+    """16 hex digits of sha256 over all that decides the IDs: options, items, and the files that encoders read."""
+    digest = hashlib.sha256(json.dumps([FORMAT, METHOD, options.content(), items.fingerprint()],
+                                       sort_keys=True).encode())
+    for spec in options.encoder:
+        for file in ENCODERS[spec["name"]].files(spec):
+            with open(file, "rb") as stream:
+                while block := stream.read(1 << 22):
+                    digest.update(block)
+    return digest.hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Quantised:
+    """A tokenizer fitted to a catalogue, before collisions are resolved. Rows are items without the padding item."""
+
+    fit: Fit
+    space: np.ndarray  # [n, dim], X through the fit's layers
+    codes: np.ndarray  # [n, depth]
+    content: np.ndarray  # bool [n], items of which something is known
+
+
+def quantise(options: TokenizerOptions, items: Items, vectors: np.ndarray, seed: int | None = None) -> Quantised:
+    """Fit the tokenizer to X = ``vectors`` [n_items, dim], row 0 the padding item."""
+    vectors = vectors[1:]
+    content = (vectors != 0).any(axis=1)  # items of which nothing is known should not shape codebooks
+    if not content.any():
+        content[:] = True
+    sizes = list(options.sizes) if options.sizes != "auto" else default_sizes(int(content.sum()), options.depth)
+    interactions = {kind: matrix[:, 1:] for kind, matrix in items.interactions.items()}
+    task = Task(vectors, content, sizes, options.seed if seed is None else seed, interactions)
+    fit = TOKENIZERS[options.name].fit(task, options.own)
+    space = features_module.forward(vectors, fit.layers)
+    return Quantised(fit, space, encode(space, fit.codebooks) if fit.codes is None else fit.codes, content)
 
 
 def train(options: TokenizerOptions, items: Items) -> SemanticIds:
     """IDs of a catalogue (row 0 = padding). The same options and items give the same IDs."""
-    features, vectors = features_module.fit(list(options.encoder), items, dim=options.dim,
-                                            centre=options.centre, seed=options.seed)
-    vectors = vectors[1:]
-    content = (vectors != 0).any(axis=1)  # items of which nothing is known do not take part in fitting
-    if not content.any():
-        content[:] = True
-    sizes = list(options.sizes) if options.sizes != "auto" else default_sizes(int(content.sum()), options.depth)
+    return assemble(options, items, *encode_items(options, items))
 
-    interactions = {kind: matrix[:, 1:] for kind, matrix in items.interactions.items()}
-    fit = TOKENIZERS[options.name].fit(Task(vectors, content, sizes, options.seed, interactions), options.own)
-    features = replace(features, layers=fit.layers)
-    space = features_module.forward(vectors, fit.layers)
-    raw, raw_codebooks = fit.codes, fit.codebooks
-    if raw is None:
-        raw = encode(space, raw_codebooks)
+
+def encode_items(options: TokenizerOptions, items: Items) -> tuple[Features, np.ndarray]:
+    """The fitted encoders, and X [n_items, dim] with row 0 (padding) zero."""
+    return features_module.fit(list(options.encoder), items, dim=options.dim, centre=options.centre, seed=options.seed)
+
+
+def assemble(options: TokenizerOptions, items: Items, features: Features, vectors: np.ndarray) -> SemanticIds:
+    """Quantise X = ``vectors`` and resolve collisions."""
+    made = quantise(options, items, vectors)
+    fit, raw = made.fit, made.codes
     strategy = "extra_code" if fit.unique else options.collisions
-    codes, codebooks = (raw, raw_codebooks) if fit.unique else resolve(strategy, space, raw, raw_codebooks)
-    target = space if fit.latent else vectors  # what X^ stands for
+    codes, codebooks = (raw, fit.codebooks) if fit.unique else resolve(strategy, made.space, raw, fit.codebooks)
+    target = made.space if fit.latent else vectors[1:]  # what X^ stands for
     info = {
-        "options": options.content(), "items": len(codes), "without_content": int((~content).sum()), **fit.info,
+        "options": options.content(), "items": len(codes), "without_content": int((~made.content).sum()), **fit.info,
         "collision_rate_before": collision_rate(raw), "collision_rate": collision_rate(codes),
-        "error_before": relative_error(target, decode(raw, raw_codebooks)),
+        "error_before": relative_error(target, decode(raw, fit.codebooks)),
         "error": relative_error(target, decode(codes, codebooks)),
         "moved": float((codes[:, :raw.shape[1]] != raw).any(axis=1).mean()),
     }
     padding = np.full((1, codes.shape[1]), -1)
-    return SemanticIds(np.concatenate([padding, codes]), codebooks, collisions=strategy, features=features,
-                       info=info)
+    return SemanticIds(np.concatenate([padding, codes]), codebooks, collisions=strategy,
+                       features=replace(features, layers=fit.layers), info=info)
 
 
 def collision_rate(codes: np.ndarray) -> float:

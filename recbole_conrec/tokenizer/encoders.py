@@ -1,7 +1,8 @@
 """Items -> vectors. An encoder is fitted once on the catalogue, then encodes any item, and is kept as plain data.
 
 Each one has ``fit(items) -> vectors``, ``transform(items) -> vectors`` (float32 [n, dim]; a row of zeros says that
-nothing is known of the item) and ``state() -> (json, arrays)`` with ``from_state`` as its inverse.
+nothing is known of the item), ``state() -> (json, arrays)`` with ``from_state`` as its inverse, ``reads_text``, and
+``files(spec)``: the files whose content decides the vectors.
 """
 
 import numpy as np
@@ -24,6 +25,8 @@ class Tfidf:
         ngrams: (shortest, longest) n-gram.
         max_features: the most frequent terms that are kept.
     """
+
+    reads_text = True
 
     def __init__(self, *, dim: int = 64, analyzer: str = "word", ngrams=(1, 1), max_features: int = 50_000,
                  seed: int = 0):
@@ -62,6 +65,10 @@ class Tfidf:
         if self.components is not None:
             arrays["components"] = self.components
         return {"options": {**self.options, "dim": self.dim}, "vocabulary": vocabulary}, arrays
+
+    @staticmethod
+    def files(spec: dict) -> list:
+        return []
 
     @classmethod
     def from_state(cls, state: dict, arrays: dict) -> "Tfidf":

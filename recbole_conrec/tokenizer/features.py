@@ -25,7 +25,7 @@ class Part:
 
 @dataclass
 class Features:
-    """X = principal components of the parts side by side, through the tokenizer's network if it trained one.
+    """X = principal components of the parts side by side; then the tokenizer's network, if it trained one.
 
     Of each encoder's vectors the length is taken out and the mean subtracted: cosines of uncentred text vectors are
     all positive, and centred ones follow similarity more closely (docs/tokenizer.md has figures). A part is scaled so
@@ -40,10 +40,13 @@ class Features:
     basis: np.ndarray  # [principal components kept, dimensions of the parts]
     layers: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)  # (weight [out, in], bias [out])
 
+    def encode(self, items: Items) -> np.ndarray:
+        """X, float32 [n, dim], of any items, in the catalogue or not."""
+        return np.concatenate([part.transform(items) for part in self.parts], axis=1) @ self.basis.T
+
     def transform(self, items: Items) -> np.ndarray:
-        """float32 [n, dim] of any items, in the catalogue or not."""
-        together = np.concatenate([part.transform(items) for part in self.parts], axis=1)
-        return forward(together @ self.basis.T, self.layers)
+        """X through the network: vectors of the codebooks' space."""
+        return forward(self.encode(items), self.layers)
 
     def state(self) -> tuple[dict, dict]:
         """Plain JSON and arrays from which :meth:`from_state` makes the same object."""

@@ -41,8 +41,11 @@ class Items:
         return digest.hexdigest()
 
 
-def from_dataset(dataset, fields=None) -> Items:
-    """The catalogue of a NegativeFeedbackDataset: texts of ``fields`` (None: its own choice) and training events."""
+def from_dataset(dataset, fields=None, *, texts: bool = True) -> Items:
+    """The catalogue of a NegativeFeedbackDataset: texts of ``fields`` (None: its own choice) and training events.
+
+    Without ``texts`` no item file is needed.
+    """
     log, train = dataset.log, dataset.train_mask
     interactions = {}
     for kind, value in KINDS.items():
@@ -52,4 +55,5 @@ def from_dataset(dataset, fields=None) -> Items:
         matrix.sum_duplicates()
         interactions[kind] = matrix
     ids = [str(t) for t in dataset.id2token(dataset.iid_field, np.arange(dataset.item_num))]
-    return Items(texts=dataset.item_text(fields), ids=ids, interactions=interactions)
+    words = dataset.item_text(fields) if texts else [""] * dataset.item_num
+    return Items(texts=words, ids=ids, interactions=interactions)

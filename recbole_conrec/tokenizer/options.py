@@ -83,8 +83,13 @@ def _encoders(specs) -> tuple[dict, ...]:
         raise UserError(f"tokenizer.encoder: empty; name at least one of {', '.join(ENCODERS)}")
     for spec in specs:
         _one_of("tokenizer.encoder", spec.get("name"), ENCODERS)
-        parameters = inspect.signature(ENCODERS[spec["name"]].__init__).parameters
-        _check(f"tokenizer.encoder ({spec['name']})", spec, ["name", "weight", *list(parameters)[1:]])
+        parameters = dict(inspect.signature(ENCODERS[spec["name"]]).parameters)
+        parameters.pop("seed")  # tokenizer.seed is for all
+        where = f"tokenizer.encoder ({spec['name']})"
+        _check(where, spec, ["name", "weight", *parameters])
+        for name, parameter in parameters.items():
+            if parameter.default is parameter.empty and not spec.get(name):
+                raise UserError(f"{where}: '{name}' is needed")
     return tuple(specs)
 
 

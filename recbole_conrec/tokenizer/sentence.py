@@ -24,6 +24,8 @@ class SentenceTransformers:
         device: where it runs; null: an accelerator if there is one.
     """
 
+    reads_text = True
+
     def __init__(self, *, model: str, prefix: str = "", max_length: int = 256, batch: int = 64,
                  device: str | None = None, seed: int = 0):
         self.model, self.prefix, self.max_length, self.batch = str(model), prefix, max_length, batch
@@ -83,6 +85,12 @@ class SentenceTransformers:
 
     def state(self) -> tuple[dict, dict]:
         return {"model": self.model, "prefix": self.prefix, "max_length": self.max_length, "batch": self.batch}, {}
+
+    @staticmethod
+    def files(spec: dict) -> list[Path]:
+        """All files of a local model; a hub id stands for itself."""
+        folder = Path(spec.get("model") or "")
+        return sorted(f for f in folder.rglob("*") if f.is_file()) if spec.get("model") and folder.is_dir() else []
 
     @classmethod
     def from_state(cls, state: dict, arrays: dict) -> "SentenceTransformers":

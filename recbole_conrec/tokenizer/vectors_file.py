@@ -22,6 +22,8 @@ class VectorsFile:
             ``ids`` instead.
     """
 
+    reads_text = False
+
     def __init__(self, *, path: str, ids: str | None = None, seed: int = 0):
         self.path, self.ids = str(path), None if ids is None else str(ids)
 
@@ -71,6 +73,10 @@ class VectorsFile:
 
     def state(self) -> tuple[dict, dict]:
         return {"path": self.path, "ids": self.ids}, {}
+
+    @staticmethod
+    def files(spec: dict) -> list[Path]:
+        return [Path(f) for f in (spec.get("path"), spec.get("ids")) if f and Path(f).is_file()]
 
     @classmethod
     def from_state(cls, state: dict, arrays: dict) -> "VectorsFile":
