@@ -118,7 +118,8 @@ class Board:
         return replace(
             self, rows=tuple(known[name] for name in known if name in names),
             seeds=self.seeds if seeds is None else _seeds(seeds, self.seeds, "--seeds"),
-            datasets=self.datasets if datasets is None else tuple(_names(datasets)), strongest=strongest)
+            datasets=self.datasets if datasets is None else tuple(_names(datasets)),
+            strongest=combine(self.strongest, strongest))
 
 
 def read_board(name: str) -> Board:

@@ -17,7 +17,8 @@ from recbole_conrec.leaderboard.tables import figure
 from recbole_conrec.trainer import replace_file
 
 GROUPS = {"activity": "user activity (events before t0)", "popularity": "item popularity (training dislikes)",
-          "negatives": "history length (dislikes before t0)", "window": "window size (items of F)"}
+          "negatives": "history length (dislikes before t0)",
+          "window": "window size (items of F)"}
 
 
 @dataclass
@@ -47,18 +48,15 @@ def pair(names: tuple[str, str], one: list[Record], other: list[Record], metric:
 
 
 def from_board(board: Board, names: tuple[str, str], dataset: str, metric: str) -> Pair:
-    """Two rows of a board, over the seeds that both have."""
-    found: list[dict[int, Record]] = []
+    """Two rows of a board, each averaged over its own seeds. Raises UserError for a row without records."""
+    found: list[list[Record]] = []
     for name in names:
         tasks = [t for t in board.narrow(rows=[name]).tasks if t.dataset == dataset and not t.unavailable]
-        read = {task.seed: records.read(task.folder, task.identity)[0] for task in tasks}
-        found.append({seed: record for seed, record in read.items() if record})
+        read = [records.read(task.folder, task.identity)[0] for task in tasks]
+        found.append([record for record in read if record])
         if not found[-1]:
             raise UserError(f"'{name}' has no record on {dataset}; run --leaderboard={board.name} first")
-    common = sorted(set(found[0]) & set(found[1]))
-    if not common:  # a row without randomness has one seed only
-        return pair(names, list(found[0].values()), list(found[1].values()), metric)
-    return pair(names, *([seeds[seed] for seed in common] for seeds in found), metric)
+    return pair(names, *found, metric)
 
 
 def table(both: Pair) -> Table:
@@ -75,7 +73,7 @@ def table(both: Pair) -> Table:
     out.add_row(*_row("all", both, counts, rng))
     for fact, words in GROUPS.items():
         out.add_section()
-        out.add_row(words, style="italic")
+        out.add_row(words.partition(" (")[0], *[""] * 7, style="italic")
         for label, inside in bins(both.facts[fact][counts]):
             chosen = counts.copy()
             chosen[counts] = inside
