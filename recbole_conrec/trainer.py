@@ -7,6 +7,7 @@ do here: an evaluation per instance through the model contract (``recommend`` an
 import json
 import os
 import random
+import tempfile
 from functools import cache
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 from recbole.trainer import S3RecTrainer as StockS3RecTrainer
 from recbole.trainer import Trainer
+from recbole.utils import init_seed
 from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
@@ -28,7 +30,8 @@ class HarnessMixin:
     def __init__(self, config, model):
         super().__init__(config, model)
         self.eval_collector = NegativeFeedbackCollector(config)
-        self.run_dir = Path(config["run_dir"] or config["checkpoint_dir"])
+        # stock RecBole knows no folder per run: there a folder of its own, which nothing is resumed from
+        self.run_dir = Path(config["run_dir"] or tempfile.mkdtemp(prefix=f"{config['model']}-", dir=_folder(config)))
         self.outcomes: dict[str, np.ndarray] = {}
         self.curve: list[dict] = []
         self._loader = None
@@ -50,7 +53,8 @@ class HarnessMixin:
             if callback_fn:
                 callback_fn(epoch, score)
 
-        if resumed and self.cur_step > self.stopping_step:  # it was killed between its last epoch and its result
+        # Killed between its last epoch and its result. (RecBole would save the last weights over the best ones.)
+        if resumed and (self.cur_step > self.stopping_step or self.start_epoch >= self.epochs):
             return self.best_valid_score, self.best_valid_result
         with bar:
             return super().fit(train_data, valid_data, verbose, saved, False, after_epoch)
@@ -135,6 +139,7 @@ class S3RecTrainer(HarnessMixin, StockS3RecTrainer):
     """
 
     def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
+        init_seed(self.config["seed"], self.config["reproducibility"])
         marker = self.run_dir / "pretrained.safetensors"
         if not marker.exists():
             epochs = tqdm(range(self.pretrain_epochs), desc="pretrain S3Rec", unit="epoch", disable=not show_progress)
@@ -143,6 +148,7 @@ class S3RecTrainer(HarnessMixin, StockS3RecTrainer):
             state = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
             replace_file(marker, lambda path: save_file(state, path))
         self.model.load_state_dict(load_file(str(marker)))
+        init_seed(self.config["seed"], self.config["reproducibility"])  # as if the pre-training had just been loaded
         self.model.train_stage = "finetune"
         self.model.loss_fct = torch.nn.CrossEntropyLoss()
         self.optimizer = self._build_optimizer()
@@ -157,6 +163,12 @@ def _gather(ids: torch.Tensor, answers: list, k: int, candidates: int):
     ids, *gathered = gather_by_id(ids, *(torch.cat(columns[n]) for n in given))
     both = dict(zip(given, gathered, strict=True))
     return ids, both.get(0), both.get(1)
+
+
+def _folder(config) -> Path:
+    folder = Path(config["checkpoint_dir"])
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def _numpy_state() -> list:

@@ -1,4 +1,4 @@
-"""Fixtures every room may use. A small data set with structure in it (see tests/tinylog.py):
+"""Fixtures for all tests. A small data set with structure in it (see tests/tinylog.py):
 
     def test_something(tiny_dataset):                 # a NegativeFeedbackDataset, split by time; do not change it
         train, valid, test = tiny_dataset.build()

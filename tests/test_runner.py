@@ -18,6 +18,7 @@ from recbole_conrec.runner import run
 
 ROOT = Path(__file__).parent.parent
 SMALL = {
+    "context": "negative",
     "llm_options": {"tiny": {"layers": 1, "hidden": 32, "heads": 2, "kv_heads": 2, "intermediate": 64}},
     "tokenizer": {"name": "rqkmeans", "sizes": [8, 8, 8], "encoder": ["tfidf"]},
     "stages": [

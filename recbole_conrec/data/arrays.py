@@ -1,4 +1,4 @@
-"""Small array helpers that the data room shares: ragged rows, sorted sets of pairs, hashes."""
+"""Small array helpers that the data modules share: ragged rows, sorted sets of pairs, hashes."""
 
 import numpy as np
 

@@ -5,7 +5,9 @@ A history is told in time order, each event as a word for its feedback and the i
     <instruction> disliked<a_5><b_2><c_9> liked<a_1><b_7><c_0> ... disliked
 
 and the answer is the semantic ID that follows. Told in this order, one pass over a user's whole sequence trains every
-one of his negatives at once (``packed``), each with exactly the context that its own prompt would show.
+one of his negatives at once (``packed``). The context of each is what its own prompt would show, with two differences
+that concern training alone (ours): other events of its own second may stand before it, in random order, and a long
+sequence is cut into stretches.
 
 Text is tokenised once, when the builder is made; prompts are then put together from token ids.
 """
@@ -47,6 +49,8 @@ def context_of(name: str, max_events: int, window: dict | None = None) -> Contex
     kinds = {"negative": (NEGATIVE,), "both": (NEGATIVE, POSITIVE)}
     if name not in kinds:
         raise UserError(f"context: '{name}' is none of {', '.join(kinds)}")
+    if window is not None and set(window) != {"unit", "length"}:
+        raise UserError(f"window: {window!r} must be a mapping of `unit` and `length`")
     return Context(kinds[name], max_events, Window(**window) if window else None)
 
 
@@ -111,15 +115,17 @@ class PromptBuilder:
         tokens = np.concatenate([np.tile(self.prefix, (n, 1)), tokens, np.tile(self.markers[NEGATIVE], (n, 1))], axis=1)
         return _left_pad(tokens, self.tokenizer.pad_token_id)
 
-    def packed(self, begin, end, context: Context, events: int, rng: np.random.Generator | None = None) -> list[dict]:
-        """Training rows that hold a stretch of a user's sequence, with loss on every negative not yet trained.
+    def packed(self, begin, end, context: Context, events: int, targets: np.ndarray,
+               rng: np.random.Generator | None = None) -> list[dict]:
+        """Training rows that hold a stretch of a user's sequence, with loss on every target not yet trained.
 
         A sequence longer than ``events`` is cut into stretches that overlap by half, and only the new half bears loss:
-        each negative is trained once, with at least half a stretch of context unless the user has less.
+        each target is trained once, with at least half a stretch of context unless the user has less.
 
         Args:
             begin, end: int64 [U], one stretch of log rows per user: training events only.
             events: events per training row.
+            targets: bool [E], the log rows that may bear loss: the users' first dislikes of items.
             rng: if given, events of the same second are shuffled (their order in a file means nothing).
 
         Returns:
@@ -138,7 +144,7 @@ class PromptBuilder:
         inside = index < np.diff(ptr)[user][:, None]
         picked = np.where(inside, rows[np.minimum(ptr[user][:, None] + index, len(rows) - 1)], -1)
         target = (np.arange(events) >= new_from[:, None]) & inside
-        target &= self.log.feedback[picked] == NEGATIVE
+        target &= targets[picked]
         tokens, answer = self._events(picked, target)
         keep = answer.any(axis=1)
         return [{"input_ids": np.concatenate([self.prefix, t[t >= 0]]).tolist(),

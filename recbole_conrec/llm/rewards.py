@@ -1,4 +1,4 @@
-"""CoNRec's rewards (PAPER section "Reward") as plain functions of items.
+"""CoNRec's rewards (the paper's reward table) as plain functions of items.
 
     GTS = the dislikes of the window that starts at t0, and their Swing neighbours
     FPS = the likes of the same window

@@ -27,6 +27,7 @@ from recbole_conrec.data.events import NEGATIVE, FeedbackStream
 from recbole_conrec.errors import UserError
 from recbole_conrec.llm.backbone import load_backbone
 from recbole_conrec.llm.decoding import beam_search, score
+from recbole_conrec.llm.distributed import process_state
 from recbole_conrec.llm.prompts import ALL_TEXT, PromptBuilder, context_of
 from recbole_conrec.model.conrec_stages import check_stages, run_stage
 from recbole_conrec.trainer import HarnessMixin, replace_file, write_json
@@ -39,25 +40,29 @@ class CoNRec(SequentialRecommender):
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
+        check_stages(config["stages"], config)
         self.log, self.normalise = dataset.log, config["normalise"]
-        self.semantic_ids = tokenizer.build(config, dataset)
+        with process_state().main_process_first():  # one makes the IDs, the others read them
+            self.semantic_ids = tokenizer.build(config, dataset)
         texts = [*dataset.item_text()[1:], *ALL_TEXT]
         self.backbone = load_backbone(config["llm"], self.semantic_ids, texts, seed=config["seed"],
                                       device=config["device"], **(config["llm_options"] or {}))
         self.lm = self.backbone.model
         self.trie = self.semantic_ids.trie.to(config["device"])
         self.prompts = PromptBuilder(self.backbone, self.log, config["max_tokens"])
-        self.context = context_of(config["predict_context"], config["history"])
+        self.context = context_of(config["context"], config["history"])
         self.beam = config["beam"]
         self._negatives = FeedbackStream(self.log, (NEGATIVE,))
+        self._shared = self.trie.n_leaves < len(self.trie.leaf_items)  # collisions: shared
 
     @torch.no_grad()
     def recommend(self, interaction, k: int) -> torch.Tensor:
         """int64 [B, k] items, best first, 0 = missing; no item that the user already disliked."""
-        begin, end = (interaction[f].cpu().numpy() for f in ("history_begin", "history_end"))
+        disliked = self._disliked(interaction)
+        forbidden = None if self._shared else self.trie.item_leaf[disliked]
         leaves, _ = beam_search(self.backbone, self.trie, *self._prompt(interaction), width=max(k, self.beam),
-                                normalise=self.normalise, forbidden=self._disliked(begin, end), chunk=128)
-        return self._items(leaves, k)
+                                normalise=self.normalise, forbidden=forbidden, chunk=128)
+        return expand(self.trie, leaves, disliked, k)
 
     @torch.no_grad()
     def score_candidates(self, interaction, items: torch.Tensor) -> torch.Tensor:
@@ -74,17 +79,28 @@ class CoNRec(SequentialRecommender):
         ids, mask = self.prompts.history(*columns, self.context, interaction[self.USER_ID].cpu().numpy())
         return ids.to(self.device), mask.to(self.device)
 
-    def _disliked(self, begin, end) -> torch.Tensor:
-        """int64 [B, M] leaves of the items disliked before, padded with -1."""
-        longest = int(self._negatives.count(begin, end).max(initial=1))
-        rows, _ = self._negatives.last(begin, end, max(longest, 1))
-        items = torch.from_numpy(np.where(rows >= 0, self.log.item[rows], 0)).to(self.device)
-        return self.trie.item_leaf[items]
+    def _disliked(self, interaction) -> torch.Tensor:
+        """int64 [B, M] items disliked before, padded with 0."""
+        begin, end = (interaction[f].cpu().numpy() for f in ("history_begin", "history_end"))
+        longest = max(int(self._negatives.count(begin, end).max(initial=1)), 1)
+        rows, _ = self._negatives.last(begin, end, longest)
+        return torch.from_numpy(np.where(rows >= 0, self.log.item[rows], 0)).to(self.device)
 
-    def _items(self, leaves, k: int) -> torch.Tensor:
-        """Leaves [B, W] -> items [B, k]; each ID is one item, which the tokenizer's collision strategy ensures."""
-        items = self.trie.leaf_items[self.trie.leaf_ptr[leaves.clamp(min=0)]]
-        return items.masked_fill(leaves < 0, 0)[:, :k]
+
+def expand(trie, leaves: torch.Tensor, disliked: torch.Tensor, k: int) -> torch.Tensor:
+    """IDs [B, W] (-1: none) -> items [B, k], 0 = missing: the items of an ID stand in ascending order, and those in
+    ``disliked`` [B, M] are left out before the cut at k."""
+    known = leaves.clamp(min=0)
+    size = (trie.leaf_ptr[known + 1] - trie.leaf_ptr[known]).masked_fill(leaves < 0, 0)
+    end = size.cumsum(1)
+    place = torch.arange(int(end[:, -1].max()), device=leaves.device).expand(len(leaves), -1).contiguous()
+    beam = torch.searchsorted(end, place, right=True).clamp(max=leaves.shape[1] - 1)
+    offset = place - (end - size).gather(1, beam)
+    at = (trie.leaf_ptr[known].gather(1, beam) + offset).clamp(max=len(trie.leaf_items) - 1)
+    items = trie.leaf_items[at].masked_fill(place >= end[:, -1:], 0)
+    items = items.masked_fill((items[:, :, None] == disliked[:, None, :]).any(-1), 0)
+    items = items.gather(1, (items == 0).int().argsort(dim=1, stable=True))[:, :k]
+    return torch.nn.functional.pad(items, (0, k - items.shape[1]))
 
 
 class CoNRecTrainer(HarnessMixin, Trainer):
@@ -94,24 +110,29 @@ class CoNRecTrainer(HarnessMixin, Trainer):
         """Train. A stage whose weights are on disk is not run again."""
         data = train_data._dataset
         self.stages = []
-        check_stages(self.config["stages"])
         for number, stage in enumerate(self.config["stages"]):
             file = self.run_dir / "stages" / f"{number}-{stage['name']}"
             entry = self._load_stage(file)
             if entry is None:
                 started = time.perf_counter()
-                entry = run_stage(self.model, data, stage, self.config, self._score_of(valid_data), show_progress)
-                entry |= {"name": stage["name"], "task": stage["task"], "seconds": time.perf_counter() - started}
-                entry["valid"] = self._score_of(valid_data)()
+                score_now = self._score_of(valid_data)
+                entry = run_stage(self.model, data, stage, self.config, self.run_dir, score_now, show_progress)
+                entry |= {"name": stage["name"], "task": stage["task"], "seconds": time.perf_counter() - started,
+                          "valid": score_now(), "semantic_ids": self.model.semantic_ids.fingerprint}
                 self._save_stage(file, entry)
             self.stages.append(entry)
             self.best_valid_score = entry["valid"]
         self._save_checkpoint(len(self.stages))
+        return self.best_valid_score, None
+
+    def evaluate(self, *args, **kwargs):
         prompts = self.model.prompts
+        prompts.cut = 0
+        result = super().evaluate(*args, **kwargs)
         if prompts.cut:
             self.logger.warning(f"{prompts.cut} prompts were longer than {prompts.max_tokens} tokens and lost their "
                                 "oldest events; raise max_tokens or lower history")
-        return self.best_valid_score, None
+        return result
 
     def _save_stage(self, file, entry: dict) -> None:
         """Weights first, then the record: only a stage with both is finished."""
@@ -122,8 +143,12 @@ class CoNRecTrainer(HarnessMixin, Trainer):
     def _load_stage(self, file) -> dict | None:
         if not Path(f"{file}.json").exists():
             return None
+        entry = json.loads(Path(f"{file}.json").read_text())
+        if entry["semantic_ids"] != self.model.semantic_ids.fingerprint:
+            raise UserError(f"{file}.json: this stage was trained with other semantic IDs; remove {self.run_dir} to "
+                            "train anew")
         self.load(f"{file}.safetensors")
-        return json.loads(Path(f"{file}.json").read_text())
+        return entry
 
     def _trained(self) -> dict[str, torch.Tensor]:
         """The weights that training changes: all of a small model, the adapter of a large one."""
@@ -141,7 +166,11 @@ class CoNRecTrainer(HarnessMixin, Trainer):
             raise UserError(f"{file}: these weights are of another model; remove {self.run_dir} to train anew")
 
     def _score_of(self, valid_data):
-        """A function that evaluates the model as it stands on a fixed sample of the validation instances."""
+        """A function: HR@K, K the largest of ``topk``, of the model as it stands on a fixed sample of the validation
+        instances."""
+        if self.config["valid_metric"].lower() != f"hr@{max(self.config['topk'])}":
+            raise UserError(f"valid_metric: CoNRec looks at HR@{max(self.config['topk'])} while it trains, and "
+                            f"'{self.config['valid_metric']}' is asked for")
         valid_data = getattr(valid_data, "_dataset", valid_data)  # stock RecBole passes a loader over it
         size = min(self.config["valid_sample"] or len(valid_data), len(valid_data))
         chosen = np.random.default_rng(self.config["seed"]).permutation(len(valid_data))[:size]

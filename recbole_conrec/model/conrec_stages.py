@@ -13,45 +13,61 @@ import torch
 from tqdm import tqdm
 from transformers import TrainerCallback
 
+from recbole_conrec.config import nearest
 from recbole_conrec.data.events import NEGATIVE, POSITIVE
 from recbole_conrec.errors import UserError
 from recbole_conrec.llm.prompts import ITEM_OF, ODD_ONE, TITLE_OF, context_of
 from recbole_conrec.llm.rewards import REWARDS, best_cosine, unit_vectors
 from recbole_conrec.llm.sft import train_sft
 
-COMMON = {"name", "task", "context", "window", "history"}
-SFT_KEYS = {"epochs", "lr", "batch_size", "weight_decay", "warmup", "evaluate_every"}
-KEYS = {
-    "translation": COMMON | SFT_KEYS,
-    "alignment": COMMON | SFT_KEYS | {"samples", "min_negatives"},
-    "next": COMMON | SFT_KEYS,
-    "grpo": COMMON | {"samples", "steps", "prompts_per_step", "G", "beta", "gamma", "lr", "reward", "neighbours",
-                      "temperature", "clean", "evaluate_every"},
+SFT_NEEDS, SFT_TAKES = {"epochs", "lr", "batch_size"}, {"weight_decay", "warmup", "evaluate_every"}
+NEEDS = {
+    "translation": SFT_NEEDS,
+    "alignment": SFT_NEEDS | {"samples"},
+    "next": SFT_NEEDS,
+    "grpo": {"samples", "steps", "prompts_per_step", "G", "beta", "gamma", "lr", "reward", "neighbours"},
+}
+TAKES = {
+    "translation": SFT_TAKES,
+    "alignment": SFT_TAKES | {"min_negatives"},
+    "next": SFT_TAKES | {"context", "history"},
+    "grpo": {"context", "window", "history", "temperature", "clean", "evaluate_every"},
 }
 
 
-def check_stages(stages) -> None:
-    """Raise UserError for a stage that is no mapping, an unknown task, or an option that its task does not take."""
-    for number, stage in enumerate(stages or []):
+def check_stages(stages, config) -> None:
+    """Raise UserError for a stage that is no mapping, an unknown task, or options that do not suit its task."""
+    if not isinstance(stages, list) or not stages:
+        raise UserError("stages: expected a list of at least one stage, see properties/model/CoNRec.yaml")
+    for number, stage in enumerate(stages):
         where = f"stages[{number}]"
-        if not isinstance(stage, dict) or "name" not in stage or stage.get("task") not in KEYS:
-            raise UserError(f"{where}: expected a mapping with a `name` and a `task` out of {', '.join(KEYS)}")
-        unknown = set(stage) - KEYS[stage["task"]]
-        if unknown:
-            raise UserError(f"{where} ({stage['name']}): '{sorted(unknown)[0]}' is no option of the task "
-                            f"'{stage['task']}'; it takes {', '.join(sorted(KEYS[stage['task']]))}")
-        if stage.get("reward", "negatives") not in REWARDS:
-            raise UserError(f"{where}: reward '{stage['reward']}' is none of {', '.join(REWARDS)}")
-    if not stages:
-        raise UserError("stages: there are none; CoNRec needs at least one, see properties/model/CoNRec.yaml")
+        task = stage.get("task") if isinstance(stage, dict) else None
+        if not isinstance(task, str) or task not in NEEDS or not isinstance(stage.get("name"), str):
+            raise UserError(f"{where}: expected a mapping with a `name` and a `task` out of {', '.join(NEEDS)}")
+        where, known = f"{where} ({stage['name']})", {"name", "task"} | NEEDS[task] | TAKES[task]
+        for key in sorted(set(stage) - known):
+            raise UserError(f"{where}: '{key}' is no option of the task '{task}'{nearest(key, known)}; it takes "
+                            f"{', '.join(sorted(known))}")
+        for key in sorted(NEEDS[task] - set(stage)):
+            raise UserError(f"{where}: the task '{task}' needs `{key}`; see properties/model/CoNRec.yaml")
+        for key in sorted(set(stage) & (NEEDS[task] | TAKES[task]) - {"context", "window", "reward", "clean"}):
+            if not isinstance(stage[key], int | float) or isinstance(stage[key], bool):
+                raise UserError(f"{where}: {key} is {stage[key]!r}; expected a number")
+        if task == "grpo" and (stage["reward"] not in REWARDS or stage["G"] < 2):
+            raise UserError(f"{where}: `reward` must be one of {', '.join(REWARDS)}, and `G` at least 2")
+        if set(stage.get("clean") or {"threshold": 0, "factor": 0}) != {"threshold", "factor"}:
+            raise UserError(f"{where}: clean takes `threshold` and `factor`")
+        if task in ("next", "grpo"):
+            _context(stage, config)
 
 
-def run_stage(model, data, stage: dict, config, score, show_progress: bool) -> dict:
+def run_stage(model, data, stage: dict, config, folder, score, show_progress: bool) -> dict:
     """Train one stage in place.
 
     Args:
         model: CoNRec.
         data: the training part of the data set.
+        folder: where TRL may write.
         score: () -> float, the validation metric of the model as it stands.
 
     Returns:
@@ -59,34 +75,35 @@ def run_stage(model, data, stage: dict, config, score, show_progress: bool) -> d
     """
     rng = np.random.default_rng([config["seed"], *stage["name"].encode()])
     best = BestWeights(model.lm, score, stage.get("evaluate_every"))
+    model.eval()
     if stage["task"] == "grpo":
-        samples, log = _grpo(model, data, stage, config, rng, best, show_progress)
+        samples, log = _grpo(model, data, stage, config, folder, rng, best, show_progress)
     else:
         rows = {"translation": _translation, "alignment": _alignment, "next": _next}[stage["task"]](
             model, data, stage, config, rng)
         samples = len(rows)
         with _Bar(stage["name"], show_progress) as bar:
             log = train_sft(
-                model.backbone, rows, output_dir=str(config["run_dir"]), epochs=1 if stage["task"] == "next" else
+                model.backbone, rows, output_dir=str(folder), epochs=1 if stage["task"] == "next" else
                 stage["epochs"], lr=stage["lr"], batch_size=stage["batch_size"],
                 weight_decay=stage.get("weight_decay", 0.01), warmup=stage.get("warmup", 0.05), seed=config["seed"],
                 progress=bar, callbacks=[best])
     best.restore()
     curve = [{k: v for k, v in entry.items() if isinstance(v, (int, float))} for entry in log]
     return {"samples": samples, "steps": max((e.get("step", 0) for e in log), default=0), "curve": curve,
-            "validation": best.curve, "cut_prompts": model.prompts.cut}
+            "validation": best.curve}
 
 
 # -- supervised tasks ----------------------------------------------------------------------------------------------
 def _next(model, data, stage, config, rng) -> list[dict]:
-    """Every user's training events as packed sequences, once per epoch, simultaneous events in a new order."""
+    """Every user's training events as packed sequences, as often as ``epochs`` says, each time with simultaneous events
+    in a new order. All of these rows are shuffled together and shown once."""
     log = data.log
-    begin = log.start[:-1]
-    end = np.minimum(log.first_at_or_after(np.arange(log.n_users), data.cuts.valid_start), log.start[1:])
+    begin, end = log.start[:-1], log.first_at_or_after(np.arange(log.n_users), data.cuts.valid_start)
     context = _context(stage, config)
     rows = []
-    for _ in range(stage["epochs"]):
-        rows += model.prompts.packed(begin, end, context, context.max_events, rng)
+    for _ in range(int(stage["epochs"])):
+        rows += model.prompts.packed(begin, end, context, context.max_events, data.first_dislike, rng)
     return rows
 
 
@@ -139,7 +156,7 @@ def _row(prompt: list[int], answer: list[int]) -> dict:
 
 
 # -- GRPO ----------------------------------------------------------------------------------------------------------
-def _grpo(model, data, stage, config, rng, best, show_progress):
+def _grpo(model, data, stage, config, folder, rng, best, show_progress):
     """Rewarded by what the user will dislike (GTS) and like (FPS) within the window, training events only."""
     from recbole_conrec.llm.grpo import train_grpo
 
@@ -152,7 +169,7 @@ def _grpo(model, data, stage, config, rng, best, show_progress):
 
     with _Bar(stage["name"], show_progress) as bar:
         log = train_grpo(
-            model.backbone, model.trie, rows, reward, output_dir=str(config["run_dir"]), G=stage["G"],
+            model.backbone, model.trie, rows, reward, output_dir=str(folder), G=stage["G"],
             prompts_per_step=stage["prompts_per_step"], steps=stage["steps"], beta=stage["beta"], lr=stage["lr"],
             temperature=stage.get("temperature", 1.0), seed=config["seed"], logging_steps=10, progress=bar,
             callbacks=[best])
@@ -185,7 +202,8 @@ def _repeats(model, rows, clean: dict) -> list[dict]:
 
     ids, mask = left_pad([row["input_ids"] for row in rows], model.backbone.pad_id, model.device)
     leaves, _ = beam_search(model.backbone, model.trie, ids, mask, width=4, normalise=model.normalise, chunk=128)
-    close = best_cosine(model._items(leaves, 1).cpu(), _padded([row["fps"] for row in rows]),
+    first = model.trie.leaf_items[model.trie.leaf_ptr[leaves[:, :1].clamp(min=0)]].cpu()
+    close = best_cosine(first, _padded([row["fps"] for row in rows]),
                         unit_vectors(model.semantic_ids))[:, 0] > clean["threshold"]
     return [row for row, again in zip(rows, close.tolist(), strict=True) if again] * (clean["factor"] - 1)
 
@@ -200,7 +218,8 @@ def _padded(lists) -> torch.Tensor:
 
 
 def _context(stage, config):
-    return context_of(stage.get("context", "negative"), stage.get("history", config["history"]), stage.get("window"))
+    context = stage.get("context") or config["context"]
+    return context_of(context, int(stage.get("history") or config["history"]), stage.get("window"))
 
 
 # -- while a stage runs --------------------------------------------------------------------------------------------
