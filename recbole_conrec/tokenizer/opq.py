@@ -29,7 +29,7 @@ class Options:
 
 
 def fit(task: Task, options: Options) -> Fit:
-    """One codebook per subspace, in the space of X."""
+    """One codebook per subspace, in the space of X, the widest spread first."""
     vectors, depth = task.known(), len(task.sizes)
     dim = vectors.shape[1]
     padded = np.pad(vectors, ((0, 0), (0, -dim % depth)))  # subspaces of equal width
@@ -43,7 +43,7 @@ def fit(task: Task, options: Options) -> Fit:
         centroids = kmeans(padded @ axes.T, size, seed=task.seed + level, iterations=options.iterations,
                            samples_per_code=options.samples_per_code)
         codebooks.append(np.ascontiguousarray((centroids @ axes)[:, :dim]))
-    return Fit(codebooks)
+    return Fit(sorted(codebooks, key=lambda book: -book.var(axis=0).sum()))  # collisions change the last: the finest
 
 
 def _rotation(vectors: np.ndarray, sizes: list[int], iterations: int) -> np.ndarray:

@@ -38,7 +38,8 @@ START = 65_536  # vectors that the k-means start sees at most
 @dataclass(frozen=True)
 class Options:
     """
-    steps, batch, lr: Adam steps, items in each (drawn with replacement), learning rate.
+    steps, batch, lr: Adam steps, items in each (drawn with replacement), learning rate. The defaults are for the
+        identity start; perceptrons need more, e.g. 2000 steps at 1e-3.
     commitment: lambda.
     decay: of the codebooks' moving average.
     dead_code: a code whose moving count of items per batch falls below this restarts at a random residual.
@@ -117,6 +118,11 @@ def _train(vectors: torch.Tensor, sizes, options: Options, behaviour, seed: int)
         spread = (vectors - vectors.mean(dim=0)).square().sum()
     info = {"error_through_decoder": float(torch.stack(decoded).sum() / spread.clamp(min=1e-12))}
     codebooks = [layer.codebook.detach().numpy().copy() for layer in quantiser.layers]
+    if options.latent is not None:  # move the latent space to its mean: nothing changes but cosines, which then tell
+        with torch.no_grad():       # items apart
+            mean = torch.cat([encoder(x) for x in vectors.split(8192)]).mean(dim=0).numpy()
+        layers[-1] = (layers[-1][0], layers[-1][1] - mean)
+        codebooks[0] -= mean
     return Fit(codebooks, layers=layers, latent=options.latent is not None, info=info)
 
 

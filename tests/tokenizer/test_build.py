@@ -3,8 +3,8 @@ import pytest
 
 from recbole_conrec.errors import UserError
 from recbole_conrec.tokenizer import build, parse
-from recbole_conrec.tokenizer.build import cache_key
 from recbole_conrec.tokenizer.inputs import from_dataset
+from recbole_conrec.tokenizer.pipeline import cache_key
 
 SMALL = {"name": "rqkmeans", "sizes": 8}
 

@@ -101,6 +101,7 @@ def assemble(options: TokenizerOptions, items: Items, features: Features, vector
     target = made.space if fit.latent else vectors[1:]  # what X^ stands for
     info = {
         "options": options.content(), "items": len(codes), "without_content": int((~made.content).sum()), **fit.info,
+        "depth": raw.shape[1] - fit.unique,  # levels that say something of the item
         "collision_rate_before": collision_rate(raw), "collision_rate": collision_rate(codes),
         "error_before": relative_error(target, decode(raw, fit.codebooks)),
         "error": relative_error(target, decode(codes, codebooks)),
