@@ -1,5 +1,7 @@
 """Probabilities of the codes that the trie allows next: the one place where logits meet valid IDs."""
 
+from itertools import pairwise
+
 import torch
 
 from recbole_conrec.errors import UserError
@@ -24,29 +26,45 @@ class Constraint:
         self.head, self.trie = Head(backbone.model), trie
         self.normalise, self.temperature = normalise, temperature
         self.tokens = [tokens.to(backbone.device) for tokens in backbone.level_tokens]
+        # which of the rows that `weights` gives are those of a level's codes
         self.rows = [consecutive(tokens) for tokens in self.tokens]
+        if normalise == "allowed":
+            self.sids = consecutive(torch.cat(self.tokens))
+            ends = torch.tensor([0, *map(len, self.tokens)]).cumsum(0).tolist()
+            self.rows = [slice(*pair) for pair in pairwise(ends)]
 
-    def step(self, hidden, level: int, states):
-        """hidden [B, W, H], states [B, W] of `level` (-1: dead) -> codes, child states and log-probabilities of the
-        children, each [B, W, children]; -inf where a state has fewer."""
+    def weights(self) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """The head's (weight, bias) as they are now, with gradient: of the vocabulary, or of the SID tokens alone.
+
+        Read once per pass: each reading of an adapter's head, and the gradient of each, is a whole matrix.
+        """
+        weight, bias = self.head.parameters()
+        if self.normalise == "vocabulary":
+            return weight, bias
+        return weight[self.sids], None if bias is None else bias[self.sids]
+
+    def step(self, weights, hidden, level: int, states):
+        """`weights`: see there; hidden [B, W, H], states [B, W] of `level` (-1: dead) -> codes, child states and
+        log-probabilities of the children, each [B, W, children]; -inf where a state has fewer."""
         codes, children, valid = self.trie.children(level, states)
         if self.normalise == "vocabulary":
-            everything = self.head.logits(hidden).to(states.device) / self.temperature
+            everything = self.head.logits(hidden, weights).to(states.device) / self.temperature
             normaliser = everything.logsumexp(-1, keepdim=True)
             logits = everything[:, :, self.rows[level]].gather(2, codes)
         else:
-            logits = self.head.logits(hidden, self.rows[level]).to(states.device) / self.temperature
-            logits = logits.gather(2, codes)
+            weight, bias = weights
+            weights = weight[self.rows[level]], None if bias is None else bias[self.rows[level]]
+            logits = (self.head.logits(hidden, weights).to(states.device) / self.temperature).gather(2, codes)
             normaliser = logits.masked_fill(~valid, -torch.inf).logsumexp(-1, keepdim=True)
         return codes, children, (logits - normaliser).masked_fill(~valid, -torch.inf)
 
-    def follow(self, hidden, level: int, states, wanted):
+    def follow(self, weights, hidden, level: int, states, wanted):
         """As `step`, for given codes: wanted [B, C]; hidden, states as there with W = C, or W = 1 shared by all.
 
         Returns (log-probability of each wanted code, -inf if it is not allowed; next states; entropy [B, W] over the
         allowed codes' probabilities), the last without gradient.
         """
-        codes, children, logps = self.step(hidden, level, states)
+        codes, children, logps = self.step(weights, hidden, level, states)
         hit = codes == wanted[:, :, None]
         hit &= logps > -torch.inf
         at = hit.int().argmax(2, keepdim=True)

@@ -80,11 +80,12 @@ def _beam_search(backbone, trie, input_ids, attention_mask, width, normalise, fo
     prompt = open_prompt(backbone.model, input_ids, attention_mask)
     hidden = prompt.hidden
     constraint = Constraint(backbone, trie, normalise)
+    weights = constraint.weights()
     banned = None if forbidden is None else _Forbidden(trie, forbidden)
     states = input_ids.new_zeros((len(input_ids), 1))
     scores = torch.zeros(states.shape, device=states.device)
     for level in range(trie.depth):
-        codes, children, logps = constraint.step(hidden, level, states)
+        codes, children, logps = constraint.step(weights, hidden, level, states)
         totals = (scores[:, :, None] + logps).flatten(1)
         children = children.flatten(1)
         if banned is not None:
@@ -102,10 +103,11 @@ def _sample(backbone, trie, input_ids, attention_mask, n, temperature, generator
     prompt = open_prompt(backbone.model, input_ids, attention_mask)
     hidden = prompt.hidden
     constraint = Constraint(backbone, trie, "allowed", temperature)
+    weights = constraint.weights()
     states = input_ids.new_zeros((len(input_ids), 1))
     all_codes, all_logps = [], []
     for level in range(trie.depth):
-        codes, children, logps = constraint.step(hidden, level, states)
+        codes, children, logps = constraint.step(weights, hidden, level, states)
         draws = 1 if level else n  # the first level has one distribution per prompt, later ones one per sample
         pick = torch.multinomial(logps.exp().flatten(0, 1), draws, replacement=True, generator=generator)
         pick = pick.view(len(states), -1)
@@ -122,11 +124,12 @@ def _score(backbone, trie, input_ids, attention_mask, leaves, normalise):
     prompt = open_prompt(backbone.model, input_ids, attention_mask)
     hidden = prompt.hidden
     constraint = Constraint(backbone, trie, normalise)
+    weights = constraint.weights()
     wanted = trie.leaf_codes[leaves.clamp(min=0)]  # [B, C, depth]
     states = input_ids.new_zeros((len(input_ids), 1))
     total = torch.zeros(leaves.shape, device=leaves.device)
     for level in range(trie.depth):  # at level 0 all candidates share the one distribution after the prompt
-        logps, states, _ = constraint.follow(hidden, level, states, wanted[:, :, level])
+        logps, states, _ = constraint.follow(weights, hidden, level, states, wanted[:, :, level])
         total += logps
         if level + 1 < trie.depth:
             hidden = prompt.extend(constraint.tokens[level][wanted[:, :, level]], _parents(level, leaves))

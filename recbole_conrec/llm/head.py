@@ -17,7 +17,7 @@ class Head:
     """Logits of chosen rows of the vocabulary, as the model itself would compute them.
 
     logits = softcap(scale * (hidden @ weight.T + bias)), with the scale and the soft cap that some architectures put
-    into their config. The weight is read at each use, so a head made once follows training.
+    into their config.
     """
 
     def __init__(self, model):
@@ -41,10 +41,10 @@ class Head:
             return base.weight, getattr(base, "bias", None)
         return adapter.get_merged_weights(adapter.active_adapters), getattr(base, "bias", None)
 
-    def logits(self, hidden: torch.Tensor, rows: slice | torch.Tensor = slice(None)) -> torch.Tensor:
-        """hidden [..., H], n rows of the vocabulary (default: all) -> float32 logits [..., n]."""
-        weight, bias = self.parameters()
-        weight, bias = weight[rows], None if bias is None else bias[rows]
+    def logits(self, hidden: torch.Tensor, parameters=None) -> torch.Tensor:
+        """hidden [..., H] and n rows of the head as (weight [n, H], bias [n] or None; default: all, as they are now)
+        -> float32 logits [..., n]."""
+        weight, bias = parameters or self.parameters()
         logits = F.linear(hidden.to(weight.device, weight.dtype), weight, bias).float()
         if self.scale != 1.0:
             logits = logits * self.scale

@@ -47,11 +47,11 @@ def completion_logps(
         )
     hidden = out.hidden_states[-1]
     after = hidden[:, length:].unflatten(1, (n, depth - 1)) if depth > 1 else None
-    states = codes.new_zeros((prompts, 1))
+    states, weights = codes.new_zeros((prompts, 1)), constraint.weights()
     logps, entropies = [], []
     for level in range(depth):
         source = hidden[:, length - 1 : length] if level == 0 else after[:, :, level - 1]
-        chosen, states, entropy = constraint.follow(source, level, states, codes[:, :, level])
+        chosen, states, entropy = constraint.follow(weights, source, level, states, codes[:, :, level])
         logps.append(chosen)
         entropies.append(entropy.expand(-1, n))
     return torch.stack(logps, 2), torch.stack(entropies, 2)
