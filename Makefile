@@ -13,6 +13,12 @@ test: $(VENV)/.installed
 
 # Python 3.12 and later: RecBole's pin of ray has no wheel there, so RecBole goes in without its dependencies
 # (setup.cfg lists them); only recbole.quick_start, which we do not use, imports ray.
+# A .venv of another Python than the one asked for is made anew.
+ifneq ($(wildcard $(VENV)/.installed),)
+ifneq ($(shell $(PYTHON) -c 'import sys; print(sys.version_info[:2])'),$(shell $(BIN)/python -c 'import sys; print(sys.version_info[:2])'))
+.PHONY: $(VENV)/.installed
+endif
+endif
 $(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "error: '$(PYTHON)' is not installed; say make PYTHON=/path/to/python3.11"; exit 1; }
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 10) <= v < (3, 14) else \

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from recbole_conrec.errors import UserError
 
-FLAGS = {"--dry-run", "--commands"}  # options that may stand without a value
+FLAGS = {"--dry-run", "--commands", "--overwrite"}  # options that may stand without a value
 USAGE = """\
 usage: run_recbole_conrec.py --model=NAME [--dataset=NAME] [--config_files="A.yaml B.yaml"] [--KEY=VALUE ...]
        run_recbole_conrec.py --leaderboard=NAME [--rows=A,B] [--seeds=3] [--dataset=NAME] [--jobs=N] [--dry-run]
@@ -46,14 +46,20 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def parse(argv: list[str]) -> tuple[list[str], dict]:
-    """['--a=1', '--b.c=x'] -> ([], {'a': 1, 'b.c': 'x'}); ``--config_files`` becomes the list of files."""
+    """['--a=1', '--b.c', 'x'] -> ([], {'a': 1, 'b.c': 'x'}); ``--config_files`` becomes the list of files."""
     from recbole_conrec.config import parse_value
 
     options: dict = {}
-    for argument in argv:
-        key, equals, value = (argument, "=", "true") if argument in FLAGS else argument.partition("=")
-        if not key.startswith("--") or not equals:
+    rest = list(argv)
+    while rest:
+        argument = rest.pop(0)
+        key, equals, value = argument.partition("=")
+        if argument in FLAGS:
+            value = "true"
+        elif not key.startswith("--") or not (equals or (rest and not rest[0].startswith("--"))):
             raise UserError(f"'{argument}': expected --KEY=VALUE")
+        elif not equals:
+            value = rest.pop(0)
         if key[2:] in options:
             raise UserError(f"'{key}' is given twice")
         options[key[2:]] = value
@@ -137,11 +143,11 @@ def tokenize(argv: list[str]) -> int:
 def compare(argv: list[str]) -> int:
     from recbole_conrec.leaderboard.report import run_compare
 
-    names = [argument for argument in argv if not argument.startswith("--")]
-    if len(names) != 2:
+    names = argv[:2]
+    if len(names) != 2 or any(name.startswith("--") for name in names):
         raise UserError("usage: recbole-conrec compare A B [--leaderboard=NAME] [--dataset=NAME] [--metric=HR@20] "
                         "[--out=FILE.csv]; A and B are rows of the board, or folders of two runs")
-    return run_compare(names, *parse([argument for argument in argv if argument not in names]), _console())
+    return run_compare(names, *parse(argv[2:]), _console())
 
 
 def _positional(argv: list[str], usage: str) -> tuple[str, dict]:

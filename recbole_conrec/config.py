@@ -7,6 +7,7 @@ replaced as a whole); ``--window.length=3`` reaches into one. Values of the comm
 Python. An unknown key is an error that names the nearest known one.
 """
 
+import codecs
 import difflib
 import importlib.resources
 import re
@@ -16,6 +17,7 @@ from pathlib import Path
 import recbole
 import yaml
 from recbole.config import Config
+from recbole.utils import InputType
 from recbole.utils.argument_list import (
     dataset_arguments,
     evaluation_arguments,
@@ -28,6 +30,8 @@ from recbole_conrec.errors import UserError
 
 # Mappings that a later layer replaces as a whole: their keys only make sense together.
 WHOLE = {"feedback", "split"}
+# What RecBole has put into a form of its own by the time that a stock Config exists.
+NORMALISED = {"train_neg_sample_args", "eval_args", "topk", "metrics", "valid_metric"}
 # Mappings whose keys depend on a choice made inside them; their readers check them.
 OPEN = {"tokenizer", "llm_options", "eval_args", "train_neg_sample_args", "load_col", "unload_col", "feedback"}
 
@@ -55,8 +59,11 @@ def read_yaml(path) -> dict:
     try:
         text = Path(path).read_text(encoding="utf-8") if isinstance(path, str) else path.read_text(encoding="utf-8")
         content = yaml.load(text, _Loader) or {}  # noqa: S506
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; expected a YAML file of options") from None
+    except OSError as error:
+        reason = "no such file" if isinstance(error, FileNotFoundError) else error.strerror
+        raise UserError(f"{path}: {reason}; expected a YAML file of options") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not text in UTF-8; expected a YAML file of options") from None
     except yaml.YAMLError as error:
         line = getattr(getattr(error, "problem_mark", None), "line", None)
         where = "" if line is None else f", line {line + 1}"
@@ -126,17 +133,25 @@ def make_config(model: str | None, dataset: str | None, files=(), options: dict 
     if not name:
         raise UserError("no model: say --model=NAME, for instance --model=CoNRec or --model=SASRec")
     dataset = dataset or external.get("dataset") or "ml-100k"
+    data_path = external.get("data_path") or "dataset/"  # RecBole's default
+    for option, value in (("model", name), ("dataset", dataset), ("data_path", data_path)):
+        if not isinstance(value, str):
+            raise UserError(f"{option}: {value!r} must be a name")
     model_class = registry.find_model(external.get("model_class") or name)
 
-    data_path = external.get("data_path") or "dataset/"  # RecBole's default
     defaults = reduce(lay, [overall(), properties("model", name), dataset_options(dataset, data_path)])
     # a file that brings a model brings the options of that model with it
     own_keys = {key for layer in layers if "model_class" in layer for key in layer}
     _check_keys(external, defaults, model_class.__name__, own_keys | {"model", "dataset", "model_class"})
     merged = reduce(lay, layers, defaults)
+    _check_types(external, merged, {**_recbole_defaults(model_class.__name__), **defaults})
     for key in ("model", "dataset"):  # RecBole wants them as arguments
         merged.pop(key, None)
     _fill_item_features(merged, model_class.__name__)
+    if merged.get("loss_type") == "BPR" or getattr(model_class, "input_type", None) == InputType.PAIRWISE:
+        merged["train_neg_sample_args"] = merged.get("train_neg_sample_args") or {"distribution": "uniform",
+                                                                                 "sample_num": 1}
+    _check_names(merged)
     config = _Config(model_class, dataset, merged)
     config["row"] = name
     return config
@@ -159,12 +174,52 @@ def _check_keys(external: dict, defaults: dict, model: str, own_keys: set[str]) 
 
 
 def _recbole_keys(model: str) -> set[str]:
-    keys = {*general_arguments, *training_arguments, *evaluation_arguments, *dataset_arguments}
+    lists = {*general_arguments, *training_arguments, *evaluation_arguments, *dataset_arguments}
+    return lists | set(_recbole_defaults(model))
+
+
+def _recbole_defaults(model: str) -> dict:
     folder = Path(recbole.__file__).parent / "properties"
-    for file in (folder / "overall.yaml", folder / "dataset" / "sample.yaml", folder / "model" / f"{model}.yaml"):
-        if file.is_file():
-            keys |= set(read_yaml(file))
-    return keys
+    files = (folder / "overall.yaml", folder / "dataset" / "sample.yaml", folder / "model" / f"{model}.yaml")
+    return reduce(merge, [read_yaml(file) for file in files if file.is_file()], {})
+
+
+def _check_names(options: dict) -> None:
+    try:
+        codecs.lookup(str(options.get("encoding") or "utf-8"))
+    except LookupError:
+        raise UserError(f"encoding: '{options['encoding']}' is unknown to Python; give one such as utf-8") from None
+    levels = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+    if str(options.get("state") or "WARNING").upper() not in levels:
+        raise UserError(f"state: '{options['state']}' is none of {', '.join(levels)}")
+    for key in ("item_text", "metrics"):
+        if isinstance(options.get(key), str):
+            options[key] = [options[key]]
+
+
+AT_LEAST = {"seed": 0, "epochs": 0, "train_batch_size": 1, "eval_batch_size": 1, "MAX_ITEM_LIST_LENGTH": 1, "beam": 1,
+            "history": 1, "max_tokens": 1, "topk": 1}
+
+
+def _check_types(given: dict, merged: dict, defaults: dict, path: str = "") -> None:
+    """Raise UserError where a number is expected and something else was given, or one that is too small."""
+    for key, value in given.items():
+        if path == "" and key in merged:
+            value = merged[key]
+        name, default = f"{path}{key}", defaults.get(key)
+        if isinstance(default, dict):
+            if value is not None and not isinstance(value, dict) and key not in OPEN:
+                raise UserError(f"{name}: {value!r} must be a mapping; its keys are {', '.join(default)}")
+            if isinstance(value, dict) and key not in OPEN:
+                _check_types(value, {}, default, f"{name}.")
+        elif isinstance(default, int | float) and not isinstance(default, bool) and value is not None:
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not number or (isinstance(default, int) and key in AT_LEAST and not isinstance(value, int)):
+                raise UserError(f"{name}: {value!r} must be a {'whole ' * (key in AT_LEAST)}number, such as {default}")
+        low = AT_LEAST.get(name)
+        values = value if isinstance(value, list) else [value]
+        if low is not None and not all(isinstance(v, int) and not isinstance(v, bool) and v >= low for v in values):
+            raise UserError(f"{name}: {value!r} must be a whole number of at least {low}")
 
 
 def _fill_item_features(options: dict, model: str) -> None:
@@ -203,12 +258,11 @@ class _Config(Config):
 
 
 def _check_valid_metric(options: dict) -> None:
-    name, _, k = str(options["valid_metric"]).partition("@")
-    topk = options["topk"] if isinstance(options["topk"], list) else [options["topk"]]
-    metrics = options["metrics"] if isinstance(options["metrics"], list) else [options["metrics"]]
-    if name.lower() not in [metric.lower() for metric in metrics] or (k and int(k) not in topk):
-        raise UserError(f"valid_metric: '{options['valid_metric']}' is not measured; metrics are {', '.join(metrics)} "
-                        f"at K = {', '.join(map(str, topk))}; name one of these or add it to `metrics` and `topk`")
+    metrics, topk = (v if isinstance(v, list) else [v] for v in (options["metrics"], options["topk"]))
+    known = dict.fromkeys(m if m.lower() == "candacc" else f"{m}@{k}" for m in metrics for k in topk)
+    if str(options["valid_metric"]).lower() not in [name.lower() for name in known]:
+        raise UserError(f"valid_metric: '{options['valid_metric']}' is not measured; name one of {', '.join(known)}, "
+                        "or add it to `metrics` and `topk`")
 
 
 def complete(config: Config) -> Config:
@@ -218,11 +272,9 @@ def complete(config: Config) -> Config:
     model, dataset = config["model"], config["dataset"]
     folder = Path(config["data_path"]).parent
     defaults = reduce(lay, [overall(), properties("model", model), dataset_options(dataset, folder)])
-    for key, value in defaults.items():
-        given = config.external_config_dict.get(key)
-        if isinstance(value, dict) and isinstance(given, dict):
-            config[key] = merge(value, given)
-        elif key not in config.external_config_dict:
-            config[key] = value
+    merged = reduce(lay, [defaults, config.external_config_dict])
+    for key in defaults:
+        if key not in NORMALISED:
+            config[key] = merged[key]
     config["row"] = model
     return config

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import recbole.model
 from recbole.model import sequential_recommender
+from recbole.model.abstract_recommender import SequentialRecommender
 from recbole.utils import get_model, get_trainer
 
 from recbole_conrec.errors import UserError
@@ -48,21 +49,28 @@ def entry_points() -> dict[str, str]:
 
 
 def find_model(name: str) -> type:
-    """The class of a model by name or dotted path. Raises UserError naming the nearest known names."""
-    if ":" in name:
-        return load(name)
-    path = MODELS.get(name) or entry_points().get(name)
-    if path:
-        return load(path)
-    if name.lower() in stock_files():
-        try:
-            return get_model(name)
-        except AttributeError:  # the file is there, its class is spelt otherwise
-            pass
+    """The class of a model by name or dotted path. Raises UserError naming the nearest known names, or for a class
+    that does not predict from sequences."""
+    path = name if ":" in name else MODELS.get(name) or entry_points().get(name)
+    model_class = load(path) if path else _stock_model(name)
+    if model_class is not None:
+        if not (inspect.isclass(model_class) and issubclass(model_class, SequentialRecommender)):
+            raise UserError(f"model '{name}' is no SequentialRecommender of RecBole; general and context-aware models "
+                            "see no histories and are not supported")
+        return model_class
     from recbole_conrec.config import nearest
 
     known = sorted({*MODELS, *entry_points(), *stock_models()})
     raise UserError(f"unknown model '{name}'{nearest(name, known)}; a class of your own is 'package.module:Class'")
+
+
+def _stock_model(name: str) -> type | None:
+    if name.lower() not in stock_files():
+        return None
+    try:
+        return get_model(name)
+    except AttributeError:  # the file is there, its class is spelt otherwise
+        return None
 
 
 def stock_files() -> set[str]:

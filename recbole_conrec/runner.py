@@ -21,6 +21,7 @@ from recbole.utils import init_seed
 from recbole_conrec import registry
 from recbole_conrec.config import make_config
 from recbole_conrec.data.dataset import NegativeFeedbackDataset
+from recbole_conrec.errors import UserError
 from recbole_conrec.evaluation.metrics import summarise
 from recbole_conrec.leaderboard import lock, records
 from recbole_conrec.llm.distributed import process_state
@@ -77,7 +78,10 @@ def _run(config, model_class: type, identity: str, run_dir: Path) -> Result:
         train_data = get_dataloader(config, "train")(config, train, sampler, shuffle=config["shuffle"])
 
         init_seed(config["seed"], config["reproducibility"])
-        network = model_class(config, train).to(config["device"])
+        try:
+            network = model_class(config, train).to(config["device"])
+        except (ValueError, NotImplementedError) as error:  # how RecBole's models refuse an option
+            raise UserError(f"{config['row']}: {error}") from error
         trainer = registry.find_trainer(config["row"], model_class)(config, network)
         with _stopwatch(run_dir / "spent.json") as fit_seconds:
             trainer.fit(train_data, valid, show_progress=config["show_progress"])

@@ -37,7 +37,7 @@ def test_options_are_never_evaluated(tmp_path):
     trap = tmp_path / "trap"
     attack = f"__import__('pathlib').Path('{trap}').touch()"
     assert parse_value(attack) == attack
-    make_config("SASRec", "ml-100k", options={"encoding": attack})
+    make_config("SASRec", "ml-100k", options={"hidden_act": attack})
     assert not trap.exists()
     file = tmp_path / "evil.yaml"
     file.write_text(f"epochs: !!python/object/apply:pathlib.Path.touch [!!python/object/apply:pathlib.Path ['{trap}']]")

@@ -166,3 +166,31 @@ def test_mistakes_are_one_line_and_exit_code_2(arguments, words, tmp_path, monke
     assert main(arguments) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ") and words in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments, words", [
+    (["--seed=abc"], "seed: 'abc' must be a whole number"),
+    (["--epochs.x=3"], "epochs"),
+    (["--swing.top=abc"], "swing.top"),
+    (["--topk=0"], "topk"),
+    (["--encoding=nope"], "encoding"),
+    (["--state=loud"], "state"),
+    (["--dataset=5"], "dataset"),
+    (["--model=BPR"], "SequentialRecommender"),
+    (["--model=CoNRec", "--stages=[{name: a, task: next, epochs: 1, lr: 0.1}]"], "needs `batch_size`"),
+    (["--model=CoNRec", "--stages=[{name: a, task: fly}]"], "task"),
+])
+def test_wrong_values_are_named(arguments, words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["--model=Pop", *arguments] if "--model" not in arguments[0] else arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and words in error and error.count("\n") == 1
+
+
+def test_a_run_killed_before_its_result_keeps_its_best_epoch(tiny_run):
+    options = {"epochs": 8, "stopping_step": 8, "train_batch_size": 16, "learning_rate": 0.02}
+    whole = tiny_run("SASRec", **options)
+    scores = [entry["valid"] for entry in whole.record["curve"]]
+    assert scores[-1] < max(scores)  # or this test could not fail
+    (whole.run_dir / "result.json").unlink()
+    assert tiny_run("SASRec", **options).record["metrics"] == whole.record["metrics"]

@@ -24,7 +24,7 @@ from recbole_conrec.trainer import replace_file, write_json
 RESULT, OUTCOMES = "result.json", "outcomes.parquet"
 # Options that say where and how loudly to run, not what to compute.
 WHERE = {"checkpoint_dir", "data_path", "run_dir", "show_progress", "state", "gpu_id", "use_gpu", "device", "worker",
-         "local_rank", "log_wandb", "wandb_project", "metric_decimal_place", "loss_decimal_place"}
+         "local_rank", "log_wandb", "wandb_project", "loss_decimal_place"}
 # Facts of an instance that stand beside its outcomes, so that rows can be compared without the data.
 FACTS = ("instance", "user", "item", "t0", "activity", "negatives", "popularity", "window")
 OWN = ("recbole", "recbole_conrec")
