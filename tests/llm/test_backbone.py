@@ -10,7 +10,6 @@ from recbole_conrec.errors import UserError
 from recbole_conrec.llm import loading, tiny
 from recbole_conrec.llm.backbone import load_backbone
 from recbole_conrec.llm.batch import left_pad, trim
-from recbole_conrec.llm.context import ContextLimit
 from recbole_conrec.llm.decoding import beam_search
 from recbole_conrec.llm.sid_tokens import init_sid_rows
 
@@ -233,19 +232,6 @@ def test_padding():
     assert mask.tolist() == [[1, 1, 1], [0, 0, 1], [0, 0, 0]]
     ids, mask = trim(ids[1:2], mask[1:2])
     assert ids.tolist() == [[4]] and mask.tolist() == [[1]]
-
-
-def test_a_context_loses_its_oldest_events_and_never_the_instruction():
-    limit = ContextLimit(10)
-    history = [[10, 11], [20, 21, 22], [30], [40, 41]]
-    assert limit.fit([1, 2], history, [3], answer=3) == [1, 2, 30, 40, 41, 3]  # 4 tokens of room; [20..] needs 6
-    assert limit.fit([1, 2], history[:1], [3], answer=3) == [1, 2, 10, 11, 3]
-    assert limit.fit([1, 2], [[7] * 9], [3]) == [1, 2, 3]
-    assert (limit.prompts, limit.cut, limit.events) == (3, 2, 3)
-    assert limit.report() == "2 of 3 prompts were longer than 10 tokens and lost their oldest events (3 in all)"
-    assert ContextLimit(5).report() == ""
-    with pytest.raises(UserError, match="need 11 tokens and the model's limit is 10"):
-        limit.fit([1] * 8, history, [3], answer=2)
 
 
 def test_rows_can_be_started_again():
