@@ -74,7 +74,7 @@ def test_a_baseline_of_ones_own(tmp_path, monkeypatch, tiny_path):
     """))
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.chdir(tmp_path)
-    text, = (text for kind, text in BLOCKS if kind == "yaml" and "model_class" in text)
+    text, = (text for kind, text in BLOCKS if kind == "yaml" and "\nmodel_class" in text)
     sasrec = {"n_layers": 1, "n_heads": 2, "inner_size": 64, "hidden_dropout_prob": 0.1, "attn_dropout_prob": 0.1,
               "hidden_act": "gelu", "layer_norm_eps": 1e-12, "initializer_range": 0.02, "loss_type": "CE"}
     (tmp_path / "my_model.yaml").write_text(text + yaml.safe_dump(sasrec))
