@@ -10,7 +10,8 @@ from pathlib import Path
 
 from recbole_conrec.errors import UserError
 
-FILE = "lock"
+RUN = "lock"  # held by the process that runs
+CLAIM = "claim"  # held by the board that started it, from before the start on
 
 
 class Busy(UserError):
@@ -20,18 +21,18 @@ class Busy(UserError):
 
 
 @contextlib.contextmanager
-def hold(folder: Path, patience: float = 2.0):
-    """Hold the folder's lock; Busy if another process still does after ``patience`` seconds.
+def hold(folder: Path, patience: float = 2.0, name: str = RUN):
+    """Hold a lock of the folder; Busy if another process still does after ``patience`` seconds.
 
-    An advisory lock of the operating system (``flock``) on the file ``lock``: it ends with its process however that
-    ends, so nothing is ever stale. The file itself stays: removing it would let two processes lock two files. What it
-    says (process, host, time) is for people.
+    An advisory lock of the operating system (``flock``) on the file of that name: it ends with its process however
+    that ends, so nothing is ever stale. The file itself stays: removing it would let two processes lock two files.
+    What it says (process, host, time) is for people.
     """
-    with open(folder / FILE, "a+", encoding="utf-8") as file:
+    with open(folder / name, "a+", encoding="utf-8") as file:
         end = time.monotonic() + patience
         while not _try(file, folder):
             if time.monotonic() > end:
-                raise Busy(f"{folder}: another process works here ({_owner(folder)}); wait for it or end it")
+                raise Busy(f"{folder}: another process works here ({_owner(folder / name)}); wait for it or end it")
             time.sleep(0.1)
         file.truncate(0)
         file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": int(time.time())}) + "\n")
@@ -40,9 +41,9 @@ def hold(folder: Path, patience: float = 2.0):
 
 
 def is_held(folder: Path) -> bool:
-    """Does some process hold the lock of this folder now?"""
+    """Does some process run in this folder now?"""
     try:
-        file = open(folder / FILE, encoding="utf-8")
+        file = open(folder / RUN, encoding="utf-8")
     except FileNotFoundError:
         return False
     with file:
@@ -60,9 +61,9 @@ def _try(file, folder: Path) -> bool:
     return True
 
 
-def _owner(folder: Path) -> str:
+def _owner(file: Path) -> str:
     try:
-        owner = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        owner = json.loads(file.read_text(encoding="utf-8"))
         return f"process {owner['pid']} on {owner['host']}"
     except (OSError, ValueError):  # it is just writing its name
         return "of unknown name"

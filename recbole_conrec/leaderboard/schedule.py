@@ -3,6 +3,7 @@
 A process of its own, also one after the other, so that its peak of memory is its own and its death kills no other row.
 """
 
+import contextlib
 import json
 import os
 import shlex
@@ -77,36 +78,38 @@ def execute(tasks: list[Task], jobs: int, say: Callable[[str], None]) -> dict[Ta
     A run that another board is at is waited for, and run here if that one fails.
     """
     waiting, running, failed = list(tasks), {}, {}
-    held: dict[Task, float] = {}  # when to look again at a run of somebody else
+    later: dict[Task, float] = {}  # when to look again at a run of somebody else
     expected, done = expected_seconds(tasks), 0
     try:
         while waiting or running:
-            for task in [t for t in waiting if held.get(t, 0) < time.monotonic()]:
+            for task in [t for t in waiting if later.get(t, 0) < time.monotonic()]:
                 if len(running) == jobs:
                     break
+                claim = contextlib.ExitStack()
+                if not _claim(task, claim):
+                    if task not in later:
+                        say(f"{task}: another process is at it; its record will be used")
+                    later[task] = time.monotonic() + WAIT
+                    continue
+                waiting.remove(task)
                 if records.read(task.folder, task.identity)[0]:
+                    claim.close()
                     done += 1
                     say(f"[{done}/{len(tasks)}] {task}: recorded by another process")
-                elif lock.is_held(task.folder):
-                    if task not in held:
-                        say(f"{task}: another process is at it; its record will be used")
-                    held[task] = time.monotonic() + WAIT
-                    continue
                 else:
-                    running[_start(task, jobs)] = task, time.monotonic()
-                waiting.remove(task)
+                    running[_start(task, jobs)] = task, claim, time.monotonic()
             for process in [p for p in running if p.poll() is not None]:
-                task, started = running.pop(process)
+                task, claim, started = running.pop(process)
+                claim.close()
                 if process.returncode == BUSY:
                     waiting.append(task)
                     continue
                 done += 1
-                record, why = records.read(task.folder, task.identity)
-                if record is None or process.returncode:
-                    failed[task] = _last_line(task) or f"exit code {process.returncode}, {why}"
-                left = sum(expected[t] or 0 for t in [*waiting, *(t for t, _ in running.values())]) / jobs
-                figure = failed.get(task) or _headline(record)
-                say(f"[{done}/{len(tasks)}] {task}: {figure} in {seconds(time.monotonic() - started)}"
+                said, why = _outcome(task, process.returncode)
+                if why:
+                    failed[task] = why
+                left = sum(expected[t] or 0 for t in [*waiting, *(t for t, *_ in running.values())]) / jobs
+                say(f"[{done}/{len(tasks)}] {task}: {why or said} in {seconds(time.monotonic() - started)}"
                     + (f", about {seconds(left)} to go" if left else ""))
             time.sleep(POLL)
     except BaseException:
@@ -118,16 +121,43 @@ def execute(tasks: list[Task], jobs: int, say: Callable[[str], None]) -> dict[Ta
     return failed
 
 
+def _claim(task: Task, claim: contextlib.ExitStack) -> bool:
+    """Is the task ours to start? Two boards never start the same one, and neither starts what runs already."""
+    task.folder.mkdir(parents=True, exist_ok=True)
+    try:
+        claim.enter_context(lock.hold(task.folder, patience=0, name=lock.CLAIM))
+    except lock.Busy:
+        return False
+    if lock.is_held(task.folder):  # by a run that no board started, or whose board has died
+        claim.close()
+        return False
+    return True
+
+
+def _outcome(task: Task, code: int) -> tuple[str, str]:
+    """(the first figure of a run that ended, '') or ('', why it failed)."""
+    if code:
+        lines = _log(task).read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        return "", f"{lines[-1].strip()} (all of it: {_log(task)})" if lines else f"exit code {code}"
+    record, why = records.read(task.folder, task.identity)
+    if record is None:
+        return "", (f"it ended well, but its record in {task.folder} is {why}; were options, data or code changed "
+                    "meanwhile? The same command runs what is missing")
+    name, figure = next(iter(record.result["metrics"].items()))
+    return f"{name} {figure['value']:.4f}" if figure["value"] is not None else f"{name} -", ""
+
+
 def _start(task: Task, jobs: int) -> subprocess.Popen:
     words = command(task)
-    start = [sys.executable, "-m", "accelerate.commands.launch"] if words[:2] == ["accelerate", "launch"] else words[:2]
-    start = [sys.executable] if words[0] == "python" else start
-    words = [*start, *words[1 if words[0] == "python" else 2:]]
+    if words[0] == "python":  # this one, whatever the shell would find
+        words[0] = sys.executable
+    elif words[:2] == ["accelerate", "launch"]:
+        words[:2] = [sys.executable, "-m", "accelerate.commands.launch"]
     environment = dict(os.environ)
     if jobs > 1:
-        words.append("--show_progress=False") if "show_progress" not in task.options else None
+        if "show_progress" not in task.options:
+            words.append("--show_progress=False")
         environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // jobs)))
-    task.folder.mkdir(parents=True, exist_ok=True)
     with open(_log(task), "wb") as log:
         bars = jobs == 1 and sys.stderr.isatty()
         return subprocess.Popen(words, stdout=log, stderr=None if bars else subprocess.STDOUT, env=environment)
@@ -135,13 +165,3 @@ def _start(task: Task, jobs: int) -> subprocess.Popen:
 
 def _log(task: Task) -> Path:
     return task.folder / "terminal.log"
-
-
-def _last_line(task: Task) -> str:
-    lines = _log(task).read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return f"{lines[-1].strip()} (all of it: {_log(task)})" if lines else ""
-
-
-def _headline(record: records.Record) -> str:
-    name, figure = next(iter(record.result["metrics"].items()))
-    return f"{name} {figure['value']:.4f}" if figure["value"] is not None else f"{name} -"

@@ -1,0 +1,144 @@
+"""The tables, the page and the comparison of rows."""
+
+import csv
+import json
+import re
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from recbole_conrec.cli import main
+from recbole_conrec.errors import UserError
+from recbole_conrec.leaderboard import compare
+from recbole_conrec.leaderboard.board import Row, read_board
+from recbole_conrec.leaderboard.page import page
+from recbole_conrec.leaderboard.standings import Cell, Line, Section, standings
+from recbole_conrec.leaderboard.tables import comma_separated, latex, markdown
+
+
+@pytest.fixture
+def section():
+    best = Cell(0.1234, 0.01, 0.1, 0.15, 100, False, rank=1, versus="B & C", p=0.01)
+    second = Cell(0.1, None, 0.05, 0.12, 100, False, rank=2, versus="A_1", p=0.01)
+    few = Cell(0.9, None, 0.5, 1.0, 12, True)
+    lines = [Line(Row("A_1", "A", {}), {"HR@20": best}), Line(Row("B & C", "B", {}), {"HR@20": second, "LUF@20": few}),
+             Line(Row("D", "D", {}), note="not available: unknown model 'D'")]
+    return Section("tiny", ["HR@20", "LUF@20"], lines, {"HR@20": (0.234, True)}, "A_1", {"HR@20": 100, "LUF@20": 12})
+
+
+def test_markdown(section):
+    text = markdown([section], "Title")
+    assert "| A_1 | **.1234** ± .0100\\* [.1000, .1500] | - |" in text
+    assert '<span style="color:gray">.9000 [.5000, 1.0000] n=12</span>' in text
+    assert "<u>.1000</u>" in text and "| +23.4 %* |" in text and "unknown model 'D'" in text
+    assert len({line.count("|") for line in text.splitlines() if line.startswith("|")}) == 1
+
+
+def test_latex(section):
+    text = latex([section], "Title")
+    assert "A\\_1 & \\textbf{.1234}" in text and "B \\& C & \\underline{.1000}" in text
+    assert "\\textcolor{gray}{.9000 ($n$=12)}" in text and "+23.4\\%$^*$" in text
+    assert text.count("\\begin{") == text.count("\\end{") and text.count("{") == text.count("}")
+    assert {line.count(" & ") for line in text.splitlines() if line.endswith("\\\\")} <= {2, 3}  # 'B \\& C' has one
+
+
+def test_csv(section):
+    rows = list(csv.DictReader(comma_separated([section]).splitlines()))
+    assert len(rows) == 6 and rows[0]["mean"] == "0.1234" and rows[0]["significant"] == "1"
+    assert rows[3]["n"] == "12" and rows[3]["rank"] == "" and rows[5]["note"].startswith("not available")
+
+
+def test_page_is_self_contained(small, tmp_path):
+    folder, options = small
+    board = read_board(str(folder / "board.yaml")).narrow(**options)
+    sections = standings(board)
+    sections[0].lines[0].note = "</script><script>alert(1)</script>"
+    text = page(board, sections, tmp_path)
+    assert not re.search(r"(src|href)=\"?http|@import|url\(", text)
+    assert text.count("</script>") == 2 and "{{data}}" not in text
+    data = json.loads(re.search(r'id="data">(.*?)</script>', text, re.S)[1])
+    shown, = data["sections"]
+    assert [row["name"] for row in shown["rows"]] == ["Pop", "Swing", "SASRec (both)"]
+    assert shown["rows"][0]["note"].startswith("</script>")
+    assert {"split", "window", "exclusion", "candidates", "normalisation"} <= {name for name, _ in shown["protocol"]}
+    for row in shown["rows"]:
+        assert all((tmp_path / record["href"]).resolve().is_file() for record in row["records"])
+        assert row["curves"] and row["cost"]["fit_s"] > 0
+
+
+def pair(first, second, **facts) -> compare.Pair:
+    n = len(first)
+    fill = {name: np.arange(n) for name in compare.FACTS}
+    return compare.Pair(("A", "B"), "HR@5", np.array(first, float), np.array(second, float), fill | facts)
+
+
+def test_wins_and_losses(tmp_path):
+    both = pair([1, 1, 0, 0, np.nan], [0, 1, 1, 0, 1])
+    cells = [list(column.cells) for column in compare.table(both).columns]
+    assert [column[0] for column in cells[:7]] == ["all", "4", "1", "1", ".5000", ".5000", "+.0000"]
+    compare.write(both, tmp_path / "all.csv")
+    rows = list(csv.DictReader((tmp_path / "all.csv").open()))
+    assert [row["winner"] for row in rows] == ["A", "", "B", ""]
+
+
+def test_groups_cover_every_instance_once():
+    values = np.array([1, 1, 1, 1, 1, 1, 2, 3, 50, 60])
+    groups = compare.bins(values)
+    assert sum(inside.astype(int) for _, inside in groups).tolist() == [1] * 10
+    assert groups[0][0] == "1" and groups[-1][0].endswith("60")
+    assert compare.bins(np.zeros(4, int))[0][0] == "0"
+
+
+def test_compare_rows_and_folders(small, tmp_path, capsys, monkeypatch):
+    folder, options = small
+    words = [f"--leaderboard={folder / 'board.yaml'}", f"--config_files={folder / 'options.yaml'}", "--metric=HR@5"]
+    assert main(["compare", "Swing", "SASRec (both)", *words, f"--out={tmp_path / 'all.csv'}"]) == 0
+    printed = capsys.readouterr().out
+    for fact in ("user activity", "item popularity", "history length", "window size"):
+        assert fact in printed
+    assert (tmp_path / "all.csv").exists()
+    folders = [str(next((folder / "saved" / "tiny").glob(f"{name}-*"))) for name in ("Pop", "ItemSwing")]
+    assert main(["compare", *folders, "--metric=FHR@5"]) == 0
+    assert main(["compare", "Pop", "Caser", *words]) == 2
+
+
+def test_rows_of_different_data_are_not_compared(small):
+    folder, options = small
+    board = read_board(str(folder / "board.yaml")).narrow(**options)
+    record = standings(board)[0].lines[0].records[5]
+    other = type(record)(record.folder, {**record.result, "data_fingerprint": "0"})
+    with pytest.raises(UserError, match="different data"):
+        compare.pair(("A", "B"), [record], [other], "HR@5")
+    with pytest.raises(UserError, match="has no HR@50; it has HR@5"):
+        compare.pair(("A", "B"), [record], [record], "HR@50")
+
+
+def test_a_baseline_by_the_readmes_board(small, tmp_path, monkeypatch, capsys):
+    """The board of the README, run as it stands there, with its class in a package outside of ours."""
+    readme = (Path(__file__).parent.parent.parent / "README.md").read_text()
+    text, = (t for t in re.findall(r"```yaml\n(.*?)```", readme, flags=re.S) if "extends:" in t)
+    (tmp_path / "my_package").mkdir()
+    (tmp_path / "my_package" / "__init__.py").touch()
+    (tmp_path / "my_package" / "my_file.py").write_text(textwrap.dedent("""
+        from recbole_conrec.model.pop import Pop
+
+        class MyRec(Pop):
+            def __init__(self, config, dataset):
+                assert config["hidden_size"] == 64
+                super().__init__(config, dataset)
+    """))
+    (tmp_path / "my_board.yaml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert main(["--leaderboard=my_board.yaml", "--rows=MyRec", "--dataset=tiny", "--epochs=1",
+                 f"--config_files={small[0] / 'options.yaml'}", "--checkpoint_dir=saved"]) == 0
+    assert "MyRec" in capsys.readouterr().out
+    rows = list(csv.DictReader((tmp_path / "results" / "my_board" / "board.csv").open()))
+    assert len(rows) == 5 and all(int(row["n"]) > 0 for row in rows)
+
+    before = read_board("my_board.yaml").tasks[-1].identity
+    with (tmp_path / "my_package" / "my_file.py").open("a") as file:
+        file.write("# another version of the model\n")
+    assert read_board("my_board.yaml").tasks[-1].identity != before
