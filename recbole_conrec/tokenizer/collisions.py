@@ -11,7 +11,6 @@ import math
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
-from scipy.special import logsumexp
 from tqdm import tqdm
 
 from recbole_conrec.errors import UserError
@@ -140,10 +139,13 @@ def _match(cost: np.ndarray, open_codes: np.ndarray, sinkhorn: bool) -> np.ndarr
 
 
 def _balanced(cost: np.ndarray) -> np.ndarray:
-    """-log of the entropic plan with equal mass on every code; distances scaled to [-1, 1] as LC-Rec does."""
+    """-log of the entropic plan with equal mass on every code (a factor on the columns is of no consequence to it).
+
+    Distances are scaled to [-1, 1] as LC-Rec does, so float64 holds exp(distance / eps) without overflow.
+    """
     middle, half = (cost.max() + cost.min()) / 2, (cost.max() - cost.min()) / 2
-    plan = -(cost - middle) / max(half, 1e-12) / EPSILON
+    plan = np.exp((middle - cost) / max(half, 1e-12) / EPSILON)
     for _ in range(ITERATIONS):
-        plan = plan - logsumexp(plan, axis=0, keepdims=True) + math.log(len(cost) / cost.shape[1])
-        plan = plan - logsumexp(plan, axis=1, keepdims=True)
-    return -plan
+        plan /= plan.sum(axis=0)
+        plan /= plan.sum(axis=1, keepdims=True)
+    return -np.log(np.maximum(plan, 1e-300))

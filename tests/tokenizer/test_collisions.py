@@ -57,6 +57,22 @@ def test_last_level_is_resolved_at_least_cost():
     assert got[:, 2].tolist() == list(best)
 
 
+def test_sinkhorn_is_the_balanced_entropic_plan_rounded():
+    """Against the plan in logarithms and every way of rounding it."""
+    vectors, codebooks, codes = random_problem(n=3, sizes=(1, 1, 4), seed=5)
+    codes[:] = 0, 0, 2
+    got = place(vectors, codes, codebooks, np.zeros(3, dtype=bool), sinkhorn=True)
+    residual = vectors - codebooks[0][0] - codebooks[1][0]
+    cost = ((residual[:, None] - codebooks[2]) ** 2).sum(axis=2).astype(float)
+    scaled = 2 * (cost - cost.min()) / (cost.max() - cost.min()) - 1
+    plan = -scaled / 0.003
+    for _ in range(50):
+        plan = plan - np.logaddexp.reduce(plan, axis=0) + np.log(3 / 4)
+        plan = plan - np.logaddexp.reduce(plan, axis=1)[:, None]
+    best = max(itertools.permutations(range(4), 3), key=lambda last: sum(plan[i, j] for i, j in enumerate(last)))
+    assert got[:, 2].tolist() == list(best)
+
+
 def test_full_prefixes_overflow_and_every_leaf_can_be_used():
     vectors, codebooks, codes = random_problem(n=16)
     codes[:] = 0  # all sixteen items want the same one of sixteen IDs
