@@ -213,9 +213,10 @@ def _check_types(given: dict, merged: dict, defaults: dict, path: str = "") -> N
             if isinstance(value, dict) and key not in OPEN:
                 _check_types(value, {}, default, f"{name}.")
         elif isinstance(default, int | float) and not isinstance(default, bool) and value is not None:
-            number = isinstance(value, int | float) and not isinstance(value, bool)
-            if not number or (isinstance(default, int) and key in AT_LEAST and not isinstance(value, int)):
-                raise UserError(f"{name}: {value!r} must be a {'whole ' * (key in AT_LEAST)}number, such as {default}")
+            whole = isinstance(default, int) and key != "length"  # a window may be of half a day
+            kinds = int if whole and key in AT_LEAST else int | float
+            if not isinstance(value, kinds) or isinstance(value, bool):
+                raise UserError(f"{name}: {value!r} must be a {'whole ' * whole}number, such as {default}")
         low = AT_LEAST.get(name)
         values = value if isinstance(value, list) else [value]
         if low is not None and not all(isinstance(v, int) and not isinstance(v, bool) and v >= low for v in values):
