@@ -140,6 +140,29 @@ def tokenize(argv: list[str]) -> int:
     return 0
 
 
+def study(argv: list[str]) -> int:
+    from recbole_conrec.config import make_config
+    from recbole_conrec.data.dataset import NegativeFeedbackDataset
+    from recbole_conrec.study.coverage_report import run_coverage
+
+    usage = ("study coverage [--dataset=NAME] [--interests=category,sid-1,sid-2] [--neighbours=10] [--min_dislikes=5] "
+             "[--out=FOLDER] [--KEY=VALUE ...]")
+    name, _ = _positional(argv[:1], usage)
+    if name != "coverage":
+        raise UserError(f"study: there is no '{name}'; usage: recbole-conrec {usage}")
+    files, options = parse(argv[1:])
+    own = {key: options.pop(key) for key in ("neighbours", "min_dislikes") if key in options}
+    for key, value in own.items():
+        if not isinstance(value, int) or value < 0:
+            raise UserError(f"study: {key} = {value!r}; expected a whole number, 0 or more")
+    kinds = options.pop("interests", None)
+    kinds = str(kinds).replace(" ", "").split(",") if kinds is not None else None
+    out = Path(options.pop("out", "saved"))
+    config = make_config(options.pop("model", "CoNRec"), options.pop("dataset", None), files, options)
+    run_coverage(config, NegativeFeedbackDataset(config), kinds, out, _console(), **own)
+    return 0
+
+
 def compare(argv: list[str]) -> int:
     from recbole_conrec.leaderboard.report import run_compare
 
@@ -183,6 +206,7 @@ SUBCOMMANDS = {
     "compare": (compare, "where two rows of a leaderboard differ, instance by instance"),
     "tokenize": (tokenize, "make or load the semantic IDs of a data set, and report on them"),
     "inspect": (inspect, "what a data set holds under its protocol, with warnings and a picture"),
+    "study": (study, "coverage: how much of users' negative interests the window holds"),
     "convert": (convert, "an official download into RecBole's atomic files"),
     "simulate": (simulate, "write a log whose true dislikes are known"),
 }
