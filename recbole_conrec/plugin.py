@@ -38,8 +38,7 @@ def register_with_recbole() -> None:
         stand_in.__getattr__ = _resolver({name: path})
         sys.modules.setdefault(place, stand_in)
         setattr(recbole.data.dataset, f"{name}Dataset", StockDataset)
-    recbole.trainer.__getattr__ = _resolver(
-        {f"{name}Trainer": TRAINERS.get(name, "recbole_conrec.trainer:Harness") for name in MODELS})
+    recbole.trainer.__getattr__ = _trainer
 
 
 def _resolver(paths: dict[str, str]):
@@ -49,3 +48,12 @@ def _resolver(paths: dict[str, str]):
         raise AttributeError(attribute)
 
     return resolve
+
+
+def _trainer(attribute):
+    """RecBole looks a model's trainer up by the model's name."""
+    name = attribute.removesuffix("Trainer")
+    if name == attribute or name not in MODELS:
+        raise AttributeError(attribute)
+    own = TRAINERS.get(name) or getattr(load(MODELS[name]), "trainer", "recbole_conrec.trainer:Harness")
+    return load(own) if isinstance(own, str) else own

@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import platform
-import resource
 import sys
 import time
 from dataclasses import dataclass, field
@@ -25,7 +24,7 @@ from recbole_conrec.errors import UserError
 from recbole_conrec.evaluation.metrics import summarise
 from recbole_conrec.leaderboard import lock, records
 from recbole_conrec.llm.distributed import process_state
-from recbole_conrec.trainer import replace_file
+from recbole_conrec.trainer import peak_mb, replace_file
 
 PACKAGES = ("recbole", "torch", "transformers", "trl", "peft", "faiss-cpu", "numpy", "pandas")
 
@@ -97,8 +96,9 @@ def _run(config, model_class: type, identity: str, run_dir: Path) -> Result:
         "cost": {
             "fit_s": fit_seconds(),
             "eval_s": evaluated - fitted,
-            "peak_mb": _peak_mb(),
+            "peak_mb": peak_mb(),
             "parameters": sum(p.numel() for p in network.parameters()),
+            **getattr(trainer, "cost", {}),
         },
         "stages": getattr(trainer, "stages", []),
         "curve": trainer.curve,
@@ -125,11 +125,6 @@ def versions() -> dict[str, str]:
 def hardware() -> dict:
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {"machine": platform.machine(), "cpus": os.cpu_count(), "threads": torch.get_num_threads(), "gpu": gpu}
-
-
-def _peak_mb() -> float:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)  # bytes on macOS, KiB elsewhere
 
 
 @contextlib.contextmanager

@@ -7,6 +7,8 @@ do here: an evaluation per instance through the model contract (``recommend`` an
 import json
 import os
 import random
+import resource
+import sys
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -201,3 +203,9 @@ def replace_file(path, write) -> None:
 
 def write_json(path, content) -> None:
     replace_file(path, lambda name: Path(name).write_text(json.dumps(content, indent=1, default=str) + "\n"))
+
+
+def peak_mb() -> float:
+    """The most memory this process has held, MiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)  # bytes on macOS, KiB elsewhere

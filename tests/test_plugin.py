@@ -15,11 +15,12 @@ from recbole_conrec.errors import UserError
 
 
 def test_models_and_trainers_by_name():
-    from recbole_conrec.model.conrec import CoNRec, CoNRecTrainer
+    from recbole_conrec.model.conrec import CoNRec
+    from recbole_conrec.model.generative import StagedTrainer
     from recbole_conrec.trainer import HarnessMixin
 
     assert get_model("CoNRec") is CoNRec
-    assert get_trainer(CoNRec.type, "CoNRec") is CoNRecTrainer
+    assert get_trainer(CoNRec.type, "CoNRec") is StagedTrainer
     assert issubclass(get_trainer(CoNRec.type, "ItemSwing"), HarnessMixin)
     assert get_model("SASRec").__module__ == "recbole.model.sequential_recommender.sasrec"  # stock stays stock
     assert not issubclass(get_trainer(CoNRec.type, "SASRec"), HarnessMixin)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -63,8 +64,7 @@ def test_conrec_end_to_end(tiny_run):
     again = tiny_run("CoNRec", **SMALL)  # finished stages are found again, and end with the same numbers
     assert again.record["metrics"] == record["metrics"]
     (result.run_dir / "result.json").unlink()
-    for file in (result.run_dir / "stages").iterdir():
-        file.unlink()
+    shutil.rmtree(result.run_dir.parent / "stages")
     anew = tiny_run("CoNRec", **SMALL)  # and training anew gives them, too
     assert anew.record["metrics"] == record["metrics"]
 

@@ -61,14 +61,15 @@ class PromptBuilder:
         backbone: tokenizer, ``sid_tokens`` and SemanticIds that belong together.
         log: EventLog.
         max_tokens: the most tokens that prompt and answer may have together; the model's own limit counts, too. A
-            longer history loses its oldest events, never the instruction; ``cut`` counts the prompts that lost some.
+            longer history loses its oldest events, never the instruction; ``cut`` collects the histories that lost
+            some, as pairs of log rows (begin, end), so that a prompt that is made twice counts once.
 
     Raises UserError if ``max_tokens`` does not even hold the instruction, one event and an answer.
     """
 
     def __init__(self, backbone, log, max_tokens: int):
         max_tokens = min(max_tokens, backbone.max_length)
-        self.log, self.max_tokens, self.cut = log, max_tokens, 0
+        self.log, self.max_tokens, self.cut = log, max_tokens, set()
         self.tokenizer, self.depth = backbone.tokenizer, backbone.semantic_ids.depth
         self.item_tokens = backbone.item_tokens.cpu().numpy()
         self.prefix = np.array(self.encode(INSTRUCTION), dtype=np.int64)
@@ -90,7 +91,7 @@ class PromptBuilder:
             begin, end: int64 [N], the history of each instance as rows of the log; nothing outside is ever read.
             t0, users: int64 [N]; only a context with a window reads them.
         """
-        begin, end = np.asarray(begin), np.asarray(end)
+        begin, end = start, _ = np.asarray(begin), np.asarray(end)
         if context.window is not None and context.window.length is not None:
             users = self.log.user[np.maximum(end - 1, 0)] if users is None else users
             begin = np.maximum(begin, context.window.begin(self.log, users, np.asarray(t0), end))
@@ -100,7 +101,8 @@ class PromptBuilder:
         rows, lengths = stream.last(begin, end, limit)
         if limit < context.max_events:
             ptr, _ = stream.csr(begin, end)
-            self.cut += int((np.diff(ptr) > limit).sum())
+            over = np.diff(ptr) > limit
+            self.cut.update(zip(start[over].tolist(), end[over].tolist(), strict=True))
         return rows, lengths
 
     def history(self, begin, end, t0, context: Context, users=None) -> tuple[torch.Tensor, torch.Tensor]:

@@ -51,7 +51,7 @@ def facts(config, data, row: int) -> dict:
     serving = copy.copy(data)
     serving.instances = Instances.of_rows(data.log, np.array([row]))
     batch = serving[[0]]
-    ids, mask = model._prompt(batch)
+    ids, mask = model.prompt(batch)
     items = from_dataset(data)
     return {
         "prompt": ids[mask.bool()].tolist(),

@@ -1,0 +1,183 @@
+"""What all models that answer with semantic IDs share: decoding, likelihoods, and training in stages.
+
+A model of this family names its tasks (``TASKS``, see model/stages.py), builds a ``backbone`` and turns instances into
+prompts; ``recommend`` and ``score_candidates`` follow. Only IDs of existing items can come out.
+"""
+
+import numpy as np
+import torch
+from recbole.model.abstract_recommender import SequentialRecommender
+from recbole.trainer import Trainer
+from recbole.utils import InputType
+from safetensors.torch import load_file, save_file
+
+from recbole_conrec import tokenizer
+from recbole_conrec.data.events import NEGATIVE, FeedbackStream
+from recbole_conrec.errors import UserError
+from recbole_conrec.llm.decoding import beam_search, score
+from recbole_conrec.llm.distributed import process_state
+from recbole_conrec.model.stages import StageStore, Task, check_stages, run_stage
+from recbole_conrec.trainer import HarnessMixin, peak_mb, replace_file
+
+
+class GenerativeRecommender(SequentialRecommender):
+    """Base class. A subclass sets ``TASKS``, calls :meth:`speak` with its backbone, and defines :meth:`prompt`.
+
+    Attributes:
+        semantic_ids, trie: the IDs of the catalogue; the trie is on the model's device.
+        backbone, lm: the language model (transformers) with the IDs in its vocabulary.
+    """
+
+    input_type = InputType.POINTWISE  # RecBole asks; its data loaders bring no sampled items
+    trainer = "recbole_conrec.model.generative:StagedTrainer"
+    TASKS: dict[str, Task] = {}
+    chunk = 128  # users that are decoded at a time
+
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        check_stages(config["stages"], self.TASKS, config)
+        self.log, self.normalise, self.beam = dataset.log, config["normalise"], config["beam"]
+        with process_state().main_process_first():  # one makes the IDs, the others read them
+            self.semantic_ids = tokenizer.build(config, dataset)
+        self.trie = self.semantic_ids.trie.to(config["device"])
+        self._negatives = FeedbackStream(self.log, (NEGATIVE,))
+        self._shared = self.trie.n_leaves < len(self.trie.leaf_items)  # collisions: shared
+
+    def speak(self, backbone) -> None:
+        self.backbone, self.lm = backbone, backbone.model
+
+    def prompt(self, interaction) -> tuple[torch.Tensor, torch.Tensor]:
+        """input_ids, attention_mask int64 [B, T] on the model's device, left-padded, after which an ID follows."""
+        raise NotImplementedError
+
+    @property
+    def cut(self) -> int:
+        """How many prompts have lost old events because they were too long."""
+        return len(self.prompts.cut) if hasattr(self, "prompts") else 0
+
+    @torch.no_grad()
+    def recommend(self, interaction, k: int) -> torch.Tensor:
+        """int64 [B, k] items, best first, 0 = missing; no item that the user already disliked."""
+        disliked = self._disliked(interaction)
+        forbidden = None if self._shared else self.trie.item_leaf[disliked]
+        leaves, _ = beam_search(self.backbone, self.trie, *self.prompt(interaction), width=max(k, self.beam),
+                                normalise=self.normalise, forbidden=forbidden, chunk=self.chunk)
+        return expand(self.trie, leaves, disliked, k)
+
+    @torch.no_grad()
+    def score_candidates(self, interaction, items: torch.Tensor) -> torch.Tensor:
+        """float [B, C]: log-likelihood of each candidate's ID after the shared prompt; -inf for padding."""
+        return score(self.backbone, self.trie, *self.prompt(interaction), self.trie.item_leaf[items],
+                     normalise=self.normalise, chunk=self.chunk)
+
+    def predict(self, interaction) -> torch.Tensor:
+        """float [B]: log-likelihood of ``item_id`` (what RecBole's profiler calls)."""
+        return self.score_candidates(interaction, interaction[self.ITEM_ID][:, None])[:, 0]
+
+    def _disliked(self, interaction) -> torch.Tensor:
+        """int64 [B, M] items disliked before, padded with 0."""
+        begin, end = (interaction[f].cpu().numpy() for f in ("history_begin", "history_end"))
+        longest = max(int(self._negatives.count(begin, end).max(initial=1)), 1)
+        rows, _ = self._negatives.last(begin, end, longest)
+        return torch.from_numpy(np.where(rows >= 0, self.log.item[rows], 0)).to(self.device)
+
+
+def expand(trie, leaves: torch.Tensor, disliked: torch.Tensor, k: int) -> torch.Tensor:
+    """IDs [B, W] (-1: none) -> items [B, k], 0 = missing: the items of an ID stand in ascending order, and those in
+    ``disliked`` [B, M] are left out before the cut at k."""
+    known = leaves.clamp(min=0)
+    size = (trie.leaf_ptr[known + 1] - trie.leaf_ptr[known]).masked_fill(leaves < 0, 0)
+    end = size.cumsum(1)
+    place = torch.arange(int(end[:, -1].max()), device=leaves.device).expand(len(leaves), -1).contiguous()
+    beam = torch.searchsorted(end, place, right=True).clamp(max=leaves.shape[1] - 1)
+    offset = place - (end - size).gather(1, beam)
+    at = (trie.leaf_ptr[known].gather(1, beam) + offset).clamp(max=len(trie.leaf_items) - 1)
+    items = trie.leaf_items[at].masked_fill(place >= end[:, -1:], 0)
+    items = items.masked_fill((items[:, :, None] == disliked[:, None, :]).any(-1), 0)
+    items = items.gather(1, (items == 0).int().argsort(dim=1, stable=True))[:, :k]
+    return torch.nn.functional.pad(items, (0, k - items.shape[1]))
+
+
+class StagedTrainer(HarnessMixin, Trainer):
+    """Runs a model's stages one after the other; each leaves its entry in ``stages``.
+
+    Finished stages are kept beside the runs, by content: a run that was interrupted finds them again, and runs that
+    begin with the same stages share them.
+    """
+
+    def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
+        """Train. A stage that is already on disk is not run again."""
+        score = self._score_of(valid_data)
+        self.stages = []
+        for number in range(len(self.config["stages"])):
+            store = StageStore.of(self.config, self.model, train_data._dataset, number)
+            with store.hold():
+                entry = store.read()
+                if entry is None:
+                    entry = run_stage(self.model, train_data._dataset, self.config, number, store, score, show_progress)
+                    store.write(self._trained(), entry)
+                else:
+                    self.load(store.weights)
+            self.stages.append(entry)
+            self.best_valid_score = entry["valid"]
+        self._save_checkpoint(len(self.stages))
+        return self.best_valid_score, None
+
+    @property
+    def cost(self) -> dict:
+        """What training took, over all attempts and whichever run did it."""
+        return {"fit_s": sum(stage["seconds"] for stage in self.stages),
+                "peak_mb": max(peak_mb(), *(stage["peak_mb"] for stage in self.stages))}
+
+    def evaluate(self, *args, **kwargs):
+        if hasattr(self.model, "prompts"):
+            self.model.prompts.cut.clear()
+        result = super().evaluate(*args, **kwargs)
+        if self.model.cut:
+            self.logger.warning(f"{self.model.cut} prompts were longer than {self.model.prompts.max_tokens} tokens and "
+                                "lost their oldest events; raise max_tokens or lower history")
+        return result
+
+    def _trained(self) -> dict[str, torch.Tensor]:
+        """The weights that training changes: all of a small model, the adapter of a large one."""
+        parameters = self.model.lm.named_parameters()
+        return {name: p.detach().cpu().contiguous().clone() for name, p in parameters if p.requires_grad}
+
+    def _save_checkpoint(self, epoch, verbose=True, **kwargs):
+        self.saved_model_file = str(self.run_dir / "model.safetensors")
+        replace_file(self.saved_model_file, lambda path: save_file(self._trained(), path))
+
+    def load(self, file) -> None:
+        missing, unexpected = self.model.lm.load_state_dict(load_file(str(file)), strict=False)
+        needed = {name for name, p in self.model.lm.named_parameters() if p.requires_grad}
+        if unexpected or needed & set(missing):
+            raise UserError(f"{file}: these weights are of another model; remove its folder to train anew")
+
+    def _score_of(self, valid_data):
+        """A function: `valid_metric` (HR@K, K the largest of ``topk``, or CandAcc) of the model as it stands, on a
+        fixed sample of the validation instances."""
+        k, metric = max(self.config["topk"]), self.config["valid_metric"].lower()
+        if metric not in (f"hr@{k}", "candacc"):
+            raise UserError(f"valid_metric: {self.config['row']} looks at HR@{k} or CandAcc while it trains, and "
+                            f"'{self.config['valid_metric']}' is asked for")
+        valid_data = getattr(valid_data, "_dataset", valid_data)  # stock RecBole passes a loader over it
+        size = min(self.config["valid_sample"] or len(valid_data), len(valid_data))
+        chosen = np.random.default_rng(self.config["seed"]).permutation(len(valid_data))[:size]
+        truth = valid_data.truth() if metric == "candacc" else None
+
+        def hits(ids) -> int:
+            interaction = valid_data[ids].to(self.device)
+            if truth is None:
+                items = self.model.recommend(interaction, k)
+                return int((items == interaction["item_id"][:, None]).any(dim=1).sum())
+            candidates = torch.from_numpy(truth.candidates[ids]).to(self.device)
+            scores = self.model.score_candidates(interaction, candidates).masked_fill(candidates == 0, -torch.inf)
+            own = scores.gather(1, torch.from_numpy(truth.answer[ids]).to(self.device)[:, None])
+            return int(((scores >= own).sum(dim=1) == 1).sum())  # a tie is no hit
+
+        def score_now() -> float:
+            self.model.eval()
+            batch = self.config["eval_batch_size"]
+            return sum(hits(chosen[start:start + batch]) for start in range(0, size, batch)) / size
+
+        return score_now
