@@ -24,6 +24,7 @@ from recbole_conrec.errors import UserError
 from recbole_conrec.evaluation.metrics import summarise
 from recbole_conrec.leaderboard import lock, records
 from recbole_conrec.llm.distributed import process_state
+from recbole_conrec.restore import WEIGHTS, fingerprints_of
 from recbole_conrec.trainer import peak_mb, replace_file
 
 PACKAGES = ("recbole", "torch", "transformers", "trl", "peft", "faiss-cpu", "numpy", "pandas")
@@ -105,6 +106,7 @@ def _run(config, model_class: type, identity: str, run_dir: Path) -> Result:
         "instances": {part.split: len(part) for part in (train, valid, test)},
         "seed": config["seed"],
         "data_fingerprint": data.fingerprint,
+        "fingerprints": fingerprints_of(network, run_dir / WEIGHTS),
         "config": records.plain(config),
         "identity": identity,
         "versions": versions(),
