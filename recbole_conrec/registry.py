@@ -18,12 +18,15 @@ from recbole_conrec.errors import UserError
 
 MODELS = {
     "CoNRec": "recbole_conrec.model.conrec:CoNRec",
+    "DislikeDIN": "recbole_conrec.model.dislikedin:DislikeDIN",
     "ItemSwing": "recbole_conrec.model.itemswing:ItemSwing",
+    "NotToRecommend": "recbole_conrec.model.nottorecommend:NotToRecommend",
+    "PNFRec": "recbole_conrec.model.pnfrec:PNFRec",
     "Pop": "recbole_conrec.model.pop:Pop",
+    "ReversedSASRec": "recbole_conrec.model.reversedsasrec:ReversedSASRec",
 }
 # Models whose training is more than RecBole's epoch loop; every other one gets the harness over its stock trainer.
 TRAINERS = {
-    "CoNRec": "recbole_conrec.model.conrec:CoNRecTrainer",
     "S3Rec": "recbole_conrec.trainer:S3RecTrainer",
 }
 
