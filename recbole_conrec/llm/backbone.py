@@ -24,7 +24,8 @@ class Backbone:
 
     Attributes:
         model: a transformers causal model (or T5), possibly inside PEFT.
-        tokenizer: its fast tokenizer, padding on the left; None for a model whose prompts are made of ids alone.
+        tokenizer: its fast tokenizer, padding on the left; None for a model whose prompts are made of ids alone, see
+            `t5.load_t5`.
         sid_tokens: int64 [sum(sizes)]; vocabulary id of `semantic_ids.tokens()[i]`.
         semantic_ids: the IDs it was made for.
         source: the options it was loaded with, as plain JSON, for `save_backbone`.
@@ -43,11 +44,11 @@ class Backbone:
 
     @property
     def pad_id(self) -> int:
-        return self.tokenizer.pad_token_id
+        return (self.tokenizer or unwrap(self.model).config.get_text_config()).pad_token_id
 
     @property
     def eos_id(self) -> int:
-        return self.tokenizer.eos_token_id
+        return (self.tokenizer or unwrap(self.model).config.get_text_config()).eos_token_id
 
     @property
     def device(self) -> torch.device:

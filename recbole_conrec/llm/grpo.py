@@ -17,6 +17,7 @@ from recbole_conrec.llm.adapters import merged
 from recbole_conrec.llm.batch import left_pad
 from recbole_conrec.llm.constraint import Constraint
 from recbole_conrec.llm.decoding import beam_search, sample
+from recbole_conrec.llm.head import unwrap
 from recbole_conrec.llm.packed import completion_logps, group_rows
 from recbole_conrec.llm.reference import Reference
 from recbole_conrec.llm.training import EpochCallback, ProgressCallback, run, runtime_arguments
@@ -84,6 +85,8 @@ def train_grpo(
     Each log entry has reward, reward_std, rewards/<name>/mean, zero_advantage (share of groups whose rewards are all
     equal), distinct (different IDs per group), kl, entropy, clip_ratio/..., time/generation and time/update in seconds.
     """
+    if unwrap(backbone.model).config.is_encoder_decoder:
+        raise UserError("grpo: an encoder-decoder model cannot be trained by GRPO here; use a causal llm")
     rewards = rewards if isinstance(rewards, list) else [rewards]
     if len(rows) < prompts_per_step:
         raise UserError(f"grpo: {len(rows)} prompts are fewer than prompts_per_step={prompts_per_step}; lower it")

@@ -105,17 +105,20 @@ class PromptBuilder:
             self.cut.update(zip(start[over].tolist(), end[over].tolist(), strict=True))
         return rows, lengths
 
-    def history(self, begin, end, t0, context: Context, users=None) -> tuple[torch.Tensor, torch.Tensor]:
+    def history(self, begin, end, t0, context: Context, users=None, ask=None) -> tuple[torch.Tensor, torch.Tensor]:
         """Prompts that ask for the next dislike.
+
+        Args:
+            ask: token ids that a prompt ends with (default: the word before a disliked item's ID).
 
         Returns:
             input_ids, attention_mask: int64 [N, T], padded on the left.
         """
         rows, _ = self.rows(begin, end, t0, context, users)
         tokens, _ = self._events(rows)
-        n = len(tokens)
-        tokens = np.concatenate([np.tile(self.prefix, (n, 1)), tokens, np.tile(self.markers[NEGATIVE], (n, 1))], axis=1)
-        return _left_pad(tokens, self.tokenizer.pad_token_id)
+        n, ask = len(tokens), self.markers[NEGATIVE] if ask is None else np.array(ask, dtype=np.int64)
+        tokens = np.concatenate([np.tile(self.prefix, (n, 1)), tokens, np.tile(ask, (n, 1))], axis=1)
+        return left_pad_holes(tokens, self.tokenizer.pad_token_id)
 
     def packed(self, begin, end, context: Context, events: int, targets: np.ndarray,
                rng: np.random.Generator | None = None) -> list[dict]:
@@ -178,7 +181,7 @@ def _stretches(lengths, events: int, step: int):
     return first, new_from
 
 
-def _left_pad(tokens: np.ndarray, pad: int) -> tuple[torch.Tensor, torch.Tensor]:
+def left_pad_holes(tokens: np.ndarray, pad: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Close the -1 holes of each row and align the rows on the right."""
     there = tokens >= 0
     width = int(there.sum(axis=1).max(initial=0))

@@ -1,4 +1,4 @@
-"""Supervised fine-tuning through TRL's SFTTrainer, with loss on the answer tokens only."""
+"""Supervised fine-tuning with loss on the answer tokens only: TRL's SFTTrainer, transformers' Trainer for T5."""
 
 from collections.abc import Callable
 
@@ -6,11 +6,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from datasets import Dataset
-from transformers import TrainerCallback
+from transformers import Trainer, TrainerCallback, TrainingArguments
 from trl import SFTConfig, SFTTrainer
 
 from recbole_conrec.errors import UserError
-from recbole_conrec.llm.head import Head
+from recbole_conrec.llm.batch import pad
+from recbole_conrec.llm.head import Head, unwrap
 from recbole_conrec.llm.mixture import MixtureSampler
 from recbole_conrec.llm.training import EpochCallback, ProgressCallback, run, runtime_arguments
 
@@ -44,7 +45,8 @@ def train_sft(
 
     Args:
         rows: training rows `{"input_ids": [...], "completion_mask": [...]}`; the loss is on the tokens whose mask is
-            1, which may stand anywhere. Or one such list per task.
+            1, which may stand anywhere. For an encoder-decoder `{"input_ids": prompt, "labels": answer}`: the decoder
+            is fed the answer shifted by one, and nothing is added to it. Or one such list per task.
         output_dir: checkpoints go here, and only if `save_steps` is set.
         weights: per task, how often an epoch shows each of its rows (default 1; see `MixtureSampler`).
         max_steps: stop after so many optimizer steps (-1: after `epochs`).
@@ -60,8 +62,14 @@ def train_sft(
         raise UserError(f"mixture: no task is called {sorted(unknown)[0]!r}; tasks are {', '.join(tasks)}")
     flat = [row for task in tasks.values() for row in task]
     check_rows(backbone, flat)
-    collate = _Collator(flat, backbone.pad_id)
-    config = SFTConfig(
+    model_config = unwrap(backbone.model).config
+    if model_config.is_encoder_decoder:
+        trainer_class, arguments, own = EncoderDecoderTrainer, TrainingArguments, {}
+        collate = _PairCollator(flat, backbone.pad_id, model_config.decoder_start_token_id)
+    else:
+        trainer_class, arguments, own = CompactSFTTrainer, SFTConfig, {"dataset_kwargs": {"skip_prepare_dataset": True}}
+        collate = _Collator(flat, backbone.pad_id)
+    config = arguments(
         output_dir=output_dir,
         num_train_epochs=epochs,
         max_steps=max_steps,
@@ -77,10 +85,10 @@ def train_sft(
         save_steps=save_steps or 1,
         save_total_limit=2,
         logging_steps=logging_steps,
-        dataset_kwargs={"skip_prepare_dataset": True},
+        **own,
         **runtime_arguments(backbone, gradient_checkpointing, bf16),
     )
-    trainer = CompactSFTTrainer(
+    trainer = trainer_class(
         model=backbone.model,
         args=config,
         train_dataset=Dataset.from_dict({"row": np.arange(len(flat))}),
@@ -100,18 +108,25 @@ def train_sft(
 
 
 def check_rows(backbone, rows: list[dict]) -> None:
-    """Raise UserError for no rows, a token that the model does not have, or a mask that does not fit its row."""
+    """Raise UserError for no rows, a token that the model does not have, or an answer that does not fit its row."""
     if not rows:
         raise UserError("training rows: there are none; check that the training split holds negative events")
     vocabulary = backbone.model.get_input_embeddings().weight.shape[0]
+    pairs = unwrap(backbone.model).config.is_encoder_decoder
+    answer = "labels" if pairs else "completion_mask"
     for n, row in enumerate(rows):
-        if max(row["input_ids"]) >= vocabulary or min(row["input_ids"]) < 0:
-            token = max(row["input_ids"]) if max(row["input_ids"]) >= vocabulary else min(row["input_ids"])
-            raise UserError(
-                f"training row {n}: token {token} is not in the vocabulary of {vocabulary}; "
-                "build the prompts with this backbone's tokenizer"
-            )
-        if len(row["completion_mask"]) != len(row["input_ids"]):
+        missing = next((key for key in ("input_ids", answer) if not len(row.get(key, ()))), None)
+        if missing is not None:
+            kind = "an encoder-decoder" if pairs else "a causal model"
+            raise UserError(f"training row {n}: no {missing}; the rows of {kind} have input_ids and {answer}")
+        for tokens in (row["input_ids"], row["labels"]) if pairs else (row["input_ids"],):
+            token = max(tokens) if max(tokens) >= vocabulary else min(tokens)
+            if not 0 <= token < vocabulary:
+                raise UserError(
+                    f"training row {n}: token {token} is not in the vocabulary of {vocabulary}; "
+                    "build the prompts with this backbone's tokenizer"
+                )
+        if not pairs and len(row["completion_mask"]) != len(row["input_ids"]):
             raise UserError(f"training row {n}: completion_mask and input_ids differ in length")
 
 
@@ -153,6 +168,28 @@ class CompactSFTTrainer(SFTTrainer):
         """None: training does not use the network."""
 
 
+class EncoderDecoderTrainer(Trainer):
+    """transformers' Trainer, since TRL's SFTTrainer is for causal models. The loss is the same mean over answers."""
+
+    sampler: MixtureSampler
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.model_accepts_loss_kwargs = True  # count the answer tokens of the whole step, as for causal models
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        labels = inputs.pop("labels")
+        out = model(**inputs, use_cache=False)
+        total = F.cross_entropy(out.logits.flatten(0, 1).float(), labels.flatten(), reduction="sum")
+        loss = total / ((labels != -100).sum() if num_items_in_batch is None else num_items_in_batch)
+        if self.args.average_tokens_across_devices and num_items_in_batch is not None:
+            loss = loss * self.accelerator.num_processes
+        return (loss, out) if return_outputs else loss
+
+    def _get_train_sampler(self, *args, **kwargs):
+        return self.sampler
+
+
 class _Collator:
     """Row numbers -> a right-padded batch. The tokens are kept here, once, as arrays, not in an Arrow table."""
 
@@ -172,3 +209,23 @@ class _Collator:
             input_ids[n, : len(self.ids[row])] = self.ids[row]
             labels[n, : len(self.ids[row])] = self.labels[row]
         return {"input_ids": torch.from_numpy(input_ids), "labels": torch.from_numpy(labels)}
+
+
+class _PairCollator:
+    """Row numbers -> right-padded prompts for the encoder, and answers as the decoder's input and its labels."""
+
+    def __init__(self, rows: list[dict], pad_id: int, start_id: int):
+        self.prompts = [np.asarray(row["input_ids"], dtype=np.int64) for row in rows]
+        self.answers = [np.asarray(row["labels"], dtype=np.int64) for row in rows]
+        self.pad_id, self.start_id = pad_id, start_id
+
+    def __call__(self, examples: list[dict]) -> dict[str, torch.Tensor]:
+        picked = [example["row"] for example in examples]
+        input_ids, attention_mask = pad([self.prompts[row] for row in picked], self.pad_id, side="right")
+        labels, real = pad([self.answers[row] for row in picked], self.pad_id, side="right")
+        return {
+            "input_ids": input_ids,
+            "attention_mask": attention_mask,
+            "decoder_input_ids": F.pad(labels[:, :-1], (1, 0), value=self.start_id),  # causal: needs no padding mask
+            "labels": labels.masked_fill(real == 0, -100),
+        }

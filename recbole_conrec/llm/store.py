@@ -28,7 +28,8 @@ def save_backbone(backbone: Backbone, folder) -> None:
             backbone.model.save_pretrained(new / "model", save_embedding_layers=False)
         else:
             backbone.model.save_pretrained(new / "model")
-        backbone.tokenizer.save_pretrained(new / "tokenizer")
+        if backbone.tokenizer is not None:
+            backbone.tokenizer.save_pretrained(new / "tokenizer")
         backbone.semantic_ids.save(new / "semantic_ids")
         save_file(_base_rows(backbone), new / "sid_rows.safetensors")
         record = {
@@ -36,7 +37,8 @@ def save_backbone(backbone: Backbone, folder) -> None:
             "adapter": adapter,
             "source": backbone.source,
             "semantic_ids": backbone.semantic_ids.fingerprint,
-            "tokenizer": _vocabulary_hash(backbone.tokenizer),
+            "tokenizer": backbone.tokenizer and _vocabulary_hash(backbone.tokenizer),
+            "first_sid": int(backbone.sid_tokens[0]),
             "sid_rows": _effective_rows_hash(backbone),
         }
         (new / "backbone.json").write_text(json.dumps(record, indent=2))
@@ -66,10 +68,13 @@ def restore_backbone(folder, *, semantic_ids=None, device="cpu", device_map=None
             f"{folder}: the model was trained with other semantic IDs than the data set has now; train it anew, or use "
             f"the tokenizer saved in {folder / 'semantic_ids'}"
         )
-    tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
-    if _vocabulary_hash(tokenizer) != record["tokenizer"]:
-        raise UserError(f"{folder}: its tokenizer is not the one that the model was trained with; train it anew")
-    sid_tokens = sid_token_ids(tokenizer, saved_ids)
+    if record["tokenizer"] is None:  # prompts of ids alone; the codes are the last ids
+        tokenizer, sid_tokens = None, record["first_sid"] + torch.arange(sum(saved_ids.sizes))
+    else:
+        tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
+        if _vocabulary_hash(tokenizer) != record["tokenizer"]:
+            raise UserError(f"{folder}: its tokenizer is not the one that the model was trained with; train it anew")
+        sid_tokens = sid_token_ids(tokenizer, saved_ids)
     source = record["source"]
     if record["adapter"]:
         model = _with_adapter(folder, source, tokenizer, sid_tokens, device, device_map, trainable)

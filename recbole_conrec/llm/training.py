@@ -8,7 +8,6 @@ from transformers import PrinterCallback, TrainerCallback
 from transformers.utils import logging
 
 from recbole_conrec.errors import UserError
-from recbole_conrec.llm.head import unwrap
 from recbole_conrec.llm.loading import out_of_memory
 
 # TRL uses names that transformers 5 has begun to rename, and so would warn at every run
@@ -16,12 +15,7 @@ warnings.filterwarnings("ignore", "`(is_)?gradient_checkpointing` is deprecated"
 
 
 def runtime_arguments(backbone, gradient_checkpointing: bool, bf16: bool | None) -> dict:
-    """Trainer arguments that fit the machine. TRL's defaults are for large GPUs: on a CPU bf16 is 100 times slower.
-
-    Raises UserError for an encoder-decoder model, which TRL does not train.
-    """
-    if unwrap(backbone.model).config.is_encoder_decoder:
-        raise UserError("llm: an encoder-decoder model cannot be trained here, only decoded; use a causal model")
+    """Trainer arguments that fit the machine. TRL's defaults are for large GPUs: on a CPU bf16 is 100 times slower."""
     on_cpu = backbone.device.type == "cpu"
     if bf16 is None:
         bf16 = not on_cpu and torch.cuda.is_bf16_supported()

@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from llmtools import bare_backbone, prompts, random_ids, tiny_backbone
+from llmtools import prompts, random_ids, tiny_backbone
 from transformers import Trainer
 from trl import SFTTrainer
 
@@ -153,13 +153,6 @@ def test_bad_rows_are_named(backbone, tmp_path, change, message):
 def test_a_missing_checkpoint_is_named(backbone, tmp_path):
     with pytest.raises(UserError, match="is no checkpoint folder"):
         train(backbone, tmp_path, training_rows(backbone, 4), resume=str(tmp_path / "checkpoint-7"))
-
-
-def test_an_encoder_decoder_is_refused(tmp_path):
-    backbone = bare_backbone("t5", random_ids(60, (5, 6, 7)))
-    backbone.tokenizer = tiny_backbone(backbone.semantic_ids).tokenizer
-    with pytest.raises(UserError, match="an encoder-decoder model cannot be trained here"):
-        train(backbone, tmp_path, [{"input_ids": [4, 5], "completion_mask": [0, 1]}])
 
 
 def test_bad_weights_are_named(backbone, tmp_path):
