@@ -19,9 +19,10 @@ import torch.nn.functional as F
 from recbole_conrec.errors import UserError
 from recbole_conrec.llm.batch import trim
 from recbole_conrec.llm.constraint import Constraint
-from recbole_conrec.llm.head import Head
+from recbole_conrec.llm.head import Head, unwrap
 from recbole_conrec.llm.loading import out_of_memory
-from recbole_conrec.llm.shared_prompt import open_prompt
+from recbole_conrec.llm.packed import packed_layout
+from recbole_conrec.llm.shared_prompt import attention_masks, check_attention, open_prompt
 
 
 @torch.no_grad()
@@ -74,6 +75,62 @@ def next_token_logps(backbone, input_ids, attention_mask, tokens) -> torch.Tenso
     with _evaluating(backbone.model):
         hidden = open_prompt(backbone.model, input_ids, attention_mask).hidden[:, 0]
         return Head(backbone.model).logits(hidden).log_softmax(-1)[:, tokens]
+
+
+@torch.no_grad()
+def text_logps(backbone, input_ids, attention_mask, texts, *, chunk=None) -> torch.Tensor:
+    """Log-likelihood (whole vocabulary) of texts right after the prompts, which are run once.
+
+    texts: int64 [B, C, L] token ids, -1 after the end -> [B, C], -inf for a text without tokens.
+    """
+
+    def follow(ids, mask, texts):
+        texts = texts[:, :, : max(int((texts >= 0).sum(2).max()), 1)]
+        hidden = _text_hidden(backbone, ids, mask, texts)
+        there = texts >= 0
+        logits = Head(backbone.model).logits(hidden[:, :, :-1][there])
+        total = torch.zeros(texts.shape, device=texts.device)
+        total[there] = -F.cross_entropy(logits, texts[there].to(logits.device), reduction="none").to(total.device)
+        return (total.sum(2).masked_fill(~there[:, :, 0], -torch.inf),)
+
+    return _in_chunks(follow, backbone, chunk, input_ids, attention_mask, texts)[0]
+
+
+@torch.no_grad()
+def answer_logps(backbone, input_ids, attention_mask, texts, tokens, *, chunk=None) -> torch.Tensor:
+    """Log-probability (whole vocabulary) of single tokens [n] after each text that follows the prompts -> [B, C, n].
+
+    texts: int64 [B, C, L] token ids, -1 after the end. For Yes/No answers to several questions about one history.
+    """
+
+    def follow(ids, mask, texts):
+        length = (texts >= 0).sum(2)
+        hidden = _text_hidden(backbone, ids, mask, texts[:, :, : max(int(length.max()), 1)])
+        last = hidden.gather(2, length[:, :, None, None].expand(-1, -1, 1, hidden.shape[3]))[:, :, 0]
+        return (Head(backbone.model).logits(last).log_softmax(-1)[:, :, tokens],)
+
+    return _in_chunks(follow, backbone, chunk, input_ids, attention_mask, texts)[0]
+
+
+def _text_hidden(backbone, input_ids, attention_mask, texts) -> torch.Tensor:
+    """Hidden states [B, C, L + 1, H] at the prompt's end and at every token of its texts [B, C, L] (-1: none), where
+    texts do not see each other: one forward over rows of the prompt and all its texts."""
+    model = unwrap(backbone.model)
+    if model.config.is_encoder_decoder:
+        raise UserError("llm: texts that share a prompt need a causal model; this one is an encoder-decoder")
+    check_attention(model)
+    batch, count, length = texts.shape
+    allowed, position = packed_layout(attention_mask.bool(), count, length)
+    config = model.config.get_text_config(decoder=True)
+    out = model.base_model(
+        input_ids=torch.cat([input_ids, texts.clamp(min=0).flatten(1)], 1),
+        attention_mask=attention_masks(model.base_model, config, allowed, position, position),
+        position_ids=position,
+        use_cache=False,
+    ).last_hidden_state
+    start = input_ids.shape[1]
+    first = out[:, start - 1 : start, None].expand(-1, count, -1, -1)
+    return torch.cat([first, out[:, start:].unflatten(1, (count, length))], 2)
 
 
 def _beam_search(backbone, trie, input_ids, attention_mask, width, normalise, forbidden=None):

@@ -31,6 +31,6 @@ class CoNRec(GenerativeRecommender):
         self.context = context_of(config["context"], config["history"])
 
     def prompt(self, interaction):
-        columns = (interaction[f].cpu().numpy() for f in ("history_begin", "history_end", "t0"))
-        ids, mask = self.prompts.history(*columns, self.context, interaction[self.USER_ID].cpu().numpy())
+        *columns, users = self.told(interaction)
+        ids, mask = self.prompts.history(*columns, self.context, users)
         return ids.to(self.device), mask.to(self.device)

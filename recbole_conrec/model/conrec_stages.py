@@ -30,30 +30,38 @@ from recbole_conrec.model.stages import (
 
 # -- supervised tasks ----------------------------------------------------------------------------------------------
 def next_negative(run: StageRun):
+    """All rows of :func:`next_rows` are shuffled together and shown once."""
+    return run.sft(next_rows(run), epochs=1)
+
+
+def next_rows(run: StageRun) -> list[dict]:
     """Every user's training events as packed sequences, as often as ``epochs`` says, each time with simultaneous events
-    in a new order. All of these rows are shuffled together and shown once."""
+    in a new order."""
     data, log = run.data, run.data.log
     begin, end = log.start[:-1], log.first_at_or_after(np.arange(log.n_users), data.cuts.valid_start)
     context = stage_context(run.stage, run.config)
     rows = []
     for _ in range(int(run.stage["epochs"])):
         rows += run.model.prompts.packed(begin, end, context, context.max_events, data.first_dislike, run.rng)
-    return run.sft(rows, epochs=1)
+    return rows
 
 
 def translation(run: StageRun):
     """Both directions for every item that has a text."""
+    return run.sft([one for pair in zip(*translation_rows(run), strict=True) for one in pair])
+
+
+def translation_rows(run: StageRun) -> tuple[list[dict], list[dict]]:
+    """ID -> title and title -> ID of every item that has a text."""
     prompts, titles = run.model.prompts, run.data.item_text()
     items = np.array([item for item, title in enumerate(titles) if title])
     encoded = run.model.backbone.encode([f" {titles[item]}" for item in items])
     title_of, item_of, stop = prompts.encode(TITLE_OF), prompts.encode(ITEM_OF), prompts.encode("?")
     end = [run.model.backbone.eos_id]
-    rows = []
-    for item, title in zip(items, encoded, strict=True):
-        sid = prompts.item_tokens[item].tolist()
-        rows.append(row([*title_of, *sid, *stop], [*title, *end]))
-        rows.append(row([*item_of, *title, *stop], sid))
-    return run.sft(rows)
+    sids = prompts.item_tokens[items].tolist()
+    pairs = list(zip(sids, encoded, strict=True))
+    return ([row([*title_of, *sid, *stop], [*title, *end]) for sid, title in pairs],
+            [row([*item_of, *title, *stop], sid) for sid, title in pairs])
 
 
 def alignment(run: StageRun):

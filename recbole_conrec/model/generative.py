@@ -1,4 +1,5 @@
-"""What all models that answer with semantic IDs share: decoding, likelihoods, and training in stages.
+"""What all language models of the leaderboard share: training in stages; and for those that answer with semantic IDs
+decoding and likelihoods.
 
 A model of this family names its tasks (``TASKS``, see model/stages.py), builds a ``backbone`` and turns instances into
 prompts; ``recommend`` and ``score_candidates`` follow. Only IDs of existing items can come out.
@@ -20,11 +21,12 @@ from recbole_conrec.model.stages import StageStore, Task, check_stages, run_stag
 from recbole_conrec.trainer import HarnessMixin, peak_mb, replace_file
 
 
-class GenerativeRecommender(SequentialRecommender):
-    """Base class. A subclass sets ``TASKS``, calls :meth:`speak` with its backbone, and defines :meth:`prompt`.
+class StagedRecommender(SequentialRecommender):
+    """A language model that is trained in stages. A subclass sets ``TASKS``, calls :meth:`speak` with its backbone, and
+    defines ``score_candidates``; one without ``recommend`` only ranks given candidates.
 
     Attributes:
-        semantic_ids, trie: the IDs of the catalogue; the trie is on the model's device.
+        semantic_ids: the IDs of the catalogue.
         backbone, lm: the language model (transformers) with the IDs in its vocabulary.
     """
 
@@ -36,15 +38,40 @@ class GenerativeRecommender(SequentialRecommender):
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         check_stages(config["stages"], self.TASKS, config)
-        self.log, self.normalise, self.beam = dataset.log, config["normalise"], config["beam"]
+        self.log = dataset.log
         with process_state().main_process_first():  # one makes the IDs, the others read them
             self.semantic_ids = tokenizer.build(config, dataset)
-        self.trie = self.semantic_ids.trie.to(config["device"])
-        self._negatives = FeedbackStream(self.log, (NEGATIVE,))
-        self._shared = self.trie.n_leaves < len(self.trie.leaf_items)  # collisions: shared
 
     def speak(self, backbone) -> None:
         self.backbone, self.lm = backbone, backbone.model
+
+    @property
+    def cut(self) -> int:
+        """How many prompts have lost old events because they were too long."""
+        return len(self.prompts.cut) if hasattr(self, "prompts") else 0
+
+    def predict(self, interaction) -> torch.Tensor:
+        """float [B]: log-likelihood of ``item_id`` (what RecBole's profiler calls)."""
+        return self.score_candidates(interaction, interaction[self.ITEM_ID][:, None])[:, 0]
+
+    def told(self, interaction) -> tuple[np.ndarray, ...]:
+        """What prompt builders want to know of a batch: history_begin, history_end, t0, user, each int64 [B]."""
+        return tuple(interaction[f].cpu().numpy() for f in ("history_begin", "history_end", "t0", self.USER_ID))
+
+
+class GenerativeRecommender(StagedRecommender):
+    """Base class of models that answer with IDs. A subclass defines :meth:`prompt` besides.
+
+    Attributes:
+        trie: the IDs, on the model's device.
+    """
+
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        self.normalise, self.beam = config["normalise"], config["beam"]
+        self.trie = self.semantic_ids.trie.to(config["device"])
+        self._negatives = FeedbackStream(self.log, (NEGATIVE,))
+        self._shared = self.trie.n_leaves < len(self.trie.leaf_items)  # collisions: shared
 
     def prompt(self, interaction) -> tuple[torch.Tensor, torch.Tensor]:
         """input_ids, attention_mask int64 [B, T] on the model's device, left-padded, after which an ID follows."""
@@ -69,10 +96,6 @@ class GenerativeRecommender(SequentialRecommender):
         """float [B, C]: log-likelihood of each candidate's ID after the shared prompt; -inf for padding."""
         return score(self.backbone, self.trie, *self.prompt(interaction), self.trie.item_leaf[items],
                      normalise=self.normalise, chunk=self.chunk)
-
-    def predict(self, interaction) -> torch.Tensor:
-        """float [B]: log-likelihood of ``item_id`` (what RecBole's profiler calls)."""
-        return self.score_candidates(interaction, interaction[self.ITEM_ID][:, None])[:, 0]
 
     def _disliked(self, interaction) -> torch.Tensor:
         """int64 [B, M] items disliked before, padded with 0."""
@@ -160,6 +183,8 @@ class StagedTrainer(HarnessMixin, Trainer):
         if metric not in (f"hr@{k}", "candacc"):
             raise UserError(f"valid_metric: {self.config['row']} looks at HR@{k} or CandAcc while it trains, and "
                             f"'{self.config['valid_metric']}' is asked for")
+        if metric != "candacc" and not hasattr(self.model, "recommend"):
+            raise UserError(f"valid_metric: {self.config['row']} only ranks given candidates; give CandAcc")
         valid_data = getattr(valid_data, "_dataset", valid_data)  # stock RecBole passes a loader over it
         size = min(self.config["valid_sample"] or len(valid_data), len(valid_data))
         chosen = np.random.default_rng(self.config["seed"]).permutation(len(valid_data))[:size]
