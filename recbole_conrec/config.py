@@ -3,12 +3,14 @@
 From weakest to strongest: RecBole's own YAML, our ``properties/overall.yaml``, ``properties/model/<model>.yaml``,
 ``properties/dataset/<dataset>.yaml``, the YAML beside the data set's files, the user's YAML files, a dict, the command
 line. A mapping in a later layer changes the keys that it names and keeps the others (``split`` and ``feedback`` are
-replaced as a whole); ``--window.length=3`` reaches into one. Values of the command line are YAML, never evaluated as
-Python. An unknown key is an error that names the nearest known one.
+replaced as a whole); ``--window.length=3`` reaches into one. ``stages`` is a list of named mappings: a list replaces
+it, a mapping changes its entries by name (``--stages.grpo-1.beta=0.1``), see :func:`change_named`. Values of the
+command line are YAML, never evaluated as Python. An unknown key is an error that names the nearest known one.
 """
 
 import codecs
 import difflib
+import fnmatch
 import importlib.resources
 import re
 from functools import reduce
@@ -30,6 +32,8 @@ from recbole_conrec.errors import UserError
 
 # Mappings that a later layer replaces as a whole: their keys only make sense together.
 WHOLE = {"feedback", "split"}
+# Lists of mappings with a `name`, which a later layer may change by name.
+NAMED = {"stages"}
 # What RecBole has put into a form of its own by the time that a stock Config exists.
 NORMALISED = {"train_neg_sample_args", "eval_args", "topk", "metrics", "valid_metric"}
 # Mappings whose keys depend on a choice made inside them; their readers check them.
@@ -91,12 +95,38 @@ def overall() -> dict:
 
 
 def merge(base: dict, over: dict) -> dict:
-    """``over`` laid on ``base``: nested mappings key by key, anything else replaced."""
+    """``over`` laid on ``base``: nested mappings key by key, named lists by name, anything else replaced."""
     merged = dict(base)
     for key, value in over.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = merge(merged[key], value) if both else value
+        below = merged.get(key)
+        if key in NAMED and isinstance(value, dict) and isinstance(below, list):
+            merged[key] = change_named(below, value, key)
+        else:
+            both = isinstance(value, dict) and isinstance(below, dict)
+            merged[key] = merge(below, value) if both else value
     return merged
+
+
+def change_named(entries: list[dict], changes: dict, option: str) -> list[dict]:
+    """A list of mappings, each with a ``name``, with some of them changed.
+
+    Args:
+        changes: {name or pattern such as ``grpo-*``: a mapping laid on every entry of that name, or None to leave them
+            out}, applied in this order.
+
+    Raises UserError for a name that no entry has, or a change that is no mapping.
+    """
+    for pattern, change in changes.items():
+        names = [str(entry.get("name")) if isinstance(entry, dict) else "" for entry in entries]
+        matching = fnmatch.filter(names, str(pattern))
+        if not matching:
+            raise UserError(f"{option}: there is no '{pattern}'{nearest(str(pattern), names)}; there are "
+                            f"{', '.join(names)}")
+        if not isinstance(change, dict | None):
+            raise UserError(f"{option}.{pattern}: {change!r} must be a mapping of what changes, or null (left out)")
+        entries = [merge(entry, change) if name in matching else entry
+                   for entry, name in zip(entries, names, strict=True) if change is not None or name not in matching]
+    return entries
 
 
 def lay(base: dict, over: dict) -> dict:

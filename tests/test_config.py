@@ -27,6 +27,31 @@ def test_dots_reach_into_mappings_and_split_is_replaced_as_a_whole():
     assert below["window"]["length"] == 7  # the lower layer is left alone
 
 
+def test_stages_change_by_name():
+    below = {"stages": [{"name": "a", "lr": 1}, {"name": "g-1", "lr": 2, "window": {"unit": "days", "length": 3}},
+                        {"name": "g-2", "lr": 3}]}
+    assert lay(below, {"stages.g-1.lr": 9})["stages"][1] == {**below["stages"][1], "lr": 9}
+    changed = lay(below, {"stages": {"g-*": {"beta": 0}, "g-2": {"lr": 7}, "a": None}})["stages"]
+    assert changed == [{**below["stages"][1], "beta": 0}, {"name": "g-2", "lr": 7, "beta": 0}]
+    assert lay(below, {"stages.g-1.window.length": 5, "stages": {"*": {"lr": 0}}})["stages"][1] == {
+        "name": "g-1", "lr": 0, "window": {"unit": "days", "length": 5}}
+    assert lay(below, {"stages": [{"name": "b"}]})["stages"] == [{"name": "b"}]
+    assert below["stages"][1]["lr"] == 2  # the lower layer is left alone
+    with pytest.raises(UserError, match="stages: there is no 'g-3'; did you mean .* there are a, g-1, g-2"):
+        lay(below, {"stages.g-3.lr": 1})
+    with pytest.raises(UserError, match="stages.a: 3 must be a mapping"):
+        lay(below, {"stages.a": 3})
+
+
+def test_stages_change_by_name_through_every_layer(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text(yaml.safe_dump({"stages": {"grpo-*": {"beta": 0.7, "G": 3}, "alignment": None}}))
+    config = make_config("CoNRec", "ml-100k", [str(file)], {"stages.grpo-2.G": 5})
+    stages = {stage["name"]: stage for stage in config["stages"]}
+    assert list(stages) == ["translation", "warm-up", "grpo-1", "grpo-2", "grpo-3"]
+    assert [stages[f"grpo-{n}"]["G"] for n in (1, 2, 3)] == [3, 5, 3] and stages["grpo-3"]["beta"] == 0.7
+
+
 @pytest.mark.parametrize("text, value", [("3", 3), ("1e-3", 0.001), ("0.5", 0.5), ("[1, 2]", [1, 2]), ("None", None),
                                          ("True", True), ("a b", "a b"), ("{a: 1}", {"a": 1}), ("[", "[")])
 def test_values_of_the_command_line(text, value):

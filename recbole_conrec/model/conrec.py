@@ -13,7 +13,7 @@ Reference: "CoNRec", arXiv 2601.15721; its authors released no code. What the pa
 
 from recbole_conrec.llm.backbone import load_backbone
 from recbole_conrec.llm.prompts import ALL_TEXT, PromptBuilder, context_of
-from recbole_conrec.model.conrec_stages import TASKS
+from recbole_conrec.model.conrec_stages import TASKS, alignment_accuracy
 from recbole_conrec.model.generative import GenerativeRecommender
 
 
@@ -34,3 +34,6 @@ class CoNRec(GenerativeRecommender):
         *columns, users = self.told(interaction)
         ids, mask = self.prompts.history(*columns, self.context, users)
         return ids.to(self.device), mask.to(self.device)
+
+    def probe(self, data):
+        return {"alignment": alignment_accuracy(self, data)}

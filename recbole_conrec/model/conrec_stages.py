@@ -11,10 +11,11 @@
 import numpy as np
 import torch
 
+from recbole_conrec.data.arrays import ragged, unique_rows
 from recbole_conrec.data.events import NEGATIVE, POSITIVE
 from recbole_conrec.errors import UserError
 from recbole_conrec.llm.batch import left_pad
-from recbole_conrec.llm.decoding import beam_search
+from recbole_conrec.llm.decoding import beam_search, score
 from recbole_conrec.llm.prompts import ITEM_OF, ODD_ONE, TITLE_OF
 from recbole_conrec.llm.rewards import REWARDS, best_cosine, unit_vectors
 from recbole_conrec.model.stages import (
@@ -26,6 +27,9 @@ from recbole_conrec.model.stages import (
     Task,
     stage_context,
 )
+
+MIN_NEGATIVES = 3  # of the paper: an answer of the alignment task has more
+HELD_OUT = 20_260_115  # seed of the questions that measure it; no run's own
 
 
 # -- supervised tasks ----------------------------------------------------------------------------------------------
@@ -67,10 +71,33 @@ def translation_rows(run: StageRun) -> tuple[list[dict], list[dict]]:
 def alignment(run: StageRun):
     """Item-level alignment: items with more than ``min_negatives`` dislikes against three items that were liked."""
     stage, prompts = run.stage, run.model.prompts
-    answers, choices = alignment_choices(run.data, stage.get("min_negatives", 3), stage["samples"], run.rng)
-    question = prompts.encode(ODD_ONE)
-    return run.sft([row([*question, *prompts.item_tokens[four].reshape(-1).tolist()],
-                        prompts.item_tokens[answer].tolist()) for answer, four in zip(answers, choices, strict=True)])
+    answers, choices = alignment_choices(run.data, stage.get("min_negatives", MIN_NEGATIVES), stage["samples"], run.rng)
+    return run.sft([row(question, prompts.item_tokens[answer].tolist())
+                    for question, answer in zip(questions(prompts, choices), answers, strict=True)])
+
+
+def questions(prompts, choices) -> list[list[int]]:
+    """The prompt of each four choices [S, 4]."""
+    start = prompts.encode(ODD_ONE)
+    return [start + four for four in prompts.item_tokens[choices].reshape(len(choices), -1).tolist()]
+
+
+@torch.no_grad()
+def alignment_accuracy(model, data, samples: int = 1000) -> float | None:
+    """How often the model names the disliked one of four when it must name one; chance is .25, a tie is wrong.
+
+    The questions are the same for every run on the data: drawn as those of training are, from training events, by a
+    seed of their own. None where the data hold no such question.
+    """
+    try:
+        answers, choices = alignment_choices(data, MIN_NEGATIVES, samples, np.random.default_rng(HELD_OUT))
+    except UserError:
+        return None
+    prompts = left_pad(questions(model.prompts, choices), model.backbone.pad_id, model.device)
+    leaves = model.trie.item_leaf[torch.from_numpy(choices).to(model.device)]
+    likely = score(model.backbone, model.trie, *prompts, leaves, normalise=model.normalise, chunk=model.chunk)
+    own = likely.gather(1, torch.from_numpy((choices == answers[:, None]).argmax(1)).to(model.device)[:, None])
+    return float(((likely >= own).sum(1) == 1).double().mean())
 
 
 def alignment_choices(data, min_negatives: int, samples: int, rng):
@@ -119,14 +146,32 @@ def grpo_rows(model, data, stage, config, rng) -> list[dict]:
     """Prompts of the stage's context with the columns ``gts`` and ``fps``: lists of item ids."""
     picked = rng.permutation(len(data.instances))[:stage["samples"]]
     part = data.instances[picked]
-    gts = _lists(data.future(part, (NEGATIVE,)))
-    fps = _lists(data.future(part, (POSITIVE,)))
-    swing, keep = data.swing(), stage["neighbours"]
-    gts = [np.unique(np.concatenate([own, *(swing.items[swing.ptr[i]:swing.ptr[i + 1]][:keep] for i in own)]))
-           for own in gts]
+    gts, fps = targets(data, part, stage)
     ids, mask = model.prompts.history(part.begin, part.end, part.time, stage_context(stage, config), part.user)
     return [{"input_ids": tokens[there].tolist(), "gts": g.tolist(), "fps": f.tolist()}
             for tokens, there, g, f in zip(ids, mask.bool(), gts, fps, strict=True)]
+
+
+def targets(data, part, stage) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """GTS and FPS of some instances: sorted item ids for each.
+
+    GTS: the dislikes of the window (``future: next``: the next one alone) and the first ``neighbours`` Swing neighbours
+    of each. FPS: the likes of the window.
+    """
+    if stage.get("future") == "next":
+        ptr, items = np.arange(len(part) + 1), part.item
+    else:
+        ptr, items = data.future(part, (NEGATIVE,))
+    if stage["neighbours"]:
+        swing = data.swing()
+        first, end = swing.ptr[items], swing.ptr[items + 1]
+        per_item, at = ragged(first, np.minimum(first + stage["neighbours"], end))
+        owner = np.repeat(np.arange(len(part)), np.diff(ptr))
+        owner = np.concatenate([owner, np.repeat(owner, np.diff(per_item))])
+        order = np.argsort(owner, kind="stable")
+        items = np.concatenate([items, swing.items[at]])[order]
+        ptr = np.concatenate([[0], np.bincount(owner, minlength=len(part)).cumsum()])
+    return _lists(unique_rows(ptr, items, data.log.n_items)), _lists(data.future(part, (POSITIVE,)))
 
 
 @torch.no_grad()
@@ -156,5 +201,5 @@ TASKS = {
     "translation": Task(translation, SFT_NEEDS, SFT_TAKES),
     "alignment": Task(alignment, SFT_NEEDS | {"samples"}, SFT_TAKES | {"min_negatives"}),
     "next": Task(next_negative, SFT_NEEDS, SFT_TAKES | CONTEXT),
-    "grpo": Task(grpo, GRPO_NEEDS | {"gamma", "reward", "neighbours"}, GRPO_TAKES | CONTEXT | {"clean"}),
+    "grpo": Task(grpo, GRPO_NEEDS | {"gamma", "reward", "neighbours"}, GRPO_TAKES | CONTEXT | {"clean", "future"}),
 }

@@ -54,6 +54,10 @@ class StagedRecommender(SequentialRecommender):
         """float [B]: log-likelihood of ``item_id`` (what RecBole's profiler calls)."""
         return self.score_candidates(interaction, interaction[self.ITEM_ID][:, None])[:, 0]
 
+    def probe(self, data) -> dict[str, float]:
+        """What else to measure after each stage, by name; data: the training part. Plain numbers, for the record."""
+        return {}
+
     def told(self, interaction) -> tuple[np.ndarray, ...]:
         """What prompt builders want to know of a batch: history_begin, history_end, t0, user, each int64 [B]."""
         return tuple(interaction[f].cpu().numpy() for f in ("history_begin", "history_end", "t0", self.USER_ID))

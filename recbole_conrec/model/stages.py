@@ -1,7 +1,8 @@
 """Training in stages: checks, the store of finished stages, and what a task may call.
 
 A stage is a mapping of ``stages`` in a model's YAML: a ``name``, a ``task`` out of the model's ``TASKS``, and the
-options of that task. A task is a function of a :class:`StageRun`; it builds its rows and ends in ``run.sft`` or ``run.grpo``.
+options of that task. A task is a function of a :class:`StageRun`; it builds its rows and ends in ``run.sft`` or
+``run.grpo``.
 """
 
 import contextlib
@@ -34,7 +35,9 @@ SFT_NEEDS = frozenset({"epochs", "lr", "batch_size"})
 SFT_TAKES = COMMON | {"weight_decay", "warmup", "schedule", "accumulate", "max_grad_norm", "weights"}
 GRPO_NEEDS = frozenset({"samples", "steps", "prompts_per_step", "G", "beta", "lr"})
 GRPO_TAKES = COMMON | {"temperature", "iterations", "clip", "accumulate", "rollout", "warmup", "schedule"}
-NOT_NUMBERS = {"name", "task", "context", "window", "reward", "clean", "weights", "schedule", "rollout", "select"}
+# Options that are no numbers: checked elsewhere, or one of a few values.
+OTHERS = {"name", "task", "context", "window", "clean", "weights", "schedule", "rollout"}
+CHOICES = {"reward": tuple(REWARDS), "select": ("best", "last"), "future": ("window", "next")}
 # Options that no training looks at: stages are shared by runs that differ in these alone, or in what comes later.
 NOT_TRAINED = {"metrics", "candidate_scores", "metric_decimal_place", "stages"}
 
@@ -66,13 +69,12 @@ def check_stages(stages, tasks: dict[str, Task], config) -> None:
                             f"{', '.join(sorted(known))}")
         for key in sorted(task.needs - set(stage)):
             raise UserError(f"{where}: the task '{name}' needs `{key}`; see properties/model/{config['row']}.yaml")
-        for key in sorted(set(stage) - NOT_NUMBERS):
+        for key in sorted(set(stage) - OTHERS - set(CHOICES)):
             if not isinstance(stage[key], int | float) or isinstance(stage[key], bool):
                 raise UserError(f"{where}: {key} is {stage[key]!r}; expected a number")
-        if stage.get("select", "best") not in ("best", "last"):
-            raise UserError(f"{where}: select is {stage['select']!r}; expected best (on validation) or last")
-        if "reward" in stage and stage["reward"] not in REWARDS:
-            raise UserError(f"{where}: reward is {stage['reward']!r}; expected one of {', '.join(REWARDS)}")
+        for key in sorted(set(stage) & set(CHOICES)):
+            if stage[key] not in CHOICES[key]:
+                raise UserError(f"{where}: {key} is {stage[key]!r}; expected one of {', '.join(CHOICES[key])}")
         if stage.get("G", 2) < 2:
             raise UserError(f"{where}: G is {stage['G']}; a group needs at least 2 completions")
         if set(stage.get("clean") or {"threshold": 0, "factor": 0}) != {"threshold", "factor"}:
@@ -84,9 +86,25 @@ def check_stages(stages, tasks: dict[str, Task], config) -> None:
 
 
 def stage_context(stage: dict, config):
-    """The Context of a stage's prompts; what the stage does not say is as in the model's options."""
+    """The Context of a stage's prompts; what the stage does not say is as in the model's options.
+
+    A ``window`` of ``{unit: window, length: x}`` is x times the window of the data set's protocol: the paper's last 3
+    of 7 days, wherever windows count something else than days (ours).
+    """
     context = stage.get("context") or config["context"]
-    return context_of(context, int(stage.get("history") or config["history"]), stage.get("window"))
+    window = stage.get("window")
+    if isinstance(window, dict) and window.get("unit") == "window":
+        window = _part_of(config["window"], window.get("length"), stage["name"])
+    return context_of(context, int(stage.get("history") or config["history"]), window)
+
+
+def _part_of(window: dict, share, name: str) -> dict:
+    number = isinstance(share, int | float) and not isinstance(share, bool) and share > 0
+    if not number or window["length"] is None:
+        raise UserError(f"stage {name}: a window of {share!r} times the option `window` ({window}) is none; give a "
+                        "positive share of one with a length, or a unit of days, seconds or events")
+    length = share * window["length"]
+    return {"unit": window["unit"], "length": max(round(length), 1) if window["unit"] == "events" else length}
 
 
 @dataclass
@@ -127,8 +145,7 @@ class StageRun:
         from recbole_conrec.llm.grpo import train_grpo
 
         stage = self.stage
-        options = {key: stage[key] for key in ("temperature", "iterations", "clip", "accumulate", "rollout", "warmup",
-                                               "schedule") if key in stage}
+        options = {key: stage[key] for key in GRPO_TAKES - COMMON if key in stage}
         with _Bar(stage["name"], self.show_progress) as bar:
             log = train_grpo(
                 self.model.backbone, self.model.trie, rows, rewards, G=stage["G"], steps=stage["steps"],
@@ -151,7 +168,8 @@ def run_stage(model, data, config, number: int, store: "StageStore", score, show
         score: () -> float, the validation metric of the model as it stands.
 
     Returns:
-        the stage's entry: name, task, samples, steps, seconds, peak_mb, curve (loss or reward), validation, valid ...
+        the stage's entry: name, task, samples, steps, seconds, peak_mb, valid (`valid_metric` after it), what the
+        model's ``probe`` measures, curve (loss or reward), validation (the looks while it trained).
     """
     stage = config["stages"][number]
     best = BestWeights(model.lm, score, stage, store.checkpoint())
@@ -163,7 +181,8 @@ def run_stage(model, data, config, number: int, store: "StageStore", score, show
     curve = [{k: v for k, v in entry.items() if isinstance(v, int | float)} for entry in log]
     return {"name": stage["name"], "task": stage["task"], "samples": samples,
             "steps": max((entry.get("step", 0) for entry in log), default=0), "seconds": best.seconds(),
-            "peak_mb": peak_mb(), "valid": score(), **run.notes, "curve": curve, "validation": best.curve}
+            "peak_mb": peak_mb(), "valid": score(), **model.probe(data), **run.notes, "curve": curve,
+            "validation": best.curve}
 
 
 # -- finished stages -----------------------------------------------------------------------------------------------
