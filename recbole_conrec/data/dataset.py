@@ -2,15 +2,17 @@
 
 import copy
 import hashlib
+from pathlib import Path
 
 import numpy as np
 import torch
 from recbole.data.interaction import Interaction
 from recbole.utils import FeatureSource, FeatureType
 
+from recbole_conrec.data import atomic, cache
 from recbole_conrec.data.arrays import token_keys
 from recbole_conrec.data.candidates import draw_candidates
-from recbole_conrec.data.events import NEGATIVE, POSITIVE, EventLog, FeedbackStream, Instances, RowStream
+from recbole_conrec.data.events import NEGATIVE, POSITIVE, EventLog, FeedbackStream, Instances, RowStream, Window
 from recbole_conrec.data.loading import AtomicDataset
 from recbole_conrec.data.protocol import Protocol, context_kinds, swing_options
 from recbole_conrec.data.splits import PARTS, Cuts, first_dislikes, split_instances
@@ -65,11 +67,28 @@ class NegativeFeedbackDataset(AtomicDataset):
         return needed
 
     def _load_inter_feat(self, token, dataset_path):
-        super()._load_inter_feat(token, dataset_path)
-        self.inter_feat[_FEEDBACK] = self.protocol.feedback.label(self.inter_feat, f"{token}.inter")
+        """The events with their feedback: parsed, or from the cache in `checkpoint_dir`/events."""
+        path = Path(dataset_path) / f"{token}.inter"
+        read_with = [self.config[option] for option in ("field_separator", "encoding", "seq_separator", "seq_len")]
+        header = atomic.read_header(path, self.config["field_separator"], self.config["encoding"] or "utf-8")
+        fields = self._wanted_fields(path, FeatureSource.INTERACTION, header)
+        rules = self.protocol.feedback
+        key = cache.key({"events": self.events_digest, "fields": sorted(fields), "read_with": read_with,
+                         "rules": [str(rule.text) if rule else None for rule in (rules.negative, rules.positive)],
+                         "names": [self.uid_field, self.iid_field, self.time_field]})
+        file = Path(self.config["checkpoint_dir"]) / "events" / f"{token}-{key}.arrow"
+        self.inter_feat = cache.load(file, key)
+        if self.inter_feat is None:
+            events = self._load_feat(str(path), FeatureSource.INTERACTION)
+            events[_FEEDBACK] = rules.label(events, path.name)
+            needless = set(rules.fields) - set(super().needed_fields(FeatureSource.INTERACTION))
+            needless -= set(self.config["val_interval"] or ())
+            self.inter_feat = events.drop(columns=list(needless)).reset_index(drop=True)
+            cache.save(file, key, self.inter_feat)
+        self._register(set(self.inter_feat) - {_FEEDBACK}, header, FeatureSource.INTERACTION)
 
     def _remap_ID_all(self):
-        """Once ids are numbers, the log takes the events; `inter_feat` keeps the ids that RecBole's samplers read."""
+        """Once ids are numbers, the log takes the events; RecBole's `inter_feat` waits for the instances."""
         super()._remap_ID_all()
         events = self.inter_feat
         self.log = EventLog.from_arrays(
@@ -77,7 +96,7 @@ class NegativeFeedbackDataset(AtomicDataset):
             n_users=self.user_num,
             n_items=self.item_num,
         )
-        self.inter_feat = events[[self.uid_field, self.iid_field]]
+        self.inter_feat = events[[self.uid_field, self.iid_field]].iloc[:0].copy()
         for field in set(events) - {self.uid_field, self.iid_field, _FEEDBACK}:
             del self.field2type[field], self.field2source[field], self.field2seqlen[field]
 
@@ -150,8 +169,10 @@ class NegativeFeedbackDataset(AtomicDataset):
 
     # ---- truth and collaborative facts ----
 
-    def future(self, instances: Instances, kinds: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-        """The items that get feedback of these kinds in the window at each t0: CSR (ptr [N + 1], items), rows sorted.
+    def future(self, instances: Instances, kinds: tuple[int, ...], window: Window | None = None
+               ) -> tuple[np.ndarray, np.ndarray]:
+        """The items that get feedback of these kinds in the window at each t0 (default: the protocol's): CSR
+        (ptr [N + 1], items), rows sorted.
 
         Items disliked before t0 do not count as negatives again. The window of an instance ends with its part
         (see truth.future_items), so for training instances nothing of the evaluation shows.
@@ -160,7 +181,7 @@ class NegativeFeedbackDataset(AtomicDataset):
         if key not in self._shared:
             mask = np.isin(self.log.feedback, kinds) & ((self.log.feedback != NEGATIVE) | self.first_dislike)
             self._shared[key] = RowStream(mask)
-        return future_items(self.log, self.cuts, self.protocol.window, instances, self._shared[key])
+        return future_items(self.log, self.cuts, window or self.protocol.window, instances, self._shared[key])
 
     def truth(self, split: str | None = None) -> Truth:
         """Ground truth of 'train', 'valid' or 'test' (default: this object's part), computed once."""

@@ -26,6 +26,7 @@ from recbole_conrec.model.stages import (
     StageRun,
     Task,
     stage_context,
+    stage_window,
 )
 
 MIN_NEGATIVES = 3  # of the paper: an answer of the alignment task has more
@@ -146,22 +147,25 @@ def grpo_rows(model, data, stage, config, rng) -> list[dict]:
     """Prompts of the stage's context with the columns ``gts`` and ``fps``: lists of item ids."""
     picked = rng.permutation(len(data.instances))[:stage["samples"]]
     part = data.instances[picked]
-    gts, fps = targets(data, part, stage)
+    gts, fps = targets(data, part, stage, config)
     ids, mask = model.prompts.history(part.begin, part.end, part.time, stage_context(stage, config), part.user)
     return [{"input_ids": tokens[there].tolist(), "gts": g.tolist(), "fps": f.tolist()}
             for tokens, there, g, f in zip(ids, mask.bool(), gts, fps, strict=True)]
 
 
-def targets(data, part, stage) -> tuple[list[np.ndarray], list[np.ndarray]]:
+def targets(data, part, stage, config) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """GTS and FPS of some instances: sorted item ids for each.
 
-    GTS: the dislikes of the window (``future: next``: the next one alone) and the first ``neighbours`` Swing neighbours
-    of each. FPS: the likes of the window.
+    GTS: the dislikes of the window and the first ``neighbours`` Swing neighbours of each. FPS: its likes. The window is
+    the protocol's, or ``future: {unit, length}``; ``future: next`` takes the next dislike alone and the likes of the
+    protocol's window.
     """
-    if stage.get("future") == "next":
+    only_next = stage.get("future") == "next"
+    window = None if only_next else stage_window(stage, "future", config)
+    if only_next:
         ptr, items = np.arange(len(part) + 1), part.item
     else:
-        ptr, items = data.future(part, (NEGATIVE,))
+        ptr, items = data.future(part, (NEGATIVE,), window)
     if stage["neighbours"]:
         swing = data.swing()
         first, end = swing.ptr[items], swing.ptr[items + 1]
@@ -171,7 +175,12 @@ def targets(data, part, stage) -> tuple[list[np.ndarray], list[np.ndarray]]:
         order = np.argsort(owner, kind="stable")
         items = np.concatenate([items, swing.items[at]])[order]
         ptr = np.concatenate([[0], np.bincount(owner, minlength=len(part)).cumsum()])
-    return _lists(unique_rows(ptr, items, data.log.n_items)), _lists(data.future(part, (POSITIVE,)))
+    return _lists(unique_rows(ptr, items, data.log.n_items)), _lists(data.future(part, (POSITIVE,), window))
+
+
+def check_future(stage, config) -> None:
+    if stage.get("future") != "next":
+        stage_window(stage, "future", config)
 
 
 @torch.no_grad()
@@ -201,5 +210,6 @@ TASKS = {
     "translation": Task(translation, SFT_NEEDS, SFT_TAKES),
     "alignment": Task(alignment, SFT_NEEDS | {"samples"}, SFT_TAKES | {"min_negatives"}),
     "next": Task(next_negative, SFT_NEEDS, SFT_TAKES | CONTEXT),
-    "grpo": Task(grpo, GRPO_NEEDS | {"gamma", "reward", "neighbours"}, GRPO_TAKES | CONTEXT | {"clean", "future"}),
+    "grpo": Task(grpo, GRPO_NEEDS | {"gamma", "reward", "neighbours"}, GRPO_TAKES | CONTEXT | {"clean", "future"},
+                 check_future),
 }

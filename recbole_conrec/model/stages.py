@@ -11,7 +11,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from transformers import TrainerCallback
 
 from recbole_conrec import __version__
 from recbole_conrec.config import nearest
+from recbole_conrec.data.events import Window
 from recbole_conrec.errors import UserError
 from recbole_conrec.leaderboard import lock, records
 from recbole_conrec.llm.distributed import process_state
@@ -36,8 +37,8 @@ SFT_TAKES = COMMON | {"weight_decay", "warmup", "schedule", "accumulate", "max_g
 GRPO_NEEDS = frozenset({"samples", "steps", "prompts_per_step", "G", "beta", "lr"})
 GRPO_TAKES = COMMON | {"temperature", "iterations", "clip", "accumulate", "rollout", "warmup", "schedule"}
 # Options that are no numbers: checked elsewhere, or one of a few values.
-OTHERS = {"name", "task", "context", "window", "clean", "weights", "schedule", "rollout"}
-CHOICES = {"reward": tuple(REWARDS), "select": ("best", "last"), "future": ("window", "next")}
+OTHERS = {"name", "task", "context", "window", "clean", "weights", "schedule", "rollout", "future"}
+CHOICES = {"reward": tuple(REWARDS), "select": ("best", "last")}
 # Options that no training looks at: stages are shared by runs that differ in these alone, or in what comes later.
 NOT_TRAINED = {"metrics", "candidate_scores", "metric_decimal_place", "stages"}
 
@@ -86,25 +87,31 @@ def check_stages(stages, tasks: dict[str, Task], config) -> None:
 
 
 def stage_context(stage: dict, config):
-    """The Context of a stage's prompts; what the stage does not say is as in the model's options.
-
-    A ``window`` of ``{unit: window, length: x}`` is x times the window of the data set's protocol: the paper's last 3
-    of 7 days, wherever windows count something else than days (ours).
-    """
+    """The Context of a stage's prompts; what the stage does not say is as in the model's options."""
     context = stage.get("context") or config["context"]
-    window = stage.get("window")
-    if isinstance(window, dict) and window.get("unit") == "window":
-        window = _part_of(config["window"], window.get("length"), stage["name"])
-    return context_of(context, int(stage.get("history") or config["history"]), window)
+    context = context_of(context, int(stage.get("history") or config["history"]))
+    return replace(context, window=stage_window(stage, "window", config))
 
 
-def _part_of(window: dict, share, name: str) -> dict:
-    number = isinstance(share, int | float) and not isinstance(share, bool) and share > 0
-    if not number or window["length"] is None:
-        raise UserError(f"stage {name}: a window of {share!r} times the option `window` ({window}) is none; give a "
-                        "positive share of one with a length, or a unit of days, seconds or events")
-    length = share * window["length"]
-    return {"unit": window["unit"], "length": max(round(length), 1) if window["unit"] == "events" else length}
+def stage_window(stage: dict, option: str, config) -> Window | None:
+    """The Window that an option of a stage names by ``{unit, length}``; None if it is not given.
+
+    The unit ``window`` counts in windows of the data set's protocol: the paper's last 3 of 7 days, wherever windows
+    count something else than days (ours).
+    """
+    given = stage.get(option)
+    if given is None:
+        return None
+    if not isinstance(given, dict) or set(given) != {"unit", "length"}:
+        raise UserError(f"stage {stage['name']}: {option}: {given!r} must be a mapping of `unit` and `length`")
+    if given["unit"] != "window":
+        return Window(**given)
+    whole, share = config["window"], given["length"]
+    if isinstance(share, bool) or not isinstance(share, int | float) or share <= 0 or whole["length"] is None:
+        raise UserError(f"stage {stage['name']}: {option}: {share!r} times the option `window` ({whole}) is none; give "
+                        "a positive share of one with a length, or a unit of days, seconds or events")
+    length = share * whole["length"]
+    return Window(whole["unit"], max(round(length), 1) if whole["unit"] == "events" else length)
 
 
 @dataclass

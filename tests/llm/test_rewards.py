@@ -187,7 +187,7 @@ def rows_of(backbone, data, **options):
     return rows, asked
 
 
-def oracle(data, user, t0, neighbours):
+def oracle(data, user, t0, neighbours, days=7):
     """GTS and FPS by looking at each of the user's training events."""
     log, near = data.log, data.swing().matrix().toarray()
     gts, fps, before = set(), set(), set()
@@ -197,9 +197,9 @@ def oracle(data, user, t0, neighbours):
             break
         if feedback == NEGATIVE and item not in before:
             before.add(item)
-            if t0 <= time <= t0 + 7 * DAY:
+            if t0 <= time <= t0 + days * DAY:
                 gts.add(item)
-        if feedback == POSITIVE and t0 <= time <= t0 + 7 * DAY:
+        if feedback == POSITIVE and t0 <= time <= t0 + days * DAY:
             fps.add(item)
     for item in list(gts):
         ranked = sorted((j for j in range(log.n_items) if near[item, j] > 0), key=lambda j: (-near[item, j], j))
@@ -238,3 +238,20 @@ def test_grpo_rows_are_a_sample_with_the_prompts_of_the_stage(make_tiny, backbon
     near, _ = rows_of(backbone, data, window={"unit": "days", "length": 3}, context="negative", samples=40)
     lengths = [[len(row["input_ids"]) for row in rows] for rows in (near, some)]
     assert sum(lengths[0]) < sum(lengths[1]) and all(a <= b for a, b in zip(*lengths, strict=True))
+
+
+def test_the_future_of_grpo_rows_may_be_the_next_dislike_or_another_window(make_tiny, backbone):
+    data = make_tiny()[1].build()[0]
+    part = data.instances[np.random.default_rng(0).permutation(len(data.instances))[:40]]
+    rows, asked = rows_of(backbone, data, future="next", neighbours=0, samples=40)
+    assert [row["gts"] for row in rows] == part.item[:, None].tolist()
+    assert [row["fps"] for row in rows] == [oracle(data, user, t0, 0)[1] for user, t0, _, _ in asked]
+    near = data.swing().matrix()
+    rows, _ = rows_of(backbone, data, future="next", neighbours=3, samples=40)
+    for row, item in zip(rows, part.item, strict=True):
+        best = sorted(near[item].indices, key=lambda j: (-near[item, j], j))[:3]
+        assert row["gts"] == sorted({item, *best})
+    rows, asked = rows_of(backbone, data, future={"unit": "days", "length": 2}, samples=40)
+    for row, (user, t0, _, _) in zip(rows, asked, strict=True):
+        assert (row["gts"], row["fps"]) == oracle(data, user, t0, 3, days=2)
+    assert any(oracle(data, user, t0, 3) != oracle(data, user, t0, 3, days=2) for user, t0, _, _ in asked)

@@ -1,0 +1,78 @@
+"""CoNRec's YAML files and boards: every row is a valid configuration, and differs in what its name says."""
+
+import inspect
+
+import pytest
+
+from recbole_conrec import registry
+from recbole_conrec.config import make_config
+from recbole_conrec.errors import UserError
+from recbole_conrec.leaderboard.board import read_board
+from recbole_conrec.llm import adapters
+from recbole_conrec.llm.backbone import load_backbone
+from recbole_conrec.model.conrec_stages import TASKS
+from recbole_conrec.model.stages import check_stages, stage_context, stage_window
+from recbole_conrec.tokenizer import options as tokenizer_options
+
+BOARDS = ("ablation", "reward", "sensitivity", "backbone", "forgetting")
+
+
+def check(config) -> dict[str, dict]:
+    """All that can be checked without a model; the stages by name."""
+    check_stages(config["stages"], TASKS, config)
+    tokenizer_options.parse(config["tokenizer"])
+    options = config["llm_options"]
+    assert set(options) <= set(inspect.signature(load_backbone).parameters)
+    assert set(options.get("lora") or {}) <= set(adapters.DEFAULTS)
+    return {stage["name"]: stage for stage in config["stages"]}
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_every_row_of_a_board_is_valid_and_no_two_are_the_same(name):
+    board = read_board(name).narrow(seeds=1)
+    stages = [check(task.config) for task in board.tasks]
+    assert len({task.identity for task in board.tasks}) == len(board.tasks) == len(board.rows)
+    assert all(list(one)[0] == "translation" for one in stages)
+    assert all("warm-up" in one for one, row in zip(stages, board.rows, strict=True) if row.name != "alignment alone")
+
+
+def test_the_ablation_is_cumulative():
+    rows = [check(task.config) for task in read_board("ablation").narrow(seeds=1).tasks]
+    full = list(check(make_config("CoNRec", "ml-100k")))
+    assert full == ["translation", "alignment", "warm-up", "grpo-1", "grpo-2", "grpo-3"]
+    assert [list(row) for row in rows] == [
+        ["translation", "warm-up"], ["translation", "alignment", "warm-up"], full, full, full,
+        ["translation", "alignment", "warm-up", "grpo-3"]]
+    last = [row["grpo-3"] for row in rows[2:]]
+    assert [stage["reward"] for stage in last] == ["negatives", "negatives", *["negatives_minus_positives"] * 2]
+    assert [(stage.get("future"), stage["neighbours"] > 0) for stage in last] == [("next", False), *[(None, True)] * 3]
+    assert last[3]["steps"] == sum(rows[4][f"grpo-{n}"]["steps"] for n in (1, 2, 3))
+
+
+def test_the_papers_setting_is_valid_and_the_papers():
+    config = make_config("CoNRec-paper", "ml-100k")
+    stages = check(config)
+    assert registry.find_model("CoNRec-paper") is registry.find_model("CoNRec") and config["row"] == "CoNRec-paper"
+    assert (config["llm"], config["tokenizer"]["sizes"], config["tokenizer"]["depth"]) == ("Qwen/Qwen3-14B", 8192, 3)
+    assert [stages[f"grpo-{n}"]["samples"] for n in (1, 2, 3)] == [100_000] * 3
+    assert stages["alignment"]["samples"] == 4_000_000
+    assert stage_context(stages["grpo-1"], config).window.length == 3
+    assert set(config.final_config_dict) == set(make_config("CoNRec", "ml-100k").final_config_dict)
+
+
+def test_windows_count_in_windows_of_the_data():
+    config = {"window": {"unit": "events", "length": 20}, "context": "both", "history": 9}
+    stage = {"name": "g", "window": {"unit": "window", "length": 0.43}}
+    window = stage_context(stage, config).window
+    assert (window.unit, window.length) == ("events", 9)
+    window = stage_context(stage, config | {"window": {"unit": "days", "length": 7}}).window
+    assert window.unit == "days" and window.length == pytest.approx(3.01)
+    window = stage_window({"name": "g", "future": {"unit": "seconds", "length": 5}}, "future", config)
+    assert (window.unit, window.length) == ("seconds", 5)
+    for window, length in ((20, 0), (20, "x"), (None, 0.5)):
+        with pytest.raises(UserError, match="stage g: window: .* times the option `window`"):
+            stage_context({"name": "g", "window": {"unit": "window", "length": length}},
+                          config | {"window": {"unit": "events", "length": window}})
+    for wrong in ("later", {"unit": "days"}, ["next"]):
+        with pytest.raises(UserError, match="stage g: future: .* must be a mapping of `unit` and `length`"):
+            stage_window({"name": "g", "future": wrong}, "future", config)
