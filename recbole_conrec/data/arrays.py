@@ -1,6 +1,7 @@
 """Small array helpers that the data modules share: ragged rows, sorted sets of pairs, hashes."""
 
 import numpy as np
+from scipy import sparse
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
@@ -30,6 +31,14 @@ def pad_rows(rows, width: int) -> np.ndarray:
     out = np.zeros((len(rows), width), dtype=values.dtype)
     out[np.arange(width) < lengths[:, None]] = values
     return out
+
+
+def group_order(group: np.ndarray, n_groups: int) -> np.ndarray:
+    """The stable order that sorts groups [N] (0..n_groups-1), by counting, in linear time: integers [N]."""
+    places = np.arange(len(group))
+    table = sparse.coo_matrix((np.empty(len(group), dtype=np.int8), (group, places)), shape=(n_groups, len(group)))
+    table.has_canonical_format = True  # places are distinct: nothing to add up
+    return table.tocsr().indices
 
 
 def rank_in_group(group: np.ndarray) -> np.ndarray:

@@ -15,8 +15,11 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import compute, csv
 from recbole.utils import FeatureType
+from tqdm import tqdm
 
 from recbole_conrec.errors import UserError
+
+_BLOCK = 2**24  # bytes of text parsed at a time
 
 
 def digest(path: Path) -> str:
@@ -66,12 +69,14 @@ def read_columns(
         bad.append(row)
         return "error"
 
-    names = list(header)
+    names, blocks = list(header), path.stat().st_size // _BLOCK
     try:
-        table = csv.read_csv(
+        reader = csv.open_csv(
             path,
             # Without threads rows are numbered, and read in order.
-            read_options=csv.ReadOptions(use_threads=False, column_names=names, skip_rows=1, encoding=encoding),
+            read_options=csv.ReadOptions(
+                use_threads=False, column_names=names, skip_rows=1, encoding=encoding, block_size=_BLOCK
+            ),
             parse_options=csv.ParseOptions(
                 delimiter=separator, quote_char=False, ignore_empty_lines=False, invalid_row_handler=refuse
             ),
@@ -79,6 +84,8 @@ def read_columns(
                 column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
             ),
         )
+        batches = tqdm(reader, f"read {path.name}", total=blocks + 1, unit="block", leave=False, disable=blocks < 4)
+        table = pa.Table.from_batches(batches, reader.schema)
     except (pa.ArrowInvalid, UnicodeDecodeError) as error:
         if bad:
             n, found, expected = bad[0].number, bad[0].actual_columns, bad[0].expected_columns
@@ -117,15 +124,20 @@ class Column:
     text: pa.ChunkedArray
     rows: np.ndarray
 
-    def tokens(self, empty: bool = False) -> np.ndarray:
-        """Words: object [N], each distinct one kept once. `empty` lets '' become NaN."""
-        coded = self.text.combine_chunks().dictionary_encode()
-        words, codes = coded.dictionary.to_pandas().to_numpy(dtype=object, copy=True), coded.indices.to_numpy()
+    def tokens(self, empty: bool = False) -> pd.Categorical:
+        """Words as codes, each distinct one kept once, in order of appearance. `empty` lets '' become NaN."""
+        coded = self.text.dictionary_encode().unify_dictionaries()
+        if not coded.num_chunks:
+            return pd.Categorical([])
+        words = coded.chunk(0).dictionary.to_pandas().to_numpy(dtype=object)
+        codes = np.concatenate([part.indices.to_numpy() for part in coded.chunks])
         missing = np.flatnonzero(words == "")
-        if len(missing) and not empty:
-            self._refuse(codes == missing[0], "an id")
-        words[missing] = np.nan
-        return words[codes]
+        if len(missing):
+            if not empty:
+                self._refuse(codes == missing[0], "an id")
+            codes = np.where(codes == missing[0], -1, codes - (codes > missing[0]))
+            words = np.delete(words, missing)
+        return pd.Categorical.from_codes(codes, dtype=pd.CategoricalDtype(words), validate=False)
 
     def floats(self, empty: bool = False) -> np.ndarray:
         """Numbers: float64 [N], correctly rounded, finite. `empty` lets '' become NaN."""

@@ -2,12 +2,14 @@
 
 import copy
 import hashlib
+from pathlib import Path
 
 import numpy as np
 import torch
 from recbole.data.interaction import Interaction
 from recbole.utils import FeatureSource, FeatureType
 
+from recbole_conrec.data import atomic, cache
 from recbole_conrec.data.arrays import token_keys
 from recbole_conrec.data.candidates import draw_candidates
 from recbole_conrec.data.events import NEGATIVE, POSITIVE, EventLog, FeedbackStream, Instances, RowStream, Window
@@ -65,11 +67,29 @@ class NegativeFeedbackDataset(AtomicDataset):
         return needed
 
     def _load_inter_feat(self, token, dataset_path):
-        super()._load_inter_feat(token, dataset_path)
-        self.inter_feat[_FEEDBACK] = self.protocol.feedback.label(self.inter_feat, f"{token}.inter")
+        """The events with their feedback: parsed, or from the cache in `checkpoint_dir`/events."""
+        path = Path(dataset_path) / f"{token}.inter"
+        read_with = [self.config[option] for option in ("field_separator", "encoding", "seq_separator", "seq_len")]
+        header = atomic.read_header(path, self.config["field_separator"], self.config["encoding"] or "utf-8")
+        fields = self._wanted_fields(path, FeatureSource.INTERACTION, header)
+        rules = self.protocol.feedback
+        key = cache.key({"events": self.events_digest, "fields": sorted(fields), "read_with": read_with,
+                         "rules": [str(rule.text) if rule else None for rule in (rules.negative, rules.positive)],
+                         "names": [self.uid_field, self.iid_field, self.time_field]})
+        file = Path(self.config["checkpoint_dir"]) / "events" / f"{token}-{key}.arrow"
+        self.inter_feat = cache.load(file, key)
+        if self.inter_feat is None:
+            events = self._load_feat(str(path), FeatureSource.INTERACTION)
+            events[_FEEDBACK] = rules.label(events, path.name)
+            needless = set(rules.fields) - set(super().needed_fields(FeatureSource.INTERACTION))
+            needless -= set(self.config["val_interval"] or ())
+            self._forget(needless)
+            self.inter_feat = events.drop(columns=list(needless)).reset_index(drop=True)
+            cache.save(file, key, self.inter_feat)
+        self._register(set(self.inter_feat) - {_FEEDBACK}, header, FeatureSource.INTERACTION)
 
     def _remap_ID_all(self):
-        """Once ids are numbers, the log takes the events; `inter_feat` keeps the ids that RecBole's samplers read."""
+        """Once ids are numbers, the log takes the events; RecBole's `inter_feat` waits for the instances."""
         super()._remap_ID_all()
         events = self.inter_feat
         self.log = EventLog.from_arrays(
@@ -77,9 +97,8 @@ class NegativeFeedbackDataset(AtomicDataset):
             n_users=self.user_num,
             n_items=self.item_num,
         )
-        self.inter_feat = events[[self.uid_field, self.iid_field]]
-        for field in set(events) - {self.uid_field, self.iid_field, _FEEDBACK}:
-            del self.field2type[field], self.field2source[field], self.field2seqlen[field]
+        self.inter_feat = events[[self.uid_field, self.iid_field]].iloc[:0].copy()
+        self._forget(set(events) - {self.uid_field, self.iid_field, _FEEDBACK})
 
     def _set_list_fields(self):
         self.item_id_list_field = self.iid_field + self.config["LIST_SUFFIX"]

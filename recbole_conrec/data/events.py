@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recbole_conrec.data.arrays import ragged
+from recbole_conrec.data.arrays import group_order, ragged
 from recbole_conrec.errors import UserError
 
 NEGATIVE, EXPOSURE, POSITIVE = -1, 0, 1
@@ -37,7 +37,8 @@ class EventLog:
     def from_arrays(cls, user, item, time, feedback, n_users: int, n_items: int) -> "EventLog":
         """Sort events given in file order (four arrays [E]); events that tie keep that order."""
         user, time = np.asarray(user, dtype=np.int64), np.asarray(time, dtype=np.int64)
-        order = np.lexsort((time, user))  # a stable sort
+        in_time = np.arange(len(time)) if (time[1:] >= time[:-1]).all() else np.argsort(time, kind="stable")
+        order = in_time[group_order(user[in_time], n_users)]
         start = np.concatenate([[0], np.cumsum(np.bincount(user, minlength=n_users))]).astype(np.int64)
         return cls(
             user=user[order],

@@ -29,11 +29,12 @@ class AtomicDataset(SequentialDataset):
 
     Attributes:
         item_words: the .item file's own words; None without such a file.
-        files_digest: sha256 (hex) of each file, one after the other.
+        files_digest, events_digest: sha256 (hex) of each file, one after the other, and of the .inter file.
     """
 
     item_words: ItemText | None = None
     files_digest: str
+    events_digest: str
 
     def needed_fields(self, source: FeatureSource) -> dict[str, str]:
         """Fields that the file of this source must have, each with the option that names it (for the error)."""
@@ -51,7 +52,8 @@ class AtomicDataset(SequentialDataset):
         if self.benchmark_filename_list is not None:
             raise UserError("benchmark_filename: files split beforehand are not supported; remove it and use `split`")
         files = [path.with_suffix(f".{suffix}") for suffix in ("inter", "item", "user")]
-        self.files_digest = "".join(atomic.digest(file) for file in files if file.is_file())
+        digests = [atomic.digest(file) for file in files if file.is_file()]
+        self.events_digest, self.files_digest = digests[0], "".join(digests)
         super()._load_data(token, dataset_path)
 
     def _load_feat(self, filepath, source):
@@ -67,12 +69,20 @@ class AtomicDataset(SequentialDataset):
             raise UserError(f"{path}: it has a header but no rows")
         if source == FeatureSource.ITEM:
             self.item_words = ItemText(atomic.text_frame(columns), self.iid_field, path)
-        for field in columns:
+        self._register(columns, header, source)
+        values = {field: self._read(column, header[field], source) for field, column in columns.items()}
+        return pd.DataFrame(values, index=rows)
+
+    def _register(self, fields, header: dict[str, FeatureType], source) -> None:
+        """Tell RecBole of fields of a file."""
+        for field in fields:
             self.field2source[field], self.field2type[field], self.field2seqlen[field] = source, header[field], 1
             if header[field] in (FeatureType.FLOAT, FeatureType.FLOAT_SEQ):
                 self.field2bucketnum[field] = 2
-        values = {field: self._read(column, header[field], source) for field, column in columns.items()}
-        return pd.DataFrame(values, index=rows)
+
+    def _forget(self, fields) -> None:
+        for field in fields:
+            del self.field2type[field], self.field2source[field], self.field2seqlen[field]
 
     def _wanted_fields(self, path: Path, source, header: dict[str, FeatureType]) -> set[str]:
         needed = self.needed_fields(source)
@@ -107,16 +117,18 @@ class AtomicDataset(SequentialDataset):
         """Number the tokens of columns (DataFrame, field, type) that share ids: 1, 2, ... in order of appearance."""
         if not remap_list:
             return
-        flat = [
-            np.concatenate(feat[field].tolist()) if kind in _SEQUENCES else feat[field].to_numpy()
+        found = [
+            pd.factorize(np.concatenate(feat[field].tolist()).astype(object) if kind in _SEQUENCES else feat[field])
             for feat, field, kind in remap_list
         ]
-        codes, tokens = pd.factorize(np.concatenate([values.astype(object) for values in flat]))
+        codes, tokens = pd.factorize(np.concatenate([np.asarray(words, dtype=object) for _, words in found]))
         tokens = np.array(["[PAD]", *tokens])
-        ends = np.cumsum([len(values) for values in flat])
-        for (feat, field, kind), ids in zip(remap_list, np.split(codes + 1, ends[:-1]), strict=True):
+        ends = np.cumsum([len(words) for _, words in found])
+        parts = zip(remap_list, found, np.split(codes + 1, ends[:-1]), strict=True)
+        for (feat, field, kind), (places, _), ids in parts:
             self.field2id_token.setdefault(field, tokens)
             self.field2token_id.setdefault(field, {token: i for i, token in enumerate(tokens)})
+            ids = np.append(ids, 0)[places]  # -1, a missing word, finds the 0 of padding
             if kind in _SEQUENCES:
                 rows = np.split(ids, np.cumsum(feat[field].map(len))[:-1])
                 feat[field] = pd.Series(rows, index=feat.index, dtype=object)

@@ -66,9 +66,8 @@ def cuts_by_user(log: EventLog, rows: np.ndarray, ratio: tuple[float, float, flo
 def cuts_by_time(log: EventLog, ratio: tuple[float, float, float]) -> Cuts:
     """Two cut times for everybody: the times of the events at ranks ratio[0] * E and (ratio[0] + ratio[1]) * E
     (rounded down) among all E events in time order, whatever their feedback."""
-    times = np.sort(log.time)
-    ranks = _floor(np.array([ratio[0], ratio[0] + ratio[1]]) * len(times))
-    return fixed_cuts(log, *times[ranks])
+    ranks = _floor(np.array([ratio[0], ratio[0] + ratio[1]]) * len(log))
+    return fixed_cuts(log, *np.partition(log.time, ranks)[ranks])
 
 
 def _floor(values: np.ndarray) -> np.ndarray:
