@@ -22,9 +22,11 @@ MODELS = {
     "DislikeDIN": "recbole_conrec.model.dislikedin:DislikeDIN",
     "ItemSwing": "recbole_conrec.model.itemswing:ItemSwing",
     "NotToRecommend": "recbole_conrec.model.nottorecommend:NotToRecommend",
+    "P5CID": "recbole_conrec.model.p5cid:P5CID",
     "PNFRec": "recbole_conrec.model.pnfrec:PNFRec",
     "Pop": "recbole_conrec.model.pop:Pop",
     "ReversedSASRec": "recbole_conrec.model.reversedsasrec:ReversedSASRec",
+    "TIGER": "recbole_conrec.model.tiger:TIGER",
 }
 # Models whose training is more than RecBole's epoch loop; every other one gets the harness over its stock trainer.
 TRAINERS = {

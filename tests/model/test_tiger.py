@@ -1,0 +1,86 @@
+"""TIGER on the small log: prompts against an oracle written token by token, learning, and nothing from t0 on."""
+
+import numpy as np
+import pytest
+import torch
+from t5rows import check_learns, check_no_leak, check_prompts, items_told, make_row
+
+from recbole_conrec.errors import UserError
+from recbole_conrec.llm.t5 import EOS, FIRST_EXTRA
+from recbole_conrec.model.tiger import TIGER
+
+RQVAE = {"tokenizer": {"name": "rqvae", "sizes": [8, 8, 8], "rqvae": {"latent": 8, "hidden": [32], "steps": 50}}}
+
+
+@pytest.fixture
+def make(make_tiny, tmp_path):
+    return make_row(make_tiny, "TIGER", tmp_path, **RQVAE)
+
+
+@pytest.mark.parametrize("context", ["negative", "both"])
+@pytest.mark.parametrize("users", [5, 0])
+def test_prompts_are_user_items_and_an_end(make, context, users):
+    config, data, model = make(context=context, user_tokens=users)
+
+    def tell(user, events):
+        told = [] if not users else [FIRST_EXTRA + int(model.layout.user[user, 0])]
+        for item, feedback in events:
+            told += [FIRST_EXTRA + users + (feedback == 1)] if context == "both" else []
+            told += items_told(model, item)
+        return [*told, EOS]
+
+    check_prompts(model, data, tell)
+    assert len(set(model.layout.user.ravel())) == users  # 60 users, so every bucket is met
+
+
+def test_user_tokens_do_not_depend_on_the_order_of_the_file(make):
+    """They are hashed from the users' own names."""
+    config, data, model = make(user_tokens=7)
+    names = data.field2id_token["user_id"]
+    data.field2id_token["user_id"] = names[::-1]
+    assert np.array_equal(TIGER(config, data).layout.user, model.layout.user[::-1])
+
+
+def test_the_fourth_code_counts_items_that_share_three(make):
+    _, _, model = make()
+    codes = model.semantic_ids.codes[1:]
+    assert codes.shape[1] == 4 and len(np.unique(codes, axis=0)) == len(codes)
+    assert len(np.unique(codes[:, :3], axis=0)) < len(codes)
+
+
+def test_it_learns(make):
+    check_learns(make(t5={"layers": 1}))
+
+
+@pytest.mark.parametrize("by", ["time", "user"])
+def test_nothing_from_t0_on_moves_it(make_tiny, tmp_path, by):
+    make = make_row(make_tiny, "TIGER", tmp_path, **RQVAE)
+    check_no_leak(make(context="both", split={"by": by}), by)
+
+
+def test_letter_is_a_tokenizer_option(make):
+    _, _, model = make()
+    _, _, other = make(**{"tokenizer.rqvae.contrastive": 1.0})
+    assert not np.array_equal(model.semantic_ids.codes[:, :3], other.semantic_ids.codes[:, :3])
+
+
+def test_user_tokens_must_be_a_number(make):
+    with pytest.raises(UserError, match="user_tokens: -1 is no whole number"):
+        make(user_tokens=-1)
+
+
+def test_scores_are_the_likelihoods_of_whole_ids(make):
+    """score_candidates against the model's own logits, item by item."""
+    _, data, model = make()
+    batch = data[[3]]
+    items = torch.tensor([[1, 7, 0, 50]])
+    found = model.eval().score_candidates(batch, items)[0]
+    ids, mask = model.prompt(batch)
+    for item, value in zip(items[0].tolist(), found.tolist(), strict=True):
+        if not item:
+            assert value == -np.inf
+            continue
+        labels = torch.tensor([items_told(model, item)])
+        with torch.no_grad():
+            logps = model.lm(input_ids=ids, attention_mask=mask, labels=labels).logits.log_softmax(-1)
+        assert value == pytest.approx(float(logps[0].gather(1, labels[0][:, None]).sum()), abs=1e-4)
