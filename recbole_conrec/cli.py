@@ -163,6 +163,17 @@ def study(argv: list[str]) -> int:
     return 0
 
 
+def tune(argv: list[str]) -> int:
+    from recbole_conrec.tuning import show
+    from recbole_conrec.tuning import tune as tune_one
+
+    files, options = parse(argv)
+    model, dataset, search = (options.pop(key, None) for key in ("model", "dataset", "search"))
+    metric, points = tune_one(model, dataset, files, options, search)
+    _console().print(show(model, metric, points))
+    return 0
+
+
 def compare(argv: list[str]) -> int:
     from recbole_conrec.leaderboard.report import run_compare
 
@@ -203,6 +214,7 @@ def _console():
 
 SUBCOMMANDS = {
     "run": (run, "the same as run_recbole_conrec.py"),
+    "tune": (tune, "the small search of properties/search.yaml for one model, decided on validation"),
     "compare": (compare, "where two rows of a leaderboard differ, instance by instance"),
     "tokenize": (tokenize, "make or load the semantic IDs of a data set, and report on them"),
     "inspect": (inspect, "what a data set holds under its protocol, with warnings and a picture"),

@@ -1,0 +1,85 @@
+"""The search on the small log: every point is a run, and validation alone decides."""
+
+import json
+from pathlib import Path
+
+import pytest
+import tinylog
+import yaml
+
+from recbole_conrec import registry
+from recbole_conrec.cli import main
+from recbole_conrec.errors import UserError
+from recbole_conrec.tuning import MOST, search_space, tune
+
+SEARCH = {"Caser": {"learning_rate": [0.0, 0.01], "MAX_ITEM_LIST_LENGTH": [4, 5]}}
+
+
+@pytest.fixture
+def tiny(tiny_path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "search.yaml").write_text(yaml.safe_dump(SEARCH, sort_keys=False))
+    options = {**tinylog.OPTIONS, "data_path": str(tiny_path), "gpu_id": "", "epochs": 2, "show_progress": False,
+               "embedding_size": 16}
+    del options["MAX_ITEM_LIST_LENGTH"]
+    return options
+
+
+def test_every_row_of_the_file_has_as_many_points():
+    spaces = yaml.safe_load((Path(__file__).parent.parent / "properties" / "search.yaml").read_text())
+    for model in spaces:
+        assert len(search_space(model)) == MOST, model
+        assert registry.find_model(model)
+
+
+def test_a_search_is_decided_by_validation_and_repeats_nothing(tiny, monkeypatch):
+    metric, points = tune("Caser", "tiny", options=tiny, search="search.yaml")
+    assert metric == "HR@20" and len(points) == 4 and len({point.run_dir for point in points}) == 4
+    records = [json.loads((point.run_dir / "result.json").read_text()) for point in points]
+    assert [r["valid"]["HR@20"] for r in records] == [point.valid for point in points]
+    assert points[0].valid == max(point.valid for point in points) and points[0].options["learning_rate"] == 0.01
+    for point, record in zip(points, records, strict=True):
+        assert {key: record["config"][key] for key in point.options} == point.options
+
+    def refuse(*_):
+        raise AssertionError("a point with a record was run again")
+
+    monkeypatch.setattr("recbole_conrec.runner._run", refuse)
+    assert tune("Caser", "tiny", options=tiny, search="search.yaml")[1] == points
+
+
+def test_what_the_test_split_says_changes_no_choice(tiny, monkeypatch):
+    """Runs whose test figures are the reverse of their validation."""
+    valid = dict(zip([(0.0, 4), (0.0, 5), (0.01, 4), (0.01, 5)], [0.2, 0.1, 0.3, float("nan")], strict=True))
+
+    def known(model, dataset, files, options):
+        figure = valid[options["learning_rate"], options["MAX_ITEM_LIST_LENGTH"]]
+        record = {"valid": {"HR@20": figure}, "metrics": {"HR@20": {"value": 1 - figure, "n": 9}}, "curve": [{}] * 3,
+                  "cost": {"fit_s": 1.0, "parameters": 5}}
+        return type("Result", (), {"record": record, "run_dir": None})
+
+    monkeypatch.setattr("recbole_conrec.tuning.run", known)
+    points = tune("Caser", "tiny", options=tiny, search="search.yaml")[1]
+    assert [point.valid for point in points][:3] == [0.3, 0.2, 0.1]
+
+
+def test_command_line(tiny, tmp_path, capsys):
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(tiny))
+    (tmp_path / "one.yaml").write_text("Caser: {learning_rate: [0.01]}")
+    assert main(["tune", "--model=Caser", "--dataset=tiny", "--config_files=tiny.yaml", "--search=one.yaml"]) == 0
+    printed = capsys.readouterr().out
+    assert "HR@20 (validation)" in printed and "* best of 1: --model=Caser --learning_rate=0.01" in printed
+
+
+@pytest.mark.parametrize("content, model, words", [
+    ({}, "Caser", "there is no search for 'Caser'"),
+    ({"SASRec": {"n_heads": [1]}}, "SASRek", "did you mean 'SASRec'"),
+    ({"Caser": {"nh": 4}}, "Caser", "lists of values"),
+    ({"Caser": {"nh": [2, 4, 8], "nv": [2, 4]}}, "Caser", "6 points"),
+    ({"Caser": {"embedding_size": [16]}}, "Caser", "is given and searched"),
+    ({"Caser": {"nheads": [16]}}, "Caser", "unknown option 'nheads'"),
+])
+def test_mistakes_are_named(tiny, tmp_path, content, model, words):
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(UserError, match=words):
+        tune(model, "tiny", options=tiny, search="mine.yaml")
