@@ -1,8 +1,8 @@
 """Prompts in which items go by their titles: those of TALLRec and InstructRec, and the language tasks of LC-Rec and
 MiniOneRec.
 
-    TALLRec      <instruction> Preference: a ; b ; Unpreference: c ; d ; Target item: + e Will the user like it? + Yes | No
-    InstructRec  <preference> Liked: a ; b ; Disliked: c ; d ; <intention> <task> x ; y ; z ; Answer: + y <end>
+    TALLRec      <instruction> Preference: a ; b ; Unpreference: c ; Target item: + e Will the user like it? + Yes | No
+    InstructRec  <preference> Liked: a ; b ; Disliked: c ; <intention> <task> x ; y ; z ; Answer: + y <end>
     titles       <instruction> disliked c ; liked a ; ... disliked + the ID, or the title, of the item
 
 What stands after a "+" continues one shared prompt. An item without a text goes by its semantic ID.
@@ -120,7 +120,7 @@ class TextPrompts(PromptBuilder):
         return np.take_along_axis(tokens, np.argsort(tokens < 0, axis=-1, kind="stable"), axis=-1)
 
     def _newest(self, rows: np.ndarray, begin, end, room, extra: int) -> np.ndarray:
-        """Rows [N, L] without the oldest events that do not fit into `room` tokens; each takes `extra` and its title."""
+        """Rows [N, L] less the oldest events that do not fit into `room` tokens; each takes its title and `extra`."""
         width = np.where(rows >= 0, self.width[self._items(rows)] + extra, 0)
         fits = np.cumsum(width[:, ::-1], axis=1)[:, ::-1] <= room
         lost = ((rows >= 0) & ~fits).any(axis=1)

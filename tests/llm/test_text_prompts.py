@@ -1,0 +1,159 @@
+"""Prompts that tell titles, against an oracle that writes text; texts that share a prompt, against one by one."""
+
+import numpy as np
+import pytest
+import torch
+from llmtools import SMALL, random_ids, shake
+from test_prompts import WORD, random_log
+
+from recbole_conrec.data.events import NEGATIVE, POSITIVE, Instances
+from recbole_conrec.data.splits import first_dislikes
+from recbole_conrec.llm.backbone import load_backbone
+from recbole_conrec.llm.batch import left_pad
+from recbole_conrec.llm.decoding import answer_logps, next_token_logps, text_logps
+from recbole_conrec.llm.prompts import ALL_TEXT, FEEDBACK, INSTRUCTION, context_of
+from recbole_conrec.llm.text_prompts import (
+    ANSWER,
+    INTENTION,
+    LIKE_IT,
+    LIKE_OR_NOT,
+    OPINION,
+    PREFERENCE,
+    RANK,
+    TARGET,
+    TASTE,
+    TEXT,
+    TITLED,
+    TextPrompts,
+)
+
+KINDS = {"negative": (NEGATIVE,), "both": (NEGATIVE, POSITIVE)}
+
+
+@pytest.fixture(scope="module")
+def told():
+    """(log, titles, builder with a long limit, its backbone, instances)."""
+    log = random_log(0)
+    rng = np.random.default_rng(1)
+    words = ["night", "river", "golden", "silent", "moon", "iron", "lost"]
+    titles = [" ".join(rng.choice(words, rng.integers(1, 5))) for _ in range(log.n_items)]
+    titles[0] = titles[7] = ""
+    backbone = load_backbone("tiny", random_ids(log.n_items, (6, 7, 16)), [*titles, *ALL_TEXT, *TEXT], tiny=WORD)
+    return log, titles, TextPrompts(backbone, log, 4096, titles), backbone, Instances.of_rows(log, first_dislikes(log))
+
+
+def titled(told, item: int) -> str:
+    _, titles, _, backbone, _ = told
+    sid = "".join(f"<{'abc'[level]}_{code}>" for level, code in enumerate(backbone.semantic_ids.codes[item]))
+    return titles[item] or sid
+
+
+def past(told, part, n, kinds, history=6) -> list[tuple[int, int]]:
+    """The last events before t0 as (item, feedback), by a loop over the log."""
+    log = told[0]
+    return [(int(i), int(f)) for u, i, t, f in zip(log.user, log.item, log.time, log.feedback, strict=True)
+            if u == part.user[n] and t < part.time[n] and f in kinds][-history:]
+
+
+def listed(told, events, kind: int) -> str:
+    return " ".join(f"{titled(told, item)} ;" for item, feedback in events if feedback == kind)
+
+
+def spoken(told, ids, mask) -> list[list[int]]:
+    return [row[there.bool()].tolist() for row, there in zip(ids, mask, strict=True)]
+
+
+@pytest.mark.parametrize("context", ["negative", "both"])
+def test_liking_tells_likes_and_dislikes_apart(told, context):
+    _, _, builder, backbone, part = told
+    found = spoken(told, *builder.liking(part.begin, part.end, part.time, part.user, context_of(context, 6)))
+    for n in range(len(part)):
+        events = past(told, part, n, KINDS[context])
+        text = LIKE_OR_NOT
+        for kind in (POSITIVE, NEGATIVE):
+            text += f"{TASTE[kind]} {listed(told, events, kind)}" if kind in KINDS[context] else ""
+        assert found[n] == backbone.encode([text + TARGET])[0]
+    items = np.array([[3, 7], [1, 2]])
+    for row, question in zip(items.ravel(), builder.question(items).reshape(4, -1), strict=True):
+        assert question[question >= 0].tolist() == backbone.encode([titled(told, row) + LIKE_IT])[0]
+        assert (np.diff((question >= 0).astype(int)) <= 0).all()  # holes are last
+
+
+def test_ranking_names_every_candidate_once_in_an_order_of_its_own(told):
+    log, _, builder, backbone, part = told
+    part = part[:20]
+    candidates = np.stack([np.random.default_rng(n).permutation(np.arange(1, log.n_items))[:5] for n in range(20)])
+    candidates[3, 2:] = 0
+    context = context_of("both", 6)
+    ask = (part.begin, part.end, part.time, part.user, context)
+    found = spoken(told, *builder.ranking(*ask, candidates, 1))
+    for n in range(20):
+        events = past(told, part, n, KINDS["both"])
+        text = PREFERENCE + "".join(f"{OPINION[kind]} {listed(told, events, kind)}" for kind in (POSITIVE, NEGATIVE))
+        start = backbone.encode([text + INTENTION + RANK])[0]
+        assert found[n][:len(start)] == start
+        end = backbone.encode([ANSWER])[0]
+        assert found[n][-len(end):] == end
+        named = backbone.tokenizer.decode(found[n][len(start):-len(end)]).split(";")
+        assert sorted(name.replace(" ", "") for name in named if name.strip()) == sorted(
+            titled(told, item).replace(" ", "") for item in candidates[n] if item)
+    assert spoken(told, *builder.ranking(*ask, candidates[:, ::-1], 1)) == found  # the columns' order tells nothing
+    assert spoken(told, *builder.ranking(*ask, candidates, 2)) != found
+    answers = builder.answer(candidates)
+    assert (answers[3, 2:] == -1).all()
+    assert answers[0, 0][answers[0, 0] >= 0].tolist() == [*backbone.encode([titled(told, candidates[0, 0])])[0],
+                                                          backbone.eos_id]
+
+
+@pytest.mark.parametrize("ask", [None, TITLED])
+def test_titles_stand_in_for_ids(told, ask):
+    _, _, builder, backbone, part = told
+    context = context_of("both", 6)
+    found = spoken(told, *builder.titles_told(part.begin, part.end, part.time, part.user, context, ask))
+    for n in range(len(part)):
+        text = "".join(f"{FEEDBACK[f]} {titled(told, i)} ;" for i, f in past(told, part, n, KINDS["both"]))
+        assert found[n] == backbone.encode([INSTRUCTION + text + (ask or FEEDBACK[NEGATIVE])])[0]
+
+
+def test_a_long_history_loses_its_oldest_titles_and_is_counted(told):
+    log, titles, builder, backbone, part = told
+    tight = TextPrompts(backbone, log, 60, titles)
+    context = context_of("both", 50)
+    ask = (part.begin, part.end, part.time, part.user, context)
+    whole, short = (spoken(told, *one.titles_told(*ask)) for one in (builder, tight))
+    head, tail = backbone.encode([INSTRUCTION])[0], backbone.encode([FEEDBACK[NEGATIVE]])[0]
+    lost = 0
+    for n, (long, brief) in enumerate(zip(whole, short, strict=True)):
+        assert len(brief) <= 60
+        events, kept = long[len(head):len(long) - len(tail)], brief[len(head):len(brief) - len(tail)]
+        assert events[len(events) - len(kept):] == kept
+        lost += len(kept) < len(events)
+        assert ((part.begin[n], part.end[n]) in tight.cut) == (len(kept) < len(events))
+    assert 0 < lost < len(part) and not builder.cut
+    candidates = np.tile(np.arange(1, 6), (len(part), 1))
+    roomy = TextPrompts(backbone, log, 90, titles)
+    for prompts in (roomy.liking(*ask), roomy.ranking(*ask, candidates, 0)):
+        assert max(map(len, spoken(told, *prompts))) < 90
+
+
+@pytest.mark.parametrize("texts", [[[[5, 6, 7], [8]], [[9, 4], []]]])
+def test_texts_that_share_a_prompt_score_as_if_alone(texts):
+    backbone = load_backbone("tiny", random_ids(9, (3, 3)), ["a b c d e f g h i j k"], tiny=SMALL)
+    shake(backbone.model)
+    backbone.model.eval()
+    prompts = [[3, 4, 5, 6, 7], [8, 9]]
+    ids, mask = left_pad(prompts, backbone.pad_id)
+    padded = torch.tensor([[[*text, *[-1] * (4 - len(text))] for text in row] for row in texts])
+    scores = text_logps(backbone, ids, mask, padded)
+    answers = answer_logps(backbone, ids, mask, padded, [4, 5])
+    assert torch.allclose(text_logps(backbone, ids, mask, padded, chunk=1), scores, atol=1e-5)
+    for b, row in enumerate(texts):
+        for c, text in enumerate(row):
+            alone = torch.tensor([prompts[b] + text])
+            with torch.no_grad():
+                logps = backbone.model(alone).logits[0].float().log_softmax(-1)
+            start = len(prompts[b]) - 1
+            expected = sum(logps[start + n, token] for n, token in enumerate(text)) if text else -torch.inf
+            assert scores[b, c] == pytest.approx(float(expected), abs=1e-4)
+            one = next_token_logps(backbone, alone, torch.ones_like(alone), [4, 5])[0]
+            assert torch.allclose(answers[b, c], one, atol=1e-4)
