@@ -20,9 +20,10 @@ def render(results: list[dict]) -> Table:
 
     Args:
         results: dicts with ``model``, ``dataset``, ``metrics`` {name: {value, n}} and ``cost`` {fit_s, eval_s,
-            peak_mb, parameters}; the columns are the metrics in the order of their first appearance.
+            peak_mb, parameters}; the columns are the metrics in the order of their first appearance, without variants
+            of one such as CandAcc.beam.
     """
-    names = list(dict.fromkeys(name for result in results for name in result["metrics"]))
+    names = list(dict.fromkeys(name for result in results for name in result["metrics"] if "." not in name))
     columns = list(dict.fromkeys(name.split("@")[0] for name in names))
     ranked = {name.split("@")[0] for name in names if "@" in name}
     ks = sorted({int(name.split("@")[1]) for name in names if "@" in name}) or [0]

@@ -14,6 +14,7 @@ from recbole_conrec.config import WHOLE, make_config, merge, nearest, overall, r
 from recbole_conrec.errors import UserError
 from recbole_conrec.evaluation.collector import RANKING
 from recbole_conrec.leaderboard import records
+from recbole_conrec.model.candidate_scores import WAYS
 
 KEYS = ("title", "extends", "datasets", "seeds", "metrics", "topk", "options", "improvement", "rows")
 ROW_KEYS = ("name", "model", "model_class", "options", "seeds", "minutes", "launch")
@@ -130,7 +131,7 @@ def read_board(name: str) -> Board:
             raise UserError(f"{name}: '{key}' must be a list with at least one entry")
     metrics = content.get("metrics") or overall()["metrics"]
     for metric in metrics:
-        if metric not in (known := [*RANKING, "CandAcc"]):
+        if metric not in (known := [*RANKING, "CandAcc", *(f"CandAcc.{way}" for way in WAYS)]):
             raise UserError(f"{name}: metrics: '{metric}' is unknown{nearest(metric, known)}; give some of "
                             f"{', '.join(known)}")
     rows = tuple(_row(entry, name) for entry in content["rows"])

@@ -8,7 +8,7 @@ from rich.table import Table
 from recbole_conrec.config import read_yaml
 from recbole_conrec.errors import UserError
 from recbole_conrec.evaluation.table import seconds
-from recbole_conrec.leaderboard import compare, records, schedule, tables
+from recbole_conrec.leaderboard import compare, records, schedule, stages, tables
 from recbole_conrec.leaderboard.board import Board, Task, combine, read_board
 from recbole_conrec.leaderboard.page import page
 from recbole_conrec.leaderboard.standings import standings
@@ -97,7 +97,11 @@ def write(board: Board, folder: Path, console) -> list[Path]:
     for section in sections:
         console.print(tables.terminal(section, board.title))
         console.print()
-    texts = {"html": page(board, sections, folder), "md": tables.markdown(sections, board.title),
+        if after := stages.terminal(section):
+            console.print(after)
+            console.print()
+    markdown = [tables.markdown(sections, board.title), *filter(None, map(stages.markdown, sections))]
+    texts = {"html": page(board, sections, folder), "md": "\n".join(markdown),
              "tex": tables.latex(sections, board.title), "csv": tables.comma_separated(sections)}
     folder.mkdir(parents=True, exist_ok=True)
     for ending, text in texts.items():

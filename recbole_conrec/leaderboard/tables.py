@@ -25,7 +25,15 @@ def figure(value: float, sign: bool = False) -> str:
 
 def key(section: Section) -> str:
     few = any(cell.few for line in section.lines for cell in line.cells.values())
-    return KEY + (f"; grey: fewer than {FEW} instances, not ranked" if few else "")
+    return KEY + _candidate_scores(section) + (f"; grey: fewer than {FEW} instances, not ranked" if few else "")
+
+
+def _candidate_scores(section: Section) -> str:
+    """How CandAcc of rows that answer with IDs came about."""
+    configs = [record.result["config"] for line in section.lines for record in line.records.values()]
+    given = [config.get("candidate_scores") for config in configs]
+    ways = sorted({ways[0] if isinstance(ways, list) else ways for ways in given if ways})
+    return f"; CandAcc of rows that answer with IDs: by {' or '.join(ways)} (docs/conrec.md)" if ways else ""
 
 
 def improvement(section: Section, column: str) -> str:

@@ -59,14 +59,16 @@ def sample(
 
 @torch.no_grad()
 def score(
-    backbone, trie, input_ids, attention_mask, leaves, *, normalise="vocabulary", chunk=None
+    backbone, trie, input_ids, attention_mask, leaves, *, normalise="vocabulary", chunk=None, by_level=False
 ) -> torch.Tensor:
-    """Log-likelihood of candidate leaves [B, C] (-1: none) after the prompt -> [B, C], -inf for -1."""
+    """Log-likelihood of candidate leaves [B, C] (-1: none) after the prompt -> [B, C], -inf for -1. `by_level`: of each
+    of their codes -> [B, C, depth]."""
 
     def follow(ids, mask, leaves):
         return (_score(backbone, trie, ids, mask, leaves, normalise),)
 
-    return _in_chunks(follow, backbone, chunk, input_ids, attention_mask, leaves)[0]
+    levels = _in_chunks(follow, backbone, chunk, input_ids, attention_mask, leaves)[0]
+    return levels if by_level else levels.sum(2)
 
 
 @torch.no_grad()
@@ -184,13 +186,13 @@ def _score(backbone, trie, input_ids, attention_mask, leaves, normalise):
     weights = constraint.weights()
     wanted = trie.leaf_codes[leaves.clamp(min=0)]  # [B, C, depth]
     states = input_ids.new_zeros((len(input_ids), 1))
-    total = torch.zeros(leaves.shape, device=leaves.device)
+    levels = []
     for level in range(trie.depth):  # at level 0 all candidates share the one distribution after the prompt
         logps, states, _ = constraint.follow(weights, hidden, level, states, wanted[:, :, level])
-        total += logps
+        levels.append(logps)
         if level + 1 < trie.depth:
             hidden = prompt.extend(constraint.tokens[level][wanted[:, :, level]], _parents(level, leaves))
-    return total.masked_fill(leaves < 0, -torch.inf)
+    return torch.stack(levels, 2).masked_fill((leaves < 0)[:, :, None], -torch.inf)
 
 
 def _parents(level, like):

@@ -5,6 +5,8 @@ A model of this family names its tasks (``TASKS``, see model/stages.py), builds 
 prompts; ``recommend`` and ``score_candidates`` follow. Only IDs of existing items can come out.
 """
 
+from functools import cached_property
+
 import numpy as np
 import torch
 from recbole.model.abstract_recommender import SequentialRecommender
@@ -15,8 +17,11 @@ from safetensors.torch import load_file, save_file
 from recbole_conrec import tokenizer
 from recbole_conrec.data.events import NEGATIVE, FeedbackStream
 from recbole_conrec.errors import UserError
+from recbole_conrec.evaluation.collector import outcomes
 from recbole_conrec.llm.decoding import beam_search, score
-from recbole_conrec.llm.distributed import process_state
+from recbole_conrec.llm.distributed import gather_by_id, my_batches, process_state
+from recbole_conrec.llm.rewards import unit_vectors
+from recbole_conrec.model.candidate_scores import read_ways, similarity, within
 from recbole_conrec.model.stages import StageStore, Task, check_stages, run_stage
 from recbole_conrec.trainer import HarnessMixin, peak_mb, replace_file
 
@@ -72,7 +77,8 @@ class GenerativeRecommender(StagedRecommender):
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
-        self.normalise, self.beam = config["normalise"], config["beam"]
+        self.normalise, self.beam, self.topk = config["normalise"], config["beam"], max(config["topk"])
+        self.ways = read_ways(config["candidate_scores"])
         self.trie = self.semantic_ids.trie.to(config["device"])
         self._negatives = FeedbackStream(self.log, (NEGATIVE,))
         self._shared = self.trie.n_leaves < len(self.trie.leaf_items)  # collisions: shared
@@ -95,11 +101,26 @@ class GenerativeRecommender(StagedRecommender):
                                 normalise=self.normalise, forbidden=forbidden, chunk=self.chunk)
         return expand(self.trie, leaves, disliked, k)
 
-    @torch.no_grad()
     def score_candidates(self, interaction, items: torch.Tensor) -> torch.Tensor:
-        """float [B, C]: log-likelihood of each candidate's ID after the shared prompt; -inf for padding."""
-        return score(self.backbone, self.trie, *self.prompt(interaction), self.trie.item_leaf[items],
-                     normalise=self.normalise, chunk=self.chunk)
+        """float [B, C]: how likely each candidate is, by the first of the option ``candidate_scores``."""
+        return self.scores_by(self.ways[0], interaction, items)
+
+    @torch.no_grad()
+    def scores_by(self, way: str, interaction, items: torch.Tensor, predicted=None) -> torch.Tensor:
+        """float [B, C] by one of candidate_scores.WAYS; -inf or any number for padding. predicted: int64 [B, K], the
+        model's top K where it is at hand."""
+        if way == "similarity":
+            predicted = self.recommend(interaction, self.topk) if predicted is None else predicted
+            return similarity(items, predicted.to(items.device), self.vectors)
+        leaves = self.trie.item_leaf[items]
+        levels = score(self.backbone, self.trie, *self.prompt(interaction), leaves, normalise=self.normalise,
+                       chunk=self.chunk, by_level=True)
+        return levels.sum(2) if way == "likelihood" else within(levels, self.trie.leaf_codes[leaves.clamp(min=0)])
+
+    @cached_property
+    def vectors(self) -> torch.Tensor:
+        """float32 [n_items, dim], items rebuilt from their codes, of length 1, on the model's device."""
+        return unit_vectors(self.semantic_ids).to(self.device)
 
     def _disliked(self, interaction) -> torch.Tensor:
         """int64 [B, M] items disliked before, padded with 0."""
@@ -156,14 +177,33 @@ class StagedTrainer(HarnessMixin, Trainer):
         return {"fit_s": sum(stage["seconds"] for stage in self.stages),
                 "peak_mb": max(peak_mb(), *(stage["peak_mb"] for stage in self.stages))}
 
-    def evaluate(self, *args, **kwargs):
+    def evaluate(self, eval_data, *args, **kwargs):
+        """As every row's; besides ``CandAcc.<way>`` for the ways to rank candidates after the first."""
         if hasattr(self.model, "prompts"):
             self.model.prompts.cut.clear()
-        result = super().evaluate(*args, **kwargs)
+        self._others = []
+        result = super().evaluate(eval_data, *args, **kwargs)
+        data, ways = getattr(eval_data, "_dataset", eval_data), getattr(self.model, "ways", ())[1:]
+        if ways and data:
+            truth = data.truth(data.split)
+            ids = [n for batch in my_batches(len(data), self.config["eval_batch_size"]) for n in batch]
+            nothing = torch.zeros(0, len(ways), truth.candidates.shape[1])
+            _, scores = gather_by_id(torch.tensor(ids, dtype=torch.int64), torch.cat([nothing, *self._others]))
+            for way, values in zip(ways, scores.numpy().swapaxes(0, 1), strict=True):
+                self.outcomes[f"CandAcc.{way}"] = outcomes(truth, None, values, [])["CandAcc"]
         if self.model.cut:
             self.logger.warning(f"{self.model.cut} prompts were longer than {self.model.prompts.max_tokens} tokens and "
                                 "lost their oldest events; raise max_tokens or lower history")
         return result
+
+    def _rank(self, data, batch, truth, k: int):
+        items, scores = super()._rank(data, batch, truth, k)
+        if ways := getattr(self.model, "ways", ())[1:]:
+            interaction = data[np.arange(batch.start, batch.stop)].to(self.device)
+            candidates = torch.from_numpy(truth.candidates[batch.start:batch.stop]).to(self.device)
+            others = [self.model.scores_by(way, interaction, candidates, items) for way in ways]
+            self._others.append(torch.stack(others, 1).float().cpu())
+        return items, scores
 
     def _trained(self) -> dict[str, torch.Tensor]:
         """The weights that training changes: all of a small model, the adapter of a large one."""

@@ -1,0 +1,67 @@
+"""The three ways to rank candidates, against searches over a trie of the candidates alone and against loops."""
+
+import numpy as np
+import pytest
+import torch
+from llmtools import prompts, random_ids, tiny_backbone
+
+from recbole_conrec.errors import UserError
+from recbole_conrec.llm.batch import left_pad
+from recbole_conrec.llm.decoding import beam_search, score
+from recbole_conrec.llm.rewards import unit_vectors
+from recbole_conrec.model.candidate_scores import read_ways, similarity, within
+from recbole_conrec.tokenizer.trie import Trie
+
+
+@pytest.mark.parametrize("normalise", ["allowed", "vocabulary"])
+def test_beam_equals_a_search_over_the_trie_of_the_candidates(normalise):
+    ids = random_ids(60, (3, 4, 6))
+    backbone = tiny_backbone(ids)
+    rng = np.random.default_rng(0)
+    padded = left_pad(prompts(backbone, (7, 3, 12, 5)), backbone.pad_id)
+    items = torch.from_numpy(np.stack([rng.permutation(np.arange(1, 60))[:20] for _ in range(4)]))
+    items[2, 5:] = 0  # padding
+    leaves = ids.trie.item_leaf[items]
+    levels = score(backbone, ids.trie, *padded, leaves, normalise=normalise, by_level=True)
+    got = within(levels, ids.trie.leaf_codes[leaves.clamp(min=0)])
+    torch.testing.assert_close(levels.sum(2), score(backbone, ids.trie, *padded, leaves, normalise=normalise))
+    for user in range(4):
+        own = items[user][items[user] > 0].numpy()
+        codes = np.full_like(ids.codes, -1)
+        codes[own] = ids.codes[own]
+        trie = Trie.from_codes(codes)
+        ranked, scores = beam_search(backbone, trie, padded[0][user:user + 1], padded[1][user:user + 1], width=20,
+                                     normalise="allowed")
+        expected = {int(trie.leaf_items[leaf]): float(value) for leaf, value in zip(ranked[0], scores[0], strict=True)
+                    if leaf >= 0}
+        assert set(expected) == set(own.tolist())
+        assert [float(got[user, n]) for n in range(len(own))] == pytest.approx([expected[i] for i in own], abs=1e-4)
+    assert torch.isinf(got[2, 5:]).all() and (got.exp().sum(1) - 1).abs().max() < 1e-4
+    assert (got.argsort(1) != levels.sum(2).argsort(1)).any()  # it is another order than that of the likelihoods
+
+
+def test_candidates_that_share_an_id_tie():
+    levels = torch.log(torch.tensor([[[0.5, 0.5], [0.5, 0.5], [0.25, 1.0]]]))
+    codes = torch.tensor([[[0, 1], [0, 1], [1, 0]]])
+    torch.testing.assert_close(within(levels, codes).exp(), torch.tensor([[2 / 3, 2 / 3, 1 / 3]]))
+
+
+def test_similarity_is_the_filters():
+    ids = random_ids(30, (4, 4, 4))
+    vectors = unit_vectors(ids)
+    items, predicted = torch.tensor([[3, 9, 4], [7, 8, 29]]), torch.tensor([[4, 9, 20], [11, 0, 0]])
+    got = similarity(items, predicted, vectors)
+    for row in range(2):
+        for n, item in enumerate(items[row].tolist()):
+            best = max(float(vectors[item] @ vectors[p]) for p in predicted[row].tolist() if p)
+            assert float(got[row, n]) == pytest.approx(best, abs=2e-6)
+    assert got[0, 1] == got[0, 2] == 1  # two of the Predict Set tie
+    assert (similarity(items, torch.zeros(2, 3, dtype=torch.int64), vectors) == -1).all()
+
+
+def test_the_option():
+    assert read_ways(None) == ("likelihood",) and read_ways("beam") == ("beam",)
+    assert read_ways(["similarity", "beam"]) == ("similarity", "beam")
+    for wrong in ("loud", [], ["beam", "beam"], 3, [3]):
+        with pytest.raises(UserError, match="candidate_scores: .* expected some of likelihood, beam, similarity"):
+            read_ways(wrong)
