@@ -65,18 +65,23 @@ def draw_candidates(
         shown = np.where(rows >= 0, log.item[rows], 0)
         same_day = log.time[rows] // SECONDS_A_DAY == (part.time // SECONDS_A_DAY)[:, None]
         # Those of the day come first, in the order of their hashes; then the others, nearest first.
-        nearness = np.uint64(2**63) + np.arange(look_back, dtype=np.uint64)
-        order = np.where(same_day, mix(key, item_keys[shown]) >> np.uint64(1), nearness)
+        order = np.broadcast_to(np.uint64(2**63) + np.arange(look_back, dtype=np.uint64), rows.shape).copy()
+        row, column = np.nonzero(same_day)
+        order[row, column] = mix(key[row, 0], item_keys[shown[row, column]]) >> np.uint64(1)
         shown = np.take_along_axis(shown, np.argsort(order, axis=1, kind="stable"), axis=1)
 
-        draws = uniform(mix(key, np.uint64(2**32) + np.arange(_DRAWS, dtype=np.uint64)))
-        at = np.searchsorted(shares, draws, side="right")
-        popular = np.where(at < log.n_items, by_key[np.minimum(at, log.n_items - 1)], 0)
-
-        queue = np.concatenate([shown, popular], axis=1)
-        queue = np.where(_forbidden(queue, part, future, reacted), 0, queue)
-        lists.append(_first_distinct(queue, size - 1))
-        _complete(lists[-1], part, future, reacted, popularity, key, item_keys)
+        # The head of the queue is enough for most; the others get more of it, and popular items behind.
+        chosen = np.zeros((len(part), size - 1), dtype=np.int64)
+        for exposed, drawn in ((2 * size, 0), (look_back, _DRAWS // 3), (look_back, _DRAWS)):
+            short = np.flatnonzero((chosen == 0).any(axis=1))
+            draws = uniform(mix(key[short], np.uint64(2**32) + np.arange(drawn, dtype=np.uint64)))
+            at = np.searchsorted(shares, draws, side="right")
+            popular = np.where(at < log.n_items, by_key[np.minimum(at, log.n_items - 1)], 0)
+            queue = np.concatenate([shown[short, :exposed], popular], axis=1)
+            queue = np.where(_forbidden(queue, part, future, reacted, short), 0, queue)
+            chosen[short] = _first_distinct(queue, size - 1)
+        _complete(chosen, part, future, reacted, popularity, key, item_keys)
+        lists.append(chosen)
 
     drawn = np.concatenate([np.concatenate(lists), instances.item[:, None]], axis=1)
     key = mix(seed, user_keys[instances.user], item_keys[instances.item], instances.time)[:, None]
@@ -97,7 +102,8 @@ class _Reacted:
     def before(self, users: np.ndarray, items: np.ndarray, times: np.ndarray) -> np.ndarray:
         """Whether `users` had reacted to `items` strictly before `times` (broadcast together): bool."""
         # Only these users' part of the pairs is searched: small enough to stay in the processor's cache.
-        low, high = np.searchsorted(self.keys, [users.min() * self.n_items, (users.max() + 1) * self.n_items])
+        ends = [users.min() * self.n_items, (users.max() + 1) * self.n_items] if users.size else [0, 0]
+        low, high = np.searchsorted(self.keys, ends)
         if low == high:
             return np.zeros(np.broadcast(users, items, times).shape, dtype=bool)
         keys = users * self.n_items + items
@@ -105,10 +111,11 @@ class _Reacted:
         return (self.keys[low:high][at] == keys) & (self.times[low:high][at] < times)
 
 
-def _forbidden(items: np.ndarray, part: Instances, future: np.ndarray, reacted: _Reacted) -> np.ndarray:
-    """Which items [n, M] may not be distractors of the instances: padding, F, and what the user reacted to."""
-    in_future = contains(future, np.arange(len(part))[:, None] * reacted.n_items + items)
-    return (items == 0) | in_future | reacted.before(part.user[:, None], items, part.time[:, None])
+def _forbidden(items: np.ndarray, part: Instances, future: np.ndarray, reacted: _Reacted, rows: np.ndarray
+               ) -> np.ndarray:
+    """Which items [n, M] may not be distractors of the instances `rows`: padding, F, and what the user reacted to."""
+    in_future = contains(future, np.arange(len(part))[rows, None] * reacted.n_items + items)
+    return (items == 0) | in_future | reacted.before(part.user[rows, None], items, part.time[rows, None])
 
 
 def _first_distinct(queue: np.ndarray, size: int) -> np.ndarray:
@@ -137,9 +144,7 @@ def _complete(lists, part, future, reacted, popularity, key, item_keys) -> None:
     for low in range(0, len(short), step):
         rows = short[low : low + step]
         items = np.broadcast_to(stock, (len(rows), len(stock)))
-        # Numbers of instances inside `future` are those of the chunk, so they are looked up by `rows`.
-        banned = contains(future, rows[:, None] * reacted.n_items + items)
-        banned |= reacted.before(part.user[rows][:, None], items, part.time[rows][:, None])
+        banned = _forbidden(items, part, future, reacted, rows)
         clocks = -np.log1p(-uniform(mix(key[rows], 2, item_keys[items]))) / popularity[items]
         ranked = np.argsort(np.where(banned, np.inf, clocks), axis=1, kind="stable")
         queue = np.take_along_axis(np.where(banned, 0, items), ranked, axis=1)
