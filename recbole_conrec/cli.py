@@ -140,17 +140,41 @@ def tokenize(argv: list[str]) -> int:
     return 0
 
 
+def predict(argv: list[str]) -> int:
+    from recbole_conrec.filtering import commands
+
+    commands.predict(parse(argv)[1])
+    return 0
+
+
+def filter_candidates(argv: list[str]) -> int:
+    from recbole_conrec.filtering import commands
+
+    commands.filter(parse(argv)[1])
+    return 0
+
+
 def study(argv: list[str]) -> int:
+    kinds = {"coverage": _study_coverage, "filter": _study_filter}
+    name, _ = _positional(argv[:1], f"study {'|'.join(kinds)} [--KEY=VALUE ...]")
+    if name not in kinds:
+        raise UserError(f"study: there is no '{name}'; there are {', '.join(kinds)}")
+    return kinds[name](argv[1:])
+
+
+def _study_filter(argv: list[str]) -> int:
+    from recbole_conrec.filtering import commands
+
+    commands.study(parse(argv)[1], _console())
+    return 0
+
+
+def _study_coverage(argv: list[str]) -> int:
     from recbole_conrec.config import make_config
     from recbole_conrec.data.dataset import NegativeFeedbackDataset
     from recbole_conrec.study.coverage_report import run_coverage
 
-    usage = ("study coverage [--dataset=NAME] [--interests=category,sid-1,sid-2] [--neighbours=10] [--min_dislikes=5] "
-             "[--out=FOLDER] [--KEY=VALUE ...]")
-    name, _ = _positional(argv[:1], usage)
-    if name != "coverage":
-        raise UserError(f"study: there is no '{name}'; usage: recbole-conrec {usage}")
-    files, options = parse(argv[1:])
+    files, options = parse(argv)
     own = {key: options.pop(key) for key in ("neighbours", "min_dislikes") if key in options}
     for key, value in own.items():
         if not isinstance(value, int) or value < 0:
@@ -218,7 +242,9 @@ SUBCOMMANDS = {
     "compare": (compare, "where two rows of a leaderboard differ, instance by instance"),
     "tokenize": (tokenize, "make or load the semantic IDs of a data set, and report on them"),
     "inspect": (inspect, "what a data set holds under its protocol, with warnings and a picture"),
-    "study": (study, "coverage: how much of users' negative interests the window holds"),
+    "study": (study, "coverage: how much of users' negative interests the window holds; filter: what filtering does"),
+    "predict": (predict, "write users' Predict Sets by a trained run, and calibrate the filter"),
+    "filter": (filter_candidates, "drop candidates by Predict Sets, without the model"),
     "convert": (convert, "an official download into RecBole's atomic files"),
     "simulate": (simulate, "write a log whose true dislikes are known"),
 }

@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,14 +11,14 @@ from recbole.utils import init_seed
 from safetensors import SafetensorError
 
 from recbole_conrec import __version__, registry, tokenizer
-from recbole_conrec.config import make_config, read_yaml
+from recbole_conrec.config import make_config
 from recbole_conrec.data import atomic
 from recbole_conrec.data.dataset import NegativeFeedbackDataset
 from recbole_conrec.errors import UserError
 from recbole_conrec.leaderboard import records
 from recbole_conrec.llm.distributed import process_state
 
-WEIGHTS, OPTIONS = "model.safetensors", "config.yaml"
+WEIGHTS = "model.safetensors"
 NOT_OPTIONS = {"model", "dataset", "single_spec", "valid_neg_sample_args", "test_neg_sample_args"}  # RecBole adds them
 
 
@@ -58,13 +59,12 @@ def load_run(folder, options: dict | None = None) -> TrainedRun:
         why = f"{records.RESULT} is missing" if why == "missing" else why
         raise UserError(f"{folder}: no finished run ({why}); give the folder that a run names when it ends, "
                         "saved/DATASET/MODEL-HASH")
-    for name in (OPTIONS, WEIGHTS):
-        if not (folder / name).is_file():
-            raise UserError(f"{folder / name}: no such file; this model cannot be loaded again, run it anew")
+    if not (folder / WEIGHTS).is_file():
+        raise UserError(f"{folder / WEIGHTS}: no such file; this model cannot be loaded again, run it anew")
     record = found.result
     config = _config(folder, record, options or {})
     model_class = registry.find_model(config["model_class"] or config["row"])
-    _check_identity(folder, record, config, model_class)
+    _check_options(folder, record, config)
 
     init_seed(config["seed"], config["reproducibility"])
     data = NegativeFeedbackDataset(config)
@@ -111,7 +111,7 @@ def _config(folder: Path, record: dict, options: dict):
         if key not in records.WHERE:
             raise UserError(f"'{key}' is decided by the run {folder}; what can be given: "
                             f"{', '.join(sorted(records.WHERE))}")
-    kept = read_yaml(folder / OPTIONS)
+    kept = record["config"]
     own = {key: value for key, value in kept.items() if key not in records.WHERE | NOT_OPTIONS}
     if own["train_neg_sample_args"].get("distribution") == "none":  # what RecBole makes of null, and refuses
         own["train_neg_sample_args"] = None
@@ -119,7 +119,7 @@ def _config(folder: Path, record: dict, options: dict):
     return make_config(record["model"], record["dataset"], options={**own, **places, **options})
 
 
-def _check_identity(folder: Path, record: dict, config, model_class: type) -> None:
+def _check_options(folder: Path, record: dict, config) -> None:
     version = record["versions"]["recbole-conrec"]
     if version != __version__:
         raise UserError(f"{folder}: trained by version {version}, and this is {__version__}; install that version, or "
@@ -127,9 +127,11 @@ def _check_identity(folder: Path, record: dict, config, model_class: type) -> No
     if records.fingerprint(config) != record["data_fingerprint"]:
         raise UserError(f"{folder}: the data in {config['data_path']}, or their protocol, are not those that it was "
                         "trained on (the fingerprints differ); give --data_path, or run the model anew")
-    if records.identify(config, model_class) != record["identity"]:
-        raise UserError(f"{folder}: {OPTIONS} and {records.RESULT} do not belong together, or the defaults of this "
-                        "package or the model's source have changed since; run the model anew")
+    now = records.plain(config)
+    for key, value in record["config"].items():
+        if key not in records.WHERE and json.loads(json.dumps(now.get(key), default=str)) != value:
+            raise UserError(f"{folder}: it was trained with {key}: {value!r}, which reads {now.get(key)!r} now; run "
+                            "the model anew")
 
 
 def _semantic_ids(config, data, network) -> tokenizer.SemanticIds:

@@ -1,0 +1,161 @@
+"""``recbole-conrec filter``: a file of candidates in, the same rows with keep and score out, block by block."""
+
+import json
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import compute, csv, parquet
+
+from recbole_conrec.errors import UserError
+from recbole_conrec.filtering.folder import replacing
+from recbole_conrec.filtering.online import DIGITS, NegativeFilter
+
+KINDS = {".parquet": "Parquet", ".csv": "CSV", ".jsonl": "JSON lines", ".ndjson": "JSON lines"}
+ROWS = 65_536  # in a block
+OURS = ("keep", "score")
+
+
+def filter_file(negative: NegativeFilter, candidates, out, *, user_field: str | None = None,
+                item_field: str | None = None, drop: bool = False) -> dict[str, int]:
+    """Filter pairs of a user and an item, one a row; other columns come along (those of a CSV as text).
+
+    Args:
+        candidates, out: Parquet, CSV (with a header) or JSON lines, by the names' ends.
+        user_field, item_field: columns with the ids; by default named as in the data set.
+        drop: leave out the rows that are not kept; otherwise every row stays and says so in ``keep``.
+
+    Returns the filter's counts. Raises UserError naming the file, and the row where there is one.
+    """
+    source, target = Path(candidates), Path(out)
+    reader, writer = READERS[_kind(source, "candidates")], WRITERS[_kind(target, "out")]
+    if not source.is_file():
+        raise UserError(f"{source}: no such file; expected candidates as Parquet, CSV or JSON lines")
+    if source.resolve() == target.resolve():
+        raise UserError(f"--out: {target} is the file of candidates itself; give another name")
+    named = negative.manifest["data"]
+    fields = user_field or named["user_field"], item_field or named["item_field"]
+    before, write = 0, None
+    with replacing(target) as temporary, ExitStack() as stack:
+        for block in reader(source):
+            users, items = (_ids(source, block, field, before) for field in fields)
+            keep, scores = negative.filter(users, items)
+            before += block.num_rows
+            done = block.append_column("keep", pa.array(keep))
+            done = done.append_column("score", pa.array(scores, mask=np.isnan(scores)))
+            try:
+                write = write or stack.enter_context(writer(temporary, done.schema))
+                write.write_batch(done.filter(pa.array(keep)) if drop else done)
+            except (pa.ArrowException, ValueError) as error:
+                raise UserError(f"{source}: rows {before - block.num_rows + 1} to {before} do not fit into {target} "
+                                f"({_first_line(error)})") from None
+        if write is None:
+            raise UserError(f"{source}: it holds no rows")
+    return negative.counts()
+
+
+def _kind(file: Path, option: str) -> str:
+    if file.suffix not in KINDS:
+        raise UserError(f"--{option}: '{file}' ends in none of {', '.join(KINDS)}")
+    return KINDS[file.suffix]
+
+
+def _ids(file: Path, block: pa.RecordBatch, field: str, before: int) -> np.ndarray:
+    """A column of ids. UserError if it is not there, holds something else or is empty in a row."""
+    names = block.schema.names
+    if field not in names:
+        raise UserError(f"{file}: there is no column '{field}'; it has {', '.join(names)}; say --user_field=NAME or "
+                        "--item_field=NAME")
+    for name in OURS:
+        if name in names:
+            raise UserError(f"{file}: it has a column '{name}' already, which is what the filter adds; rename it")
+    column = block[field]
+    column = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+            or pa.types.is_integer(column.type) or pa.types.is_null(column.type)):
+        raise UserError(f"{file}: column '{field}' is of type {column.type}; expected texts or whole numbers")
+    empty = column.is_null()
+    if not pa.types.is_integer(column.type) and not column.null_count:
+        empty = compute.equal(column, "")
+    if compute.any(empty).as_py():
+        row = before + empty.index(True).as_py() + 1
+        raise UserError(f"{file}: row {row}: there is no '{field}'; each row needs a user and an item")
+    return column.to_numpy(zero_copy_only=False)
+
+
+def _parquet(file: Path):
+    try:
+        with parquet.ParquetFile(file) as opened:
+            yield from opened.iter_batches(batch_size=ROWS)
+    except (OSError, pa.ArrowException) as error:
+        raise UserError(f"{file}: cannot be read as Parquet ({_first_line(error)})") from None
+
+
+def _csv(file: Path):
+    try:
+        with csv.open_csv(file) as opened:
+            names = opened.schema.names
+        text = csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()))
+        with csv.open_csv(file, convert_options=text) as opened:
+            yield from opened
+    except pa.ArrowException as error:
+        raise UserError(f"{file}: cannot be read as CSV ({_first_line(error)})") from None
+
+
+def _json_lines(file: Path):
+    rows, number = [], 0
+    try:
+        with open(file, encoding="utf-8") as lines:
+            for number, line in enumerate(lines, start=1):  # noqa: B007  (for the error)
+                row = json.loads(line)
+                if not isinstance(row, dict):
+                    raise ValueError(f"found {type(row).__name__}")
+                rows.append(row)
+                if len(rows) == ROWS:
+                    yield _batch(rows)
+                    rows = []
+        if rows:
+            yield _batch(rows)
+    except (ValueError, pa.ArrowException) as error:
+        raise UserError(f"{file}: row {number}: expected one JSON object a line ({_first_line(error)})") from None
+
+
+def _batch(rows: list[dict]) -> pa.RecordBatch:
+    """Columns of all keys; where whole numbers and texts meet, as ids may, they become texts."""
+    columns = {}
+    for name in dict.fromkeys(name for row in rows for name in row):
+        values = [row.get(name) for row in rows]
+        if {type(value) for value in values} >= {int, str}:
+            values = [value if value is None else str(value) for value in values]
+        columns[name] = pa.array(values)
+    return pa.RecordBatch.from_pydict(columns)
+
+
+class _JsonLines:
+    """A writer like pyarrow's."""
+
+    def __init__(self, file: Path, schema: pa.Schema):
+        self._file = open(file, "w", encoding="utf-8")
+
+    def write_batch(self, batch: pa.RecordBatch) -> None:
+        for row in batch.to_pylist():
+            row["score"] = None if row["score"] is None else round(row["score"], DIGITS)
+            self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._file.close()
+
+
+def _first_line(error) -> str:
+    return str(error).splitlines()[0]
+
+
+READERS = {"Parquet": _parquet, "CSV": _csv, "JSON lines": _json_lines}
+WRITERS = {"Parquet": lambda file, schema: parquet.ParquetWriter(file, schema, compression="zstd"),
+           "CSV": lambda file, schema: csv.CSVWriter(file, schema,
+                                                     write_options=csv.WriteOptions(quoting_style="needed")),
+           "JSON lines": _JsonLines}
