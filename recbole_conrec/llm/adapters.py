@@ -38,15 +38,18 @@ def add_lora(model, sid_tokens: torch.Tensor, options: dict, *, quantized: bool 
         if head.weight is not embedding.weight:
             names += [name.rpartition(".")[2] for name, module in modules.items() if module is head]
         rows = {name: sid_tokens.tolist() for name in names}
-    config = LoraConfig(
-        r=options["r"],
-        lora_alpha=options["alpha"],
-        lora_dropout=options["dropout"],
-        target_modules=options["target"],
-        trainable_token_indices=rows,
-        task_type="SEQ_2_SEQ_LM" if model.config.is_encoder_decoder else "CAUSAL_LM",
-    )
-    return get_peft_model(model, config)
+    try:
+        config = LoraConfig(
+            r=options["r"],
+            lora_alpha=options["alpha"],
+            lora_dropout=options["dropout"],
+            target_modules=options["target"],
+            trainable_token_indices=rows,
+            task_type="SEQ_2_SEQ_LM" if model.config.is_encoder_decoder else "CAUSAL_LM",
+        )
+        return get_peft_model(model, config)
+    except (TypeError, ValueError) as error:  # no such module, a rank that is no number
+        raise UserError(f"lora: {options} does not fit this model ({str(error).splitlines()[0]})") from error
 
 
 @contextlib.contextmanager

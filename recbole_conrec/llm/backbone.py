@@ -12,7 +12,7 @@ from recbole_conrec.llm import loading
 from recbole_conrec.llm import tiny as tiny_model
 from recbole_conrec.llm.adapters import add_lora
 from recbole_conrec.llm.head import Head, unwrap
-from recbole_conrec.llm.shared_prompt import check_attention
+from recbole_conrec.llm.shared_prompt import check_attention, check_implementation
 from recbole_conrec.llm.sid_tokens import add_sid_tokens, init_sid_rows
 
 SID = re.compile(r"<[a-z]_\d+>")
@@ -119,6 +119,7 @@ def load_backbone(
     Raises UserError for what does not exist, is not installed, does not fit into memory or cannot share a prompt.
     """
     size = tiny_model.resolve(tiny)
+    check_implementation(attn_implementation)  # before a package for it is looked for
     if llm == "tiny":
         tokenizer = tiny_model.build_tokenizer(texts, size["tokenizer"], size["vocab_size"])
         sid_tokens = add_sid_tokens(tokenizer, semantic_ids)

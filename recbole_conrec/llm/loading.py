@@ -37,7 +37,10 @@ def load(
     if device_map is not None:
         options["device_map"] = device_map
     with out_of_memory(f"loading {llm}", "use a smaller llm, dtype: bfloat16, quantize: 4bit or device_map: auto"):
-        model = kind.from_pretrained(llm, **options)
+        try:
+            model = kind.from_pretrained(llm, **options)
+        except ValueError as error:
+            raise UserError(f"llm: {llm} with device_map: {device_map} cannot be loaded ({error})") from error
         if device_map is None:
             model = model.to(device)
     return model, tokenizer

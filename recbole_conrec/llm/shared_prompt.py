@@ -120,8 +120,7 @@ def extend_ancestry(ancestry: torch.Tensor | None, parent: torch.Tensor) -> torc
 
 
 def attention_masks(body, config, allowed: torch.Tensor, query_position: torch.Tensor, key_position: torch.Tensor):
-    """allowed [B, Q, K] (bool) as the mask that the attention takes; a dict where layers slide a window.
-    """
+    """allowed [B, Q, K] (bool) as the mask that the attention takes; a dict where layers slide a window."""
     dtype = body.get_input_embeddings().weight.dtype
     kinds = set(getattr(config, "layer_types", None) or ())
     window = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
@@ -141,14 +140,18 @@ def _as_mask(config, allowed: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     return mask.masked_fill_(~allowed, torch.finfo(dtype).min)[:, None]
 
 
+def check_implementation(name: str) -> None:
+    """Raise UserError for an `attn_implementation` that takes no 4-D mask."""
+    if name not in ("sdpa", "eager"):
+        raise UserError(
+            f"attn_implementation: {name!r} takes no mask in which beams share a prompt; use sdpa or eager"
+        )
+
+
 def check_attention(model) -> None:
     """Raise UserError where a prompt cannot be shared: recurrent layers, or an attention that takes no 4-D mask."""
     config = model.config.get_text_config(decoder=True)
-    if config._attn_implementation not in ("sdpa", "eager"):
-        raise UserError(
-            f"attn_implementation: {config._attn_implementation!r} takes no mask in which beams share a prompt; "
-            "use sdpa or eager"
-        )
+    check_implementation(config._attn_implementation)
     odd = set(getattr(config, "layer_types", None) or ()) - {"full_attention", "sliding_attention"}
     if odd:
         raise UserError(f"llm: layers of type {', '.join(sorted(odd))} cannot share a prompt; use full attention")
