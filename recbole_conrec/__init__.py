@@ -1,16 +1,20 @@
 """recbole-conrec: a benchmark for negative-feedback recommendation, as a plugin to RecBole.
 
 Importing this package is enough for stock RecBole to find the models, their trainers and dataset, and the metrics
-by name (see :mod:`recbole_conrec.plugin`).
+by name (see :mod:`recbole_conrec.plugin`). A machine that only filters candidates (:mod:`recbole_conrec.filtering`)
+needs neither RecBole nor torch.
 """
 
-from recbole_conrec import compat
+import importlib.util
 
-compat.apply()
+if importlib.util.find_spec("recbole"):
+    from recbole_conrec import compat
 
-from recbole_conrec.plugin import register_with_recbole  # noqa: E402  (RecBole comes after its shims)
+    compat.apply()
 
-register_with_recbole()
-compat.quiet_autograd()
+    from recbole_conrec.plugin import register_with_recbole  # RecBole comes after its shims
+
+    register_with_recbole()
+    compat.quiet_autograd()
 
 __version__ = "0.1.0"

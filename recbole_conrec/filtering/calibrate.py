@@ -57,8 +57,8 @@ def choose(run, sets: NegativeFilter, target: str, share: float, groups: int = 1
     """Threshold and size of the sets for a target, from Predict Sets as of the validation cut.
 
     A set's own items have cosine 1, so that large sets drop many likes at any threshold. So sets cut to a half, a
-    quarter and an eighth are tried as well, and the size that removes most dislikes of the validation part at the target
-    is taken (ours).
+    quarter and an eighth are tried as well, and the size that removes most dislikes of validation at the target is
+    taken (ours).
 
     Args:
         sets: as of 'valid'.
