@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
+from tqdm import tqdm
 
 from recbole_conrec.data.arrays import ragged, rank_in_group
 
@@ -55,8 +56,9 @@ def swing(
         min_common: |U(i) n U(j)| that a pair of items needs (the paper's "> 5" is 6).
         top: neighbours kept per item.
         max_user_items: of longer lists only the latest items are used (the work grows with their squares).
-        max_item_users: of items with more users only the latest users are used.
-        budget: entries held at a time; memory is about 100 bytes times this.
+        max_item_users: of items with more users only the latest users are used. (Flink ML's Swing has both caps, with
+            the same defaults, but leaves out longer lists whole and samples the users.)
+        budget: entries held at a time; memory is about 150 bytes times this, or max_item_users ** 2 times 24 bytes.
 
     Scores are rounded to 32 bits, so that equal sums added up in different orders tie.
     """
@@ -65,19 +67,77 @@ def swing(
     size = np.diff(lists.indptr)
     weight = 1.0 / (size + alpha1) ** theta
     penalty = 1.0 / np.sqrt(np.maximum(np.diff(disliked_by.indptr), 1))
-    blocks = []
-    for low, high in _blocks(disliked_by, size, budget):
-        block = disliked_by[low:high]
-        scores = sparse.csr_matrix((high - low, n_items))
-        for pairs, where in _pair_chunks(block, size, budget):
-            common = lists[pairs[0]].multiply(lists[pairs[1]]).tocsr()  # the items that both users dislike
-            share = 2.0 * weight[pairs[0]] * weight[pairs[1]] / (common.sum(axis=1).A1 + alpha2)
-            scores = scores + (where @ sparse.diags(share)) @ common
-        if min_common > 1:
-            scores = scores.multiply((block @ lists) >= min_common).tocsr()
-        blocks.append(_best(scores, low, penalty, top))
-    counts, best, scores = map(np.concatenate, zip(*blocks, strict=True))
+    cost = np.add.reduceat(np.append(size[disliked_by.indices], 0), disliked_by.indptr[:-1])
+    todo = list(_cut(cost * (np.diff(disliked_by.indptr) > 0), budget))[::-1]
+    found = []
+    with tqdm(total=n_items, desc="swing", unit="item", leave=False, disable=len(todo) < 10) as bar:
+        while todo:
+            low, high = todo.pop()
+            block = _Block(disliked_by, lists, low, high)
+            if block.pairs > budget and high - low > 1:
+                todo += [((low + high) // 2, high), (low, (low + high) // 2)]
+                continue
+            sums = block.sums if block.pairs <= budget else block.sums_of_one_item
+            keep = block.users >= min_common
+            scores = sums(weight, alpha2, budget)[keep] * penalty[block.item[keep]]
+            found.append(_best(block.row[keep], block.item[keep], scores, high - low, top))
+            bar.update(high - low)
+    counts, best, scores = map(np.concatenate, zip(*found, strict=True))
     return Neighbours(np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), best, scores)
+
+
+class _Block:
+    """Items low..high, and for each of them (i) every other item (j) that two or more of its users dislike, too.
+
+    Attributes, G pairs of items (i, j), in order:
+        row, item: int64 [G], i - low and j. users: int64 [G], |U(i) n U(j)|, at least 2.
+        pairs: how many pairs of users they have together.
+    """
+
+    def __init__(self, disliked_by: sparse.csr_matrix, lists: sparse.csr_matrix, low: int, high: int):
+        # A pair of users who share i alone adds nothing but to s(i, i), and most pairs are such: they are never formed.
+        bounds = disliked_by.indptr[low : high + 1]
+        self.user = disliked_by.indices[bounds[0] : bounds[-1]]  # of each place: an entry (i, u) of the block
+        row = np.repeat(np.arange(high - low), np.diff(bounds))
+        ptr, at = ragged(lists.indptr[self.user].astype(np.int64), lists.indptr[self.user + 1].astype(np.int64))
+        place, other = np.repeat(np.arange(len(row)), np.diff(ptr)), lists.indices[at]
+        keep = other != row[place] + low
+        place, other = place[keep], other[keep]
+        key = row[place] * np.int64(lists.shape[1]) + other
+        order = np.argsort(key, kind="stable")
+        key, place = key[order], place[order]
+        start = np.flatnonzero(np.diff(key, prepend=-1))
+        length = np.diff(np.append(start, len(key)))
+        shared = length > 1
+        self.users = length[shared]
+        self.row, self.item = np.divmod(key[start[shared]], lists.shape[1])
+        self.place = place[np.repeat(shared, length)]  # of the users of the pairs of items, one after the other
+        self.pairs = int((self.users * (self.users - 1) // 2).sum())
+
+    def sums(self, weight: np.ndarray, alpha2: float, _) -> np.ndarray:
+        """The sum of the formula for each pair of items, before the penalty: float64 [G]."""
+        end = np.repeat(np.cumsum(self.users), self.users)
+        ptr, second = ragged(np.arange(len(end)) + 1, end)
+        count = np.diff(ptr)
+        first = np.repeat(self.place, count)
+        second = self.place[second]
+        key = first * np.int64(len(self.user)) + second  # a place tells i and u: a pair of users at i
+        _, pair, others = np.unique(key, return_inverse=True, return_counts=True)
+        share = 2.0 * weight[self.user[first]] * weight[self.user[second]] / (others[pair] + 1 + alpha2)
+        group = np.repeat(np.repeat(np.arange(len(self.users)), self.users), count)
+        return np.bincount(group, share, minlength=len(self.users))
+
+    def sums_of_one_item(self, weight: np.ndarray, alpha2: float, budget: int) -> np.ndarray:
+        """The same for a block of one item with many pairs, by matrices over its users."""
+        ptr = np.concatenate([[0], np.cumsum(self.users)])
+        dislikes = sparse.csr_matrix((np.ones(len(self.place)), self.place, ptr), shape=(len(ptr) - 1, len(self.user)))
+        others = (dislikes.T @ dislikes).toarray()
+        own = weight[self.user]
+        share = own[:, None] * own / (others + 1 + alpha2)
+        np.fill_diagonal(share, 0)
+        step = max(1, budget // len(self.user))
+        parts = (dislikes[low : low + step] for low in range(0, dislikes.shape[0], step))
+        return np.concatenate([np.asarray(part.multiply(part @ share).sum(axis=1)).ravel() for part in parts])
 
 
 def _capped(users, items, n_users, n_items, max_user_items, max_item_users) -> sparse.csr_matrix:
@@ -87,35 +147,6 @@ def _capped(users, items, n_users, n_items, max_user_items, max_item_users) -> s
     at = at[rank_in_group(users[at]) < max_user_items]
     at = at[rank_in_group(items[at]) < max_item_users]
     return sparse.csr_matrix((np.ones(len(at)), (items[at], users[at])), shape=(n_items, n_users))
-
-
-def _blocks(disliked_by: sparse.csr_matrix, size: np.ndarray, budget: int):
-    """Cut the items into ranges (low, high), each with at most `budget` pairs of users and entries of the result
-    (or a single item)."""
-    degree = np.diff(disliked_by.indptr)
-    entries = np.add.reduceat(np.append(size[disliked_by.indices], 0), disliked_by.indptr[:-1]) * (degree > 0)
-    return _cut(degree * (degree - 1) // 2 + entries, budget)
-
-
-def _pair_chunks(block: sparse.csr_matrix, size: np.ndarray, budget: int):
-    """The pairs of users who share an item of the block, a bounded number of list entries at a time.
-
-    Yields (pairs int64 [2, P], where: matrix [items of the block, P], 1 where both users dislike the item).
-    """
-    row = np.repeat(np.arange(block.shape[0]), np.diff(block.indptr))
-    ptr, second = ragged(np.arange(block.nnz) + 1, block.indptr[row + 1])  # each entry with the later ones of its row
-    first = np.repeat(np.arange(block.nnz), np.diff(ptr))
-    n_users = block.shape[1]
-    keys = block.indices[first] * np.int64(n_users) + block.indices[second]
-    order = np.argsort(keys, kind="stable")
-    keys, row = keys[order], row[first[order]]
-    new = np.diff(keys, prepend=-1) > 0
-    pair, keys = np.cumsum(new) - 1, keys[new]
-    pairs = np.stack([keys // n_users, keys % n_users])
-    for low, high in _cut(size[pairs].sum(axis=0), budget):
-        a, b = np.searchsorted(pair, (low, high))
-        where = (np.ones(b - a), (row[a:b], pair[a:b] - low))
-        yield pairs[:, low:high], sparse.csr_matrix(where, shape=(block.shape[0], high - low))
 
 
 def _cut(cost: np.ndarray, budget: int):
@@ -128,15 +159,14 @@ def _cut(cost: np.ndarray, budget: int):
         low = high
 
 
-def _best(scores: sparse.csr_matrix, low: int, penalty: np.ndarray, top: int):
-    """The `top` positive scores of each row after the penalty, without the item itself (row r is item low + r).
+def _best(row: np.ndarray, item: np.ndarray, scores: np.ndarray, rows: int, top: int):
+    """The `top` positive scores [G] of each row 0..rows-1.
 
     Returns (number per row, items, scores float32), best first, ties by item id.
     """
-    scores = scores.tocoo()
-    row, item, value = scores.row, scores.col, (scores.data * penalty[scores.col]).astype(np.float32)
-    keep = (row + low != item) & (value > 0)
-    row, item, value = row[keep], item[keep], value[keep]
-    order = np.lexsort((item, -value, row))
+    scores = scores.astype(np.float32)
+    keep = scores > 0
+    row, item, scores = row[keep], item[keep], scores[keep]
+    order = np.lexsort((item, -scores, row))
     order = order[rank_in_group(row[order]) < top]
-    return np.bincount(row[order], minlength=scores.shape[0]), item[order].astype(np.int64), value[order]
+    return np.bincount(row[order], minlength=rows), item[order].astype(np.int64), scores[order]
