@@ -1,7 +1,7 @@
 """Speed and quality of the tokenizers, against public implementations, at equal vectors and code sizes.
 
     python benchmarks/tokenizer.py                              # 10,000 and 100,000 items, a few minutes
-    python benchmarks/tokenizer.py --items 1000000
+    python benchmarks/tokenizer.py --items 1000000 --parts methods --methods rqkmeans rqvae
     python benchmarks/tokenizer.py --lcrec /path/to/LC-Rec      # a clone of github.com/zhengbw0324/LC-Rec
     python benchmarks/tokenizer.py --parts trie
 
@@ -120,21 +120,18 @@ def lcrec(folder):
     return run
 
 
-def methods(vectors, sizes, limit, lcrec_folder):
-    latent = rqvae.Options(latent=32, hidden=(128,), steps=1000, lr=1e-3)
-    rows = {
-        "`rqkmeans`": ours(rqkmeans, rqkmeans.Options()),
-        "`rqvae`": ours(rqvae, rqvae.Options()),
-        "`rqvae`, latent 32": ours(rqvae, latent),
-        "faiss ResidualQuantizer": faiss_residual,
-        "vector-quantize-pytorch ResidualVQ": vq_as_is,
-    }
-    if lcrec_folder:
-        rows["LC-Rec's RQ-VAE, latent 32"] = lcrec(lcrec_folder)
+METHODS = {  # name on the command line -> its row
+    "rqkmeans": ("`rqkmeans`", ours(rqkmeans, rqkmeans.Options())),
+    "rqvae": ("`rqvae`", ours(rqvae, rqvae.Options())),
+    "latent": ("`rqvae`, latent 32", ours(rqvae, rqvae.Options(latent=32, hidden=(128,)))),
+    "faiss": ("faiss ResidualQuantizer", faiss_residual),
+    "vq": ("vector-quantize-pytorch ResidualVQ", vq_as_is),
+}
+
+
+def methods(vectors, sizes, limit, chosen):
     target = None
-    for name, run in rows.items():
-        if "latent" in name and len(vectors) > 200_000:
-            continue
+    for name, run in chosen:
         for result in run(vectors, sizes):
             seconds, codes, made = result
             error = made if isinstance(made, float) else relative_error(vectors, made)
@@ -206,11 +203,16 @@ def main():
     parser.add_argument("--items", type=int, nargs="+", default=[10_000, 100_000])
     parser.add_argument("--vectors", help=".npy of float vectors [n, dim] instead of made ones")
     parser.add_argument("--parts", nargs="+", default=["methods", "sizes", "collisions", "trie"])
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS,
+                        help="rows of the first table; the target is 1.03 times the error of the first")
     parser.add_argument("--limit", type=float, default=120, help="seconds after which a method is stopped")
     parser.add_argument("--lcrec", help="folder of a clone of LC-Rec")
     arguments = parser.parse_args()
     threadpool_limits(1)
     torch.set_num_threads(1)
+    chosen = [METHODS[name] for name in arguments.methods]
+    if arguments.lcrec:
+        chosen.append(("LC-Rec's RQ-VAE, latent 32", lcrec(arguments.lcrec)))
     columns = {
         "methods": ("items", "method", "target", "seconds to target", "error", "codes in use", "perplexity / codes",
                     "collisions"),
@@ -225,7 +227,7 @@ def main():
             vectors = synthetic(n) if n else np.load(arguments.vectors).astype(np.float32)
             vectors -= vectors.mean(axis=0)
             if part == "methods":
-                methods(vectors, SIZES, arguments.limit, arguments.lcrec)
+                methods(vectors, SIZES, arguments.limit, chosen)
             else:
                 {"sizes": sizes_table, "collisions": collisions_table}[part](vectors)
     if "trie" in arguments.parts:

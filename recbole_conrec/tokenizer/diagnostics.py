@@ -77,7 +77,10 @@ def _errors(ids: SemanticIds) -> list[Measure]:
                 "resolving moves items far: more codes on the last level, or collisions: extra_code"),
     ]
     if "error_through_decoder" in info:
-        lines.insert(2, Measure("codes", "error through the decoder", info["error_through_decoder"]))
+        error = info["error_through_decoder"]
+        lines.insert(2, Measure("codes", "error through the decoder", error, "< 0.6", error < 0.6,
+                                "the network has not learned the vectors: more rqvae.steps, a wider rqvae.latent, or "
+                                "rqvae.hidden"))
     return lines
 
 
@@ -145,6 +148,9 @@ def _stability(ids, options, items, vectors, rng) -> list[Measure]:
     lines = []
     what = "events left out" if options.name == "collaborative" else "noise"
     advice = "fewer codes, or a smaller tokenizer.dim; IDs of items whose text changes a little will change too"
+    if options.name == "collaborative":
+        advice = ("usual for clusters of few events; they cannot take in new events: keep the saved IDs, and do not "
+                  "compare models over IDs made at different times")
     for change, shares in under_noise(ids, options, items, vectors, rng).items():
         judged = change == 0.01
         lines.append(Measure("stability", f"codes kept at {change:.0%} {what}, per level", shares,

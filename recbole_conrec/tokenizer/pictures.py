@@ -3,13 +3,15 @@
 from pathlib import Path
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from sklearn.manifold import TSNE
 
 from recbole_conrec.tokenizer.semantic_ids import SemanticIds
 
 POINTS = 2_000  # items on the map
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")  # told apart by all eyes
+STYLES = [(colour, marker) for marker in "o^" for colour in COLOURS]
 
 
 def draw(ids: SemanticIds, vectors: np.ndarray, folder: Path, *, seed: int = 0) -> list[Path]:
@@ -22,20 +24,33 @@ def draw(ids: SemanticIds, vectors: np.ndarray, folder: Path, *, seed: int = 0) 
 
 
 def codes_used(ids: SemanticIds) -> Figure:
-    """Items per code of each level, the commonest code first, beside what equal use would give."""
-    figure = Figure(figsize=(4 * ids.depth, 3), layout="constrained")
-    for level, axes in enumerate(np.atleast_1d(figure.subplots(1, ids.depth))):
+    """Items per code of each level, the commonest code first, beside what equal use would give; four levels a row."""
+    columns, rows = min(ids.depth, 4), -(-ids.depth // 4)
+    figure = Figure(figsize=(4 * columns, 3 * rows), layout="constrained")
+    for level, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
+        if level >= ids.depth:
+            axes.set_axis_off()
+            continue
         counts = np.sort(np.bincount(ids.codes[1:, level], minlength=ids.sizes[level]))[::-1]
-        axes.bar(np.arange(len(counts)), counts, width=1.0, color="#2e86c1")
-        axes.axhline(counts.mean(), color="#c0392b", linewidth=1, label="equal use")
-        axes.set(title=f"level {level + 1}: {np.count_nonzero(counts)} of {len(counts)} codes in use",
-                 xlabel="codes, commonest first", ylabel="items")
-        axes.legend(frameon=False)
+        used = f"{np.count_nonzero(counts)} of {len(counts)} codes in use"
+        axes.bar(np.arange(1, len(counts) + 1), counts, width=1.0 if len(counts) > 20 else 0.9, color="#2e86c1")
+        if ids.codebooks[level].any():
+            axes.axhline(counts.mean(), color="#c0392b", linewidth=1, label="equal use")
+            axes.legend(frameon=False)
+            axes.set_title(f"level {level + 1}: {used}")
+        else:
+            axes.set_title(f"level {level + 1}, counting: {used}")
+        axes.set(xlabel="codes, commonest first", ylabel="items", xlim=(0.5, len(counts) + 0.5))
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
     return figure
 
 
 def item_map(ids: SemanticIds, vectors: np.ndarray, *, seed: int = 0) -> Figure:
-    """t-SNE of at most 2,000 items' vectors; the colour is the first code."""
+    """t-SNE of at most 2,000 items' vectors; the commonest first codes in colours, all others grey.
+
+    Hundreds of codes have no hundred colours that an eye tells apart, so a few are shown well.
+    """
     rng = np.random.default_rng(seed)
     items = np.arange(1, ids.n_items)
     if len(items) > POINTS:
@@ -44,9 +59,18 @@ def item_map(ids: SemanticIds, vectors: np.ndarray, *, seed: int = 0) -> Figure:
         places = TSNE(init="pca", perplexity=min(30, len(items) // 4), random_state=seed).fit_transform(vectors[items])
     else:
         places = np.pad(vectors[items], ((0, 0), (0, 2)))[:, :2]
-    figure = Figure(figsize=(7, 7), layout="constrained")
+    first = ids.codes[items, 0]
+    counts = np.bincount(ids.codes[1:, 0], minlength=ids.sizes[0])
+    shown = [code for code in np.argsort(-counts, kind="stable")[:len(STYLES)] if counts[code]]
+    figure = Figure(figsize=(9, 7), layout="constrained")
     axes = figure.subplots()
-    colour = rng.permutation(ids.sizes[0])[ids.codes[items, 0]] / ids.sizes[0]  # neighbouring codes look different
-    axes.scatter(places[:, 0], places[:, 1], c=colormaps["hsv"](colour), s=10, linewidths=0)
+    rest = ~np.isin(first, shown)
+    if rest.any():
+        label = f"{np.count_nonzero(counts) - len(shown)} other codes ({counts.sum() - counts[shown].sum():,})"
+        axes.scatter(*places[rest].T, c="#cccccc", s=8, linewidths=0, label=label)
+    for code, (colour, marker) in zip(shown, STYLES, strict=False):
+        axes.scatter(*places[first == code].T, c=colour, marker=marker, s=22, linewidths=0,
+                     label=f"<a_{code}> ({counts[code]:,})")
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, title="first code (items)")
     axes.set(title=f"{len(items):,} items by content (t-SNE), coloured by first code", xticks=[], yticks=[])
     return figure

@@ -17,7 +17,7 @@ from recbole_conrec.tokenizer.options import TOKENIZERS, TokenizerOptions, parse
 from recbole_conrec.tokenizer.quantise import decode, encode, relative_error
 from recbole_conrec.tokenizer.semantic_ids import FORMAT, SemanticIds
 
-METHOD = 1  # raise when the same options would give other IDs than before: old caches then no longer match
+METHOD = 2  # raise when the same options would give other IDs than before: old caches then no longer match
 
 
 def build(config, dataset) -> SemanticIds:

@@ -38,11 +38,12 @@ START = 65_536  # vectors that the k-means start sees at most
 @dataclass(frozen=True)
 class Options:
     """
-    steps, batch, lr: Adam steps, items in each (drawn with replacement), learning rate. The defaults are for the
-        identity start; perceptrons need more, e.g. 2000 steps at 1e-3.
+    steps, batch, lr: Adam steps, items in each (drawn with replacement), learning rate. null: 200, 2048 and 3e-4, which
+        suit the identity start; with ``latent``, where all begins at random: 1000, 512 and 3e-3.
     commitment: lambda.
     decay: of the codebooks' moving average.
-    dead_code: a code whose moving count of items per batch falls below this restarts at a random residual.
+    dead_code: a code that is used less than this share of equal use (moving average) restarts at a random residual;
+        0: never. A share and not a count, since with 8192 codes and 2048 items a batch a code sees a quarter item.
     rotation_trick: gradients through the codes by rotation instead of straight through.
     latent: dimensions of the codes' space; null keeps X's own (see above).
     hidden: widths of E's hidden layers (D mirrors them); only with ``latent``.
@@ -51,18 +52,24 @@ class Options:
     behaviour: {dim, feedback} of h (see behaviour.py).
     """
 
-    steps: int = 200
-    batch: int = 2048
-    lr: float = 3e-4
+    steps: int | None = None
+    batch: int | None = None
+    lr: float | None = None
     commitment: float = 0.25
     decay: float = 0.9
-    dead_code: float = 1.0
+    dead_code: float = 0.125
     rotation_trick: bool = False
     latent: int | None = None
     hidden: tuple[int, ...] = ()
     contrastive: float = 0.0
     temperature: float = 0.1
     behaviour: dict = field(default_factory=lambda: {"dim": 32})
+
+    def schedule(self) -> tuple[int, int, float]:
+        """steps, batch and lr, defaults filled in."""
+        usual = (200, 2048, 3e-4) if self.latent is None else (1000, 512, 3e-3)
+        given = (self.steps, self.batch, self.lr)
+        return tuple(u if g is None else g for g, u in zip(given, usual, strict=True))
 
 
 def fit(task: Task, options: Options) -> Fit:
@@ -81,23 +88,28 @@ def fit(task: Task, options: Options) -> Fit:
 
 def _train(vectors: torch.Tensor, sizes, options: Options, behaviour, seed: int) -> Fit:
     n, dim = vectors.shape
+    steps, batch, lr = options.schedule()
+    batch = min(batch, n)
     encoder, decoder = _networks(dim, options)
     width = options.latent or dim
     quantiser = ResidualVQ(
         dim=width, codebook_size=tuple(sizes), decay=options.decay, threshold_ema_dead_code=options.dead_code,
         commitment_weight=1.0, rotation_trick=options.rotation_trick)
+    for layer, size in zip(quantiser.layers, sizes, strict=True):  # which count items per batch
+        state = layer._codebook
+        state.threshold_ema_dead_code = state.reset_cluster_size = options.dead_code * batch / size
     modules = nn.ModuleList([encoder, decoder])
     if options.contrastive:
         behaviour = F.normalize(torch.from_numpy(behaviour), dim=1)
         head = nn.Linear(width, behaviour.shape[1], bias=False)
         modules.append(head)
-    optimiser = torch.optim.Adam(modules.parameters(), lr=options.lr)
+    optimiser = torch.optim.Adam(modules.parameters(), lr=lr)
 
     with torch.no_grad():
-        _start(quantiser, encoder(vectors[torch.randperm(n)[:START]]).numpy(), sizes, min(options.batch, n), seed)
-    bar = trange(options.steps, desc="rqvae", leave=False, disable=None)
+        _start(quantiser, encoder(vectors[torch.randperm(n)[:START]]).numpy(), sizes, batch, seed)
+    bar = trange(steps, desc="rqvae", leave=False, disable=None)
     for _ in bar:
-        rows = torch.randint(n, (min(options.batch, n),))
+        rows = torch.randint(n, (batch,))
         x = vectors[rows]
         quantised, _, commitment = quantiser(encoder(x)[None])
         quantised = quantised[0]

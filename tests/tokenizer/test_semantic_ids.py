@@ -18,7 +18,7 @@ def catalogue(n=80, seed=0):
 def ids(request):
     block = {"name": "rqvae", "sizes": 8, "rqvae": {"steps": 20}}
     block |= {"rqkmeans": {"name": "rqkmeans"}, "extra_code": {"collisions": "extra_code", "sizes": 4},
-              "latent": {"rqvae": {"steps": 20, "latent": 6, "hidden": [12]}}}.get(request.param, {})
+              "latent": {"rqvae": {"steps": 20, "lr": 3e-4, "latent": 6, "hidden": [12]}}}.get(request.param, {})
     return train(parse(block), catalogue())
 
 

@@ -93,8 +93,16 @@ def test_a_dead_code_restarts_only_where_the_reset_is_on(monkeypatch):
         state.embed[0, 0], state.embed_avg[0, 0], state.cluster_size[0, 0] = 1000, 500, 0.5
 
     monkeypatch.setattr(rqvae, "_start", with_a_dead_code)
-    reset, left = (rqvae.fit(task(vectors, (8,)), rqvae.Options(dead_code=d, steps=3)).codebooks[0] for d in (1.0, 0.0))
+    reset, left = (rqvae.fit(task(vectors, (8,)), rqvae.Options(dead_code=d, steps=3)).codebooks[0]
+                   for d in (0.125, 0.0))
     assert np.abs(reset).max() < 10 < np.abs(left).max()
+
+
+def test_codes_that_see_less_than_an_item_a_batch_are_not_dead():
+    vectors = np.random.default_rng(0).normal(size=(1500, 8)).astype("f4")
+    left, reset = (rqvae.fit(task(vectors, (256,)), rqvae.Options(batch=64, steps=60, decay=0.99, dead_code=d))
+                   for d in (0.0, 0.125))
+    assert reset.info["error_through_decoder"] < 1.1 * left.info["error_through_decoder"]
 
 
 @pytest.mark.parametrize("options", [{"rotation_trick": True}, {"latent": 4}, {"latent": 4, "hidden": (12,)},
