@@ -5,11 +5,10 @@
 """
 
 import tempfile
-import time
 
 import torch
 from datasets import Dataset
-from llm_common import alternate, make_backbone, parser, random_prompts, report, synchronize
+from llm_common import alternate, make_backbone, parser, random_prompts, report, seconds_of
 from transformers import PrinterCallback
 from trl import GRPOConfig, GRPOTrainer
 
@@ -34,9 +33,10 @@ def config(args, G: int, folder: str, steps: int) -> GRPOConfig:
     on_cpu = args.device == "cpu"
     return GRPOConfig(
         folder, per_device_train_batch_size=args.prompts_per_step * G, num_generations=G, max_completion_length=3,
-        max_steps=steps, use_cpu=on_cpu, bf16=not on_cpu, gradient_checkpointing=False, loss_type="grpo", beta=0.0,
-        learning_rate=1e-6, report_to="none", disable_tqdm=True, save_strategy="no", logging_steps=1000,
-        dataloader_pin_memory=not on_cpu, remove_unused_columns=False, generation_kwargs={"min_new_tokens": 3},
+        max_steps=steps, use_cpu=on_cpu, bf16=not on_cpu, gradient_checkpointing=args.gradient_checkpointing,
+        loss_type="grpo", beta=0.0, learning_rate=1e-6, report_to="none", disable_tqdm=True, save_strategy="no",
+        logging_steps=1000, dataloader_pin_memory=not on_cpu, remove_unused_columns=False,
+        generation_kwargs={"min_new_tokens": 3},
     )
 
 
@@ -75,13 +75,15 @@ def forward_and_backward(args, backbone, prompts, G: int, length: int, folder: s
         "num_items_in_batch": torch.tensor(tokens.numel(), device=args.device),
     }
     backbone.model.train()
+    if args.gradient_checkpointing:
+        backbone.model.gradient_checkpointing_enable({"use_reentrant": False})
 
     def update(trainer):
         trainer.current_gradient_accumulation_steps = 1
         trainer._compute_loss(backbone.model, batch).backward()
         backbone.model.zero_grad()
 
-    best = alternate({"ours": lambda: update(ours), "theirs": lambda: update(stock)}, args.repeats, args.device)
+    best = alternate({"ours": lambda: update(ours), "theirs": lambda: update(stock)}, args)
     report(args, {
         "what": "forward+backward", "G": G, "prompts": args.prompts_per_step, "prompt": length,
         "ratio": best["theirs"]["seconds"] / best["ours"]["seconds"], "seconds": best["ours"]["seconds"],
@@ -96,21 +98,17 @@ def whole_steps(args, backbone, prompts, G: int, length: int, folder: str) -> No
     trie = backbone.semantic_ids.trie.to(args.device)
     rows = [{"input_ids": row} for row in prompts]
 
-    def timed(function, steps):
-        started = time.perf_counter()
-        function()
-        synchronize(args.device)
-        return (time.perf_counter() - started) / steps
-
     def ours(steps):
         return train_grpo(backbone, trie, rows, reward, output_dir=folder, G=G, steps=steps, beta=0.0, lr=1e-6,
-                          prompts_per_step=args.prompts_per_step, logging_steps=1000)
+                          prompts_per_step=args.prompts_per_step, logging_steps=1000,
+                          gradient_checkpointing=args.gradient_checkpointing)
 
-    ours(1)
+    if not args.no_warm_up:
+        ours(1)
     mine, theirs = float("inf"), float("inf")
     for _ in range(args.repeats):
-        mine = min(mine, timed(lambda: ours(4 * args.steps), 4 * args.steps))
-        theirs = min(theirs, timed(stock.train, args.steps))
+        mine = min(mine, seconds_of(args, lambda: ours(4 * args.steps)) / (4 * args.steps))
+        theirs = min(theirs, seconds_of(args, stock.train) / args.steps)
     report(args, {"what": "whole step", "G": G, "prompts": args.prompts_per_step, "prompt": length,
                   "ratio": theirs / mine, "steps/s": 1 / mine, "theirs steps/s": 1 / theirs})
 
@@ -120,6 +118,7 @@ if __name__ == "__main__":
     arguments.add_argument("--G", type=int, nargs="+", default=[8, 16])
     arguments.add_argument("--prompts-per-step", type=int, default=8)
     arguments.add_argument("--steps", type=int, default=2, help="of TRL's trainer per run")
+    arguments.add_argument("--gradient-checkpointing", action="store_true", help="of both trainers")
     arguments.add_argument("--only", choices=["update", "step"])
     args = arguments.parse_args()
     backbone = make_backbone(args)

@@ -30,7 +30,8 @@ def parser(description: str) -> argparse.ArgumentParser:
     arguments.add_argument("--repeats", type=int, default=3, help="the best of so many runs counts")
     arguments.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     arguments.add_argument("--dtype", default="float32")
-    arguments.add_argument("--threads", type=int, default=None)
+    arguments.add_argument("--threads", type=int, default=None, help="with 1 on a CPU, time is the process's CPU time")
+    arguments.add_argument("--no-warm-up", action="store_true", help="time the first run, too: for runs of minutes")
     arguments.add_argument("--json", type=Path, help="append the results to this file, one JSON object a line")
     return arguments
 
@@ -75,21 +76,30 @@ def synchronize(device) -> None:
         torch.cuda.synchronize()
 
 
-def alternate(functions: dict, repeats: int, device) -> dict[str, dict[str, float]]:
-    """Run the functions in turn, `repeats` times each after one warm-up -> best seconds and peak MiB of each.
+def seconds_of(args, function) -> float:
+    """How long `function()` takes. One thread on a CPU is timed by the time that the process had the CPU, which other
+    work on the machine disturbs less; the time of several threads would count their waiting for each other."""
+    clock = time.process_time if args.device == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
+    synchronize(args.device)
+    started = clock()
+    function()
+    synchronize(args.device)
+    return clock() - started
+
+
+def alternate(functions: dict, args) -> dict[str, dict[str, float]]:
+    """Run the functions in turn, `args.repeats` times each after one warm-up -> best seconds and peak MiB of each.
 
     In turn, because a machine's speed drifts; the best, because other work on the machine only ever slows one down.
     """
-    for function in functions.values():
-        function()
+    if not args.no_warm_up:
+        for function in functions.values():
+            function()
     best = {name: {"seconds": float("inf"), "peak_mib": 0.0} for name in functions}
-    for _ in range(repeats):
+    for _ in range(args.repeats):
         for name, function in functions.items():
-            with Peak(device) as peak:
-                started = time.perf_counter()
-                function()
-                synchronize(device)
-                seconds = time.perf_counter() - started
+            with Peak(args.device) as peak:
+                seconds = seconds_of(args, function)
             best[name]["seconds"] = min(best[name]["seconds"], seconds)
             best[name]["peak_mib"] = max(best[name]["peak_mib"], peak.mib)
     return best
@@ -130,7 +140,7 @@ class Peak:
 
 def report(args, row: dict) -> None:
     """Print a result and, if asked, keep it."""
-    row = {"llm": Path(args.llm).name, "device": args.device} | row
+    row = {"llm": Path(args.llm).name[:24], "device": args.device, "threads": torch.get_num_threads()} | row
     print("  ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items()), flush=True)
     if args.json:
         with args.json.open("a") as file:

@@ -11,6 +11,7 @@ from recbole_conrec.llm.decoding import beam_search
 from recbole_conrec.llm.distributed import gather_by_id, my_batches, process_state
 from recbole_conrec.llm.grpo import train_grpo
 from recbole_conrec.llm.sft import train_sft
+from recbole_conrec.llm.t5 import load_t5
 
 LENGTHS = [5 + 7 * n % 19 for n in range(23)]  # 23 instances in batches of 4: six batches, the last of three
 
@@ -37,9 +38,13 @@ def main(folder):
     train_grpo(backbone, backbone.semantic_ids.trie, [{"input_ids": row["input_ids"]} for row in rows],
                lambda items: (items < 20).float(), output_dir=folder, G=4, prompts_per_step=4, steps=2, lr=1e-3)
     ids, leaves, scores = evaluate(backbone)
+    t5 = load_t5(backbone.semantic_ids, {"d_model": 16, "heads": 2, "d_kv": 8, "d_ff": 32, "layers": 1, "dropout": 0.0})
+    pairs = [{"input_ids": row, "labels": row[: 1 + n % 3]} for n, row in enumerate(prompts(t5, LENGTHS[:16]))]
+    train_sft(t5, pairs, output_dir=folder, batch_size=batch, epochs=2, lr=1e-3)
     result = {"untrained": untrained[1], "untrained_scores": untrained[2], "ids": ids, "leaves": leaves,
               "scores": scores, "loss": torch.tensor([entry["loss"] for entry in sft if "loss" in entry])}
     result |= {f"sft.{name}": p for name, p in trained.items()}
+    result |= {f"t5.{name}": p.detach() for name, p in t5.model.named_parameters()}
     result |= {f"grpo.{name}": p.detach() for name, p in backbone.model.named_parameters()}
     result = {name: value.contiguous().clone() for name, value in result.items()}
     save_file(result, f"{folder}/{state.num_processes}-{state.process_index}.safetensors")

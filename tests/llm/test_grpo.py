@@ -9,7 +9,7 @@ from trl import GRPOConfig, GRPOTrainer
 
 from recbole_conrec.errors import UserError
 from recbole_conrec.llm.batch import left_pad
-from recbole_conrec.llm.constraint import Constraint
+from recbole_conrec.llm.constraint import Constraint, Free
 from recbole_conrec.llm.decoding import beam_search, sample, score
 from recbole_conrec.llm.grpo import ConstrainedGRPOTrainer, train_grpo
 from recbole_conrec.llm.packed import completion_logps, group_rows
@@ -235,6 +235,40 @@ def test_a_group_of_beams_holds_the_likeliest_and_no_ID_twice(backbone, tmp_path
         run(backbone, tmp_path, rollout="beam", G=64)
     with pytest.raises(UserError, match="rollout: 'greedy' is none of sample, beam"):
         run(backbone, tmp_path, rollout="greedy")
+
+
+def test_without_the_constraint_the_whole_vocabulary_is_sampled_and_trained(backbone, tmp_path):
+    trie, level_of = backbone.semantic_ids.trie, backbone.level_tokens
+    padded = left_pad(prompts(backbone, LENGTHS[:3]), backbone.pad_id)
+    leaves, tokens, sampled = sample(backbone, trie, *padded, n=400, constrained=False,
+                                     generator=torch.Generator().manual_seed(3))
+    known = {tuple(int(t[code]) for t, code in zip(level_of, codes, strict=True)): leaf
+             for leaf, codes in enumerate(trie.leaf_codes.tolist())}
+    assert leaves.tolist() == [[known.get(tuple(one), -1) for one in row] for row in tokens.tolist()]
+    assert (leaves >= 0).any() and (leaves < 0).any()
+    logps, _ = completion_logps(backbone.model, Free(backbone, trie), *padded, tokens)
+    torch.testing.assert_close(logps, sampled, atol=1e-4, rtol=0)
+    row = prompts(backbone, LENGTHS[:3])[0]
+    logits = backbone.model(torch.tensor([row + tokens[0, 0, :-1].tolist()])).logits[0, len(row) - 1:]
+    expected = logits.log_softmax(-1).gather(1, tokens[0, 0][:, None])[:, 0]
+    torch.testing.assert_close(logps[0, 0], expected, atol=1e-4, rtol=0)
+
+    seen = []
+
+    def valid(items, liked):
+        seen.append(items)
+        return (items > 0).float()
+
+    with torch.no_grad():  # tokens of IDs become likelier, so that some completions are valid
+        backbone.model.get_output_embeddings().weight[backbone.sid_tokens] *= 3
+    log = run(backbone, tmp_path, valid, steps=2, constrained=False)
+    for entry, items in zip(log, seen, strict=False):
+        assert entry["invalid"] == pytest.approx(float((items == 0).float().mean()), abs=1e-6)
+        assert entry["reward"] == pytest.approx(1 - entry["invalid"], abs=1e-6) and 0 < entry["invalid"]
+    assert any(entry.get("invalid", 1) < 1 for entry in log)
+    assert log[0]["clip_ratio/region_mean"] == 0  # what samples is what trains
+    with pytest.raises(UserError, match="beams are constrained to IDs"):
+        run(backbone, tmp_path, valid, constrained=False, rollout="beam")
 
 
 def test_too_few_prompts_are_named(backbone, tmp_path):
