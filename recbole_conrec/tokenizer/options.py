@@ -16,7 +16,7 @@ TOKENIZERS = {"rqvae": rqvae, "rqkmeans": rqkmeans, "opq": opq, "collaborative":
 @dataclass(frozen=True)
 class TokenizerOptions:
     """
-    name: rqvae | rqkmeans | opq | collaborative; its own options are in the mapping of that name.
+    name: rqkmeans | rqvae | opq | collaborative; its own options are in the mapping of that name.
     depth: levels of codes (without the one that ``extra_code`` adds).
     sizes: codes per level: 'auto' (by the number of items), one number, or one per level.
     collisions: nearest_free | sinkhorn | extra_code | shared.
@@ -27,7 +27,7 @@ class TokenizerOptions:
     seed: fixes the IDs. Apart from the model's seed on purpose: runs that differ in seed share their IDs.
     """
 
-    name: str = "rqvae"
+    name: str = "rqkmeans"
     depth: int = 3
     sizes: str | int | tuple[int, ...] = "auto"
     collisions: str = "nearest_free"

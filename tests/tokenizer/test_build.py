@@ -64,4 +64,4 @@ def test_mistakes_in_the_block_are_named(block, message):
 
 def test_a_name_alone_is_enough():
     assert parse("rqkmeans") == parse({"name": "rqkmeans"})
-    assert parse(None).name == "rqvae"
+    assert parse(None).name == "rqkmeans"
