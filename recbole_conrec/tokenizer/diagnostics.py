@@ -1,7 +1,6 @@
 """Is this tokenizer any good? Each measure with the band it should lie in, and what to do where it does not.
 
-The bands are rules of thumb from the data sets in docs/tokenizer.md. A warning says where to look; it is no verdict on
-how a model will do.
+The bands are rules of thumb (docs/tokenizer.md). A warning says where to look; it is no verdict on how a model will do.
 """
 
 from dataclasses import dataclass, replace

@@ -28,8 +28,8 @@ class Features:
     """X = principal components of the parts side by side; then the tokenizer's network, if it trained one.
 
     Of each encoder's vectors the length is taken out and the mean subtracted: cosines of uncentred text vectors are
-    all positive, and centred ones follow similarity more closely (docs/tokenizer.md has figures). A part is scaled so
-    that its mean squared length is its weight. Where an encoder knows nothing of an item its part is zero, so an item
+    all positive, and a threshold on them tells little apart. A part is scaled so that its mean squared length is its
+    weight. Where an encoder knows nothing of an item its part is zero, so an item
     without any information is the average item: such items share one ID until collisions are resolved.
 
     A few dozen principal components quantise better than hundreds of dimensions: what the few bits of an ID can hold
