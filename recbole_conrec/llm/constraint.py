@@ -75,6 +75,37 @@ class Constraint:
         return chosen, states, entropy
 
 
+class Free(Constraint):
+    """No constraint: every token may follow, by a softmax over the whole vocabulary.
+
+    Codes are token ids here; the state of a prefix that no ID begins with is -1, and so is the leaf of what is no ID.
+    """
+
+    def __init__(self, backbone, trie, temperature: float = 1.0):
+        super().__init__(backbone, trie, "vocabulary", temperature)
+        self.tokens_of_codes = self.tokens
+        every = torch.arange(backbone.model.get_input_embeddings().weight.shape[0], device=backbone.device)
+        self.tokens = [every] * trie.depth
+
+    def step(self, weights, hidden, level: int, states):
+        """As `Constraint.step`, with all tokens as children."""
+        logps = self._logps(weights, hidden, states)
+        codes, children, valid = self.trie.children(level, states)
+        following = torch.full_like(logps, -1, dtype=torch.int64)
+        following.scatter_reduce_(2, self.tokens_of_codes[level][codes], children.masked_fill(~valid, -1), "amax")
+        return self.tokens[level].to(states.device).expand_as(following), following, logps
+
+    def follow(self, weights, hidden, level: int, states, wanted):
+        """As `Constraint.follow`, for given tokens; the states are not followed."""
+        logps = self._logps(weights, hidden, states)
+        entropy = torch.special.entr(logps.detach().exp()).sum(2)
+        chosen = logps.expand(-1, wanted.shape[1], -1).gather(2, wanted[:, :, None])[:, :, 0]
+        return chosen, torch.full_like(wanted, -1), entropy
+
+    def _logps(self, weights, hidden, states):
+        return (self.head.logits(hidden, weights).to(states.device) / self.temperature).log_softmax(-1)
+
+
 def consecutive(tokens: torch.Tensor) -> slice | torch.Tensor:
     """Ids [n] as a slice if they follow each other, which added tokens do: rows of a slice are read without a copy."""
     if bool((tokens.diff() == 1).all()):

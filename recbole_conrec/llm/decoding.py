@@ -18,7 +18,7 @@ import torch.nn.functional as F
 
 from recbole_conrec.errors import UserError
 from recbole_conrec.llm.batch import trim
-from recbole_conrec.llm.constraint import Constraint
+from recbole_conrec.llm.constraint import Constraint, Free
 from recbole_conrec.llm.head import Head, unwrap
 from recbole_conrec.llm.loading import out_of_memory
 from recbole_conrec.llm.packed import packed_layout
@@ -44,15 +44,18 @@ def beam_search(
 
 @torch.no_grad()
 def sample(
-    backbone, trie, input_ids, attention_mask, *, n, temperature=1.0, generator=None, chunk=None
+    backbone, trie, input_ids, attention_mask, *, n, temperature=1.0, generator=None, chunk=None, constrained=True
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """`n` independent IDs per prompt -> (leaves [B, n], codes [B, n, depth], log-probabilities [B, n, depth]).
 
-    The log-probabilities are those of the distribution that was sampled: allowed codes, logits / temperature.
+    The log-probabilities are those of the distribution that was sampled: allowed codes, logits / temperature. Without
+    `constrained`, depth tokens of the whole vocabulary: then codes are token ids, and the leaf of what is no ID is -1.
     """
 
     def draw(ids, mask):
-        return _sample(backbone, trie, ids, mask, n, temperature, generator)
+        constraint = Constraint(backbone, trie, "allowed", temperature) if constrained else Free(
+            backbone, trie, temperature)
+        return _sample(backbone, trie, ids, mask, n, constraint, generator)
 
     return _in_chunks(draw, backbone, chunk, input_ids, attention_mask)
 
@@ -158,10 +161,9 @@ def _beam_search(backbone, trie, input_ids, attention_mask, width, normalise, fo
     return F.pad(states, missing, value=-1), F.pad(scores, missing, value=-torch.inf)
 
 
-def _sample(backbone, trie, input_ids, attention_mask, n, temperature, generator):
+def _sample(backbone, trie, input_ids, attention_mask, n, constraint, generator):
     prompt = open_prompt(backbone.model, input_ids, attention_mask)
     hidden = prompt.hidden
-    constraint = Constraint(backbone, trie, "allowed", temperature)
     weights = constraint.weights()
     states = input_ids.new_zeros((len(input_ids), 1))
     all_codes, all_logps = [], []

@@ -15,17 +15,24 @@ from trl.trainer.utils import RepeatSampler
 from recbole_conrec.errors import UserError
 from recbole_conrec.llm.adapters import merged
 from recbole_conrec.llm.batch import left_pad
-from recbole_conrec.llm.constraint import Constraint
+from recbole_conrec.llm.constraint import Constraint, Free
 from recbole_conrec.llm.decoding import beam_search, sample
 from recbole_conrec.llm.head import unwrap
 from recbole_conrec.llm.packed import completion_logps, group_rows
 from recbole_conrec.llm.reference import Reference
 from recbole_conrec.llm.training import EpochCallback, ProgressCallback, run, runtime_arguments
 
-# How the G completions of a prompt come about: f(backbone, trie, ids, mask, G=, temperature=) -> leaves [P, G]
+
+def _beams(backbone, trie, *prompts, G, **_):
+    leaves, _ = beam_search(backbone, trie, *prompts, width=G, normalise="allowed")
+    return leaves, trie.leaf_codes[leaves]
+
+
+# How the G completions of a prompt come about: f(backbone, trie, ids, mask, G=, temperature=, constrained=) -> leaves
+# [P, G], codes [P, G, depth]
 ROLLOUTS = {
-    "sample": lambda *prompts, G, temperature: sample(*prompts, n=G, temperature=temperature)[0],
-    "beam": lambda *prompts, G, temperature: beam_search(*prompts, width=G, normalise="allowed")[0],
+    "sample": lambda *prompts, G, **options: sample(*prompts, n=G, **options)[:2],
+    "beam": _beams,
 }
 
 
@@ -49,6 +56,7 @@ def train_grpo(
     reward_weights: list[float] | None = None,
     normalise: str = "allowed",
     rollout: str = "sample",
+    constrained: bool = True,
     packed: bool = True,
     warmup: float = 0.0,
     schedule: str = "constant_with_warmup",
@@ -78,12 +86,15 @@ def train_grpo(
         normalise: 'allowed' trains the distribution that samples; 'vocabulary' is TRL's own likelihood.
         rollout: 'sample' draws the G completions; 'beam' takes the G most likely, all different, best first (the group
             of MiniOneRec), so that a reward knows a completion's rank by its column.
+        constrained: False samples from the whole vocabulary, and trains that distribution (`normalise` is then of no
+            use). What is no ID comes to the rewards as item 0, and is counted as `invalid`.
         packed: compute a prompt once for its G completions; False repeats it.
         resume: a checkpoint folder, or True for the last in `output_dir`. The backbone must come in as it did the first
             time (it is the reference); the run continues bit for bit.
 
     Each log entry has reward, reward_std, rewards/<name>/mean, zero_advantage (share of groups whose rewards are all
-    equal), distinct (different IDs per group), kl, entropy, clip_ratio/..., time/generation and time/update in seconds.
+    equal), distinct (different IDs per group), invalid (share of completions that are no ID, where `constrained` is
+    off), kl, entropy, clip_ratio/..., time/generation and time/update in seconds.
     """
     if unwrap(backbone.model).config.is_encoder_decoder:
         raise UserError("grpo: an encoder-decoder model cannot be trained by GRPO here; use a causal llm")
@@ -124,6 +135,7 @@ def train_grpo(
         beta=beta,
         normalise=normalise,
         rollout=rollout,
+        constrained=constrained,
         packed=packed,
         args=config,
         callbacks=[*callbacks, *([ProgressCallback(progress)] if progress else [])],
@@ -140,16 +152,21 @@ class ConstrainedGRPOTrainer(GRPOTrainer):
     """
 
     def __init__(
-        self, backbone, trie, rows, rewards, *, args, beta, normalise="allowed", rollout="sample", packed=True, **kwargs
+        self, backbone, trie, rows, rewards, *, args, beta, normalise="allowed", rollout="sample", constrained=True,
+        packed=True, **kwargs
     ):
         if rollout not in ROLLOUTS:
             raise UserError(f"rollout: {rollout!r} is none of {', '.join(ROLLOUTS)}")
         if rollout == "beam" and trie.n_leaves < args.num_generations:
             raise UserError(f"rollout: beam needs G different IDs and the catalogue has {trie.n_leaves}; lower G")
-        self.draw = ROLLOUTS[rollout]
+        if rollout == "beam" and not constrained:
+            raise UserError("rollout: beams are constrained to IDs; take rollout: sample with constrained: false")
+        self.draw, self.constrained = ROLLOUTS[rollout], constrained
         self.backbone, self.trie, self.rows = backbone, trie, rows
         self.packed = packed
-        self.constraint = Constraint(backbone, trie, normalise, args.temperature)
+        temperature = args.temperature
+        self.constraint = Constraint(backbone, trie, normalise, temperature) if constrained else Free(
+            backbone, trie, temperature)
         vocabulary = backbone.model.get_input_embeddings().weight.shape[0]
         self.code_of = torch.full((trie.depth, vocabulary), -1, device=backbone.device)
         for level, tokens in enumerate(self.constraint.tokens):
@@ -176,8 +193,8 @@ class ConstrainedGRPOTrainer(GRPOTrainer):
         ids = [self.rows[int(prompt)]["input_ids"] for prompt in prompts[::G]]
         input_ids, mask = left_pad(ids, self.backbone.pad_id, self.backbone.device)
         with merged(self.backbone.model):
-            leaves = self.draw(self.backbone, self.trie, input_ids, mask, G=G, temperature=self.temperature)
-        codes = self.trie.leaf_codes[leaves]
+            leaves, codes = self.draw(self.backbone, self.trie, input_ids, mask, G=G, temperature=self.temperature,
+                                      constrained=self.constrained)
         tokens = torch.stack([t[codes[:, :, level]] for level, t in enumerate(self.constraint.tokens)], 2)
         return {
             "prompt_ids": [list(row) for row in ids for _ in range(G)],
@@ -193,7 +210,10 @@ class ConstrainedGRPOTrainer(GRPOTrainer):
             leaves = torch.tensor(leaf).view(-1, self.num_generations)
             rows = [self.rows[int(prompt)] for prompt in prompts[:: self.num_generations]]
             columns = {name: [row[name] for row in rows] for name in rows[0] if name != "input_ids"}
-            items = self.trie.leaf_items[self.trie.leaf_ptr[leaves.to(self.backbone.device)]].cpu()
+            at = self.trie.leaf_ptr[leaves.clamp(min=0).to(self.backbone.device)]
+            items = self.trie.leaf_items[at].cpu().masked_fill(leaves < 0, 0)
+            if first and not self.constrained:
+                log_metric("invalid", (leaves < 0).float().mean().item())
             if first:
                 ordered = leaves.sort(1).values
                 log_metric("distinct", 1 + (ordered.diff(dim=1) != 0).sum(1).float().mean().item())
@@ -213,7 +233,9 @@ class ConstrainedGRPOTrainer(GRPOTrainer):
 
     def _logps(self, model, input_ids, attention_mask, depth):
         prompt, mask = input_ids[:, :-depth], attention_mask[:, :-depth]
-        codes = self.code_of.gather(1, input_ids[:, -depth:].T).T
+        codes = input_ids[:, -depth:]
+        if self.constrained:
+            codes = self.code_of.gather(1, codes.T).T
         if self.packed:
             first, group, place = group_rows(prompt, mask)
         else:

@@ -8,6 +8,7 @@ options of that task. A task is a function of a :class:`StageRun`; it builds its
 import contextlib
 import hashlib
 import json
+import math
 import shutil
 import time
 from collections.abc import Callable
@@ -35,10 +36,13 @@ COMMON = frozenset({"evaluate_every", "save_every", "select"})
 SFT_NEEDS = frozenset({"epochs", "lr", "batch_size"})
 SFT_TAKES = COMMON | {"weight_decay", "warmup", "schedule", "accumulate", "max_grad_norm", "weights"}
 GRPO_NEEDS = frozenset({"samples", "steps", "prompts_per_step", "G", "beta", "lr"})
-GRPO_TAKES = COMMON | {"temperature", "iterations", "clip", "accumulate", "rollout", "warmup", "schedule"}
+GRPO_TAKES = COMMON | {"temperature", "iterations", "clip", "accumulate", "rollout", "constrained", "warmup",
+                       "schedule"}
 # Options that are no numbers: checked elsewhere, or one of a few values.
 OTHERS = {"name", "task", "context", "window", "clean", "weights", "schedule", "rollout", "future"}
-CHOICES = {"reward": tuple(REWARDS), "select": ("best", "last")}
+CHOICES = {"reward": tuple(REWARDS), "select": ("best", "last"), "constrained": (True, False)}
+COUNTS = {"evaluate_every", "save_every", "batch_size", "samples", "steps", "prompts_per_step", "G", "accumulate",
+          "iterations", "neighbours", "history", "min_negatives"}
 # Options that no training looks at: stages are shared by runs that differ in these alone, or in what comes later.
 NOT_TRAINED = {"metrics", "candidate_scores", "metric_decimal_place", "stages"}
 
@@ -73,9 +77,12 @@ def check_stages(stages, tasks: dict[str, Task], config) -> None:
         for key in sorted(set(stage) - OTHERS - set(CHOICES)):
             if not isinstance(stage[key], int | float) or isinstance(stage[key], bool):
                 raise UserError(f"{where}: {key} is {stage[key]!r}; expected a number")
+            if key in COUNTS and not isinstance(stage[key], int):
+                raise UserError(f"{where}: {key} is {stage[key]!r}; expected a whole number")
         for key in sorted(set(stage) & set(CHOICES)):
             if stage[key] not in CHOICES[key]:
-                raise UserError(f"{where}: {key} is {stage[key]!r}; expected one of {', '.join(CHOICES[key])}")
+                choices = ", ".join(map(str, CHOICES[key]))
+                raise UserError(f"{where}: {key} is {stage[key]!r}; expected one of {choices}")
         if stage.get("G", 2) < 2:
             raise UserError(f"{where}: G is {stage['G']}; a group needs at least 2 completions")
         if set(stage.get("clean") or {"threshold": 0, "factor": 0}) != {"threshold", "factor"}:
@@ -144,7 +151,7 @@ class StageRun:
                 batch_size=stage["batch_size"], weights=stage.get("weights"),
                 weight_decay=stage.get("weight_decay", 0.01), warmup=stage.get("warmup", 0.05),
                 schedule=stage.get("schedule", "cosine"), accumulate=stage.get("accumulate", 1),
-                max_grad_norm=stage.get("max_grad_norm", 1.0), **self._common(bar))
+                max_grad_norm=stage.get("max_grad_norm", 1.0), **self._common(bar, 50))
         return sum(map(len, rows.values())) if isinstance(rows, dict) else len(rows), log
 
     def grpo(self, rows: list[dict], rewards) -> tuple[int, list[dict]]:
@@ -157,13 +164,16 @@ class StageRun:
             log = train_grpo(
                 self.model.backbone, self.model.trie, rows, rewards, G=stage["G"], steps=stage["steps"],
                 prompts_per_step=stage["prompts_per_step"], beta=stage["beta"], lr=stage["lr"], **options,
-                **self._common(bar) | {"logging_steps": 10})
+                **self._common(bar, 10))
         return len(rows), log
 
-    def _common(self, bar) -> dict:
+    def _common(self, bar, log_every: int) -> dict:
+        """log_every: steps per entry of the curve, at most. A checkpoint comes right after an entry: what is averaged
+        for the next one is in no checkpoint, and would be lost with an interrupted attempt."""
+        save_every = self.stage.get("save_every", 500)
         return {
             "output_dir": str(self.store.folder), "seed": self.config["seed"], "progress": bar,
-            "callbacks": [self.best], "save_steps": self.stage.get("save_every", 500),
+            "callbacks": [self.best], "save_steps": save_every, "logging_steps": math.gcd(log_every, save_every),
             "resume": self.store.checkpoint(),
         }
 

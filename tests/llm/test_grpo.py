@@ -259,13 +259,11 @@ def test_without_the_constraint_the_whole_vocabulary_is_sampled_and_trained(back
         seen.append(items)
         return (items > 0).float()
 
-    with torch.no_grad():  # tokens of IDs become likelier, so that some completions are valid
-        backbone.model.get_output_embeddings().weight[backbone.sid_tokens] *= 3
-    log = run(backbone, tmp_path, valid, steps=2, constrained=False)
+    log = run(backbone, tmp_path, valid, steps=2, constrained=False, G=64, prompts_per_step=8)
     for entry, items in zip(log, seen, strict=False):
         assert entry["invalid"] == pytest.approx(float((items == 0).float().mean()), abs=1e-6)
-        assert entry["reward"] == pytest.approx(1 - entry["invalid"], abs=1e-6) and 0 < entry["invalid"]
-    assert any(entry.get("invalid", 1) < 1 for entry in log)
+        assert entry["reward"] == pytest.approx(1 - entry["invalid"], abs=1e-6)
+    assert 0 < log[0]["invalid"] < 1 and len(seen) == 2
     assert log[0]["clip_ratio/region_mean"] == 0  # what samples is what trains
     with pytest.raises(UserError, match="beams are constrained to IDs"):
         run(backbone, tmp_path, valid, constrained=False, rollout="beam")
