@@ -198,6 +198,28 @@ def tune(argv: list[str]) -> int:
     return 0
 
 
+def explain(argv: list[str]) -> int:
+    from recbole_conrec import explain as room
+    from recbole_conrec.restore import find_run, load_run
+
+    files, options = parse(argv)
+    own = {key: options.pop(key) for key in ("instance", "split", "stage", "k") if key in options}
+    user, folder, out = (options.pop(key, None) for key in ("user", "run", "out"))
+    if user is None:
+        raise UserError("usage: recbole-conrec explain --user=ID (--run=FOLDER | --model=NAME [--dataset=NAME] "
+                        "[--KEY=VALUE ...]) [--instance=1] [--split=test] [--stage=NAME] [--k=20] [--out=PAGE.html]")
+    if folder is None:
+        folder, options = find_run(options.pop("model", None), options.pop("dataset", None), files, options)
+    run = load_run(str(folder), options)
+    seen = room.explain(run, str(user), **own)
+    console = _console()
+    console.print(room.view(run, seen))
+    if out is not None:
+        room.write_html(run, seen, str(out))
+        console.print(f"page: {out}", highlight=False, soft_wrap=True)
+    return 0
+
+
 def compare(argv: list[str]) -> int:
     from recbole_conrec.leaderboard.report import run_compare
 
@@ -240,6 +262,7 @@ SUBCOMMANDS = {
     "run": (run, "the same as run_recbole_conrec.py"),
     "tune": (tune, "the small search of properties/search.yaml for one model, decided on validation"),
     "compare": (compare, "where two rows of a leaderboard differ, instance by instance"),
+    "explain": (explain, "one user's prompt, a run's answers to it, and how the reward judges them"),
     "tokenize": (tokenize, "make or load the semantic IDs of a data set, and report on them"),
     "inspect": (inspect, "what a data set holds under its protocol, with warnings and a picture"),
     "study": (study, "coverage: how much of users' negative interests the window holds; filter: what filtering does"),

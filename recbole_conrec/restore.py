@@ -86,6 +86,19 @@ def load_run(folder, options: dict | None = None) -> TrainedRun:
     return TrainedRun(record, config, data, network, semantic_ids, fingerprints)
 
 
+def find_run(model, dataset, files=(), options: dict | None = None) -> tuple[Path, dict]:
+    """The folder of the run that these options name (see :func:`recbole_conrec.config.make_config`), and those of them
+    that :func:`load_run` takes. Raises UserError if it has not been run."""
+    config = make_config(model, dataset, files, options)
+    identity = records.identify(config, registry.find_model(config["model_class"] or config["row"]))
+    folder = records.folder_of(config, identity)
+    if not (folder / records.RESULT).is_file():
+        raise UserError(f"{folder}: this run has not been made, or not ended; run it first by the same options, or "
+                        "name a run's folder by --run")
+    where = records.WHERE - {"checkpoint_dir"}
+    return folder, {key: value for key, value in (options or {}).items() if key in where}
+
+
 def fingerprints_of(network, weights: Path) -> dict[str, str]:
     """What a run keeps in its record, to be compared when it is loaded: weights, code and, of a model that has them,
     semantic IDs."""

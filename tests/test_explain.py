@@ -1,0 +1,129 @@
+"""`explain`: the prompt read back, answers and rewards against loops, and the command."""
+
+import numpy as np
+import pytest
+import tinylog
+import torch
+import yaml
+
+from recbole_conrec.cli import main
+from recbole_conrec.data.events import NEGATIVE, POSITIVE
+from recbole_conrec.errors import UserError
+from recbole_conrec.explain import explain
+from recbole_conrec.restore import load_run
+from recbole_conrec.runner import run
+
+STAGES = [
+    {"name": "warm-up", "task": "next", "epochs": 2, "lr": 0.005, "batch_size": 16},
+    {"name": "grpo-9", "task": "grpo", "samples": 8, "steps": 1, "prompts_per_step": 4, "G": 2, "beta": 0.05,
+     "lr": 1e-4, "gamma": 0.7, "reward": "negatives_minus_positives", "neighbours": 2},
+]
+OPTIONS = {**tinylog.OPTIONS, "gpu_id": "", "topk": [5], "valid_metric": "HR@5", "valid_sample": 10, "history": 12,
+           "show_progress": False, "stages": STAGES, "candidate_scores": "likelihood",
+           "llm_options": {"tiny": {"layers": 1, "hidden": 32, "heads": 2, "kv_heads": 2, "intermediate": 64}},
+           "tokenizer": {"name": "rqkmeans", "sizes": [8, 8, 8], "encoder": ["tfidf"]}}
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_path, tmp_path_factory):
+    """(folder, options) of a run of CoNRec on the small log."""
+    options = {**OPTIONS, "data_path": str(tiny_path), "checkpoint_dir": str(tmp_path_factory.mktemp("explain"))}
+    return run("CoNRec", "tiny", options=options).run_dir, options
+
+
+@pytest.fixture(scope="module")
+def loaded(trained):
+    return load_run(trained[0])
+
+
+def busiest(loaded) -> tuple[str, np.ndarray]:
+    """The user of most test instances, and their places."""
+    part = loaded.data.splits["test"]
+    user = np.bincount(part.user).argmax()
+    return loaded.data.id2token("user_id", int(user)), np.flatnonzero(part.user == user)
+
+
+def test_it_tells_what_the_model_saw_and_answered(loaded):
+    user, places = busiest(loaded)
+    data, log, model = loaded.data, loaded.data.log, loaded.model
+    test = data.build()[2]
+    for number in (1, len(places)):
+        seen = explain(loaded, user, instance=number, k=15)
+        at = places[number - 1]
+        part = data.splits["test"][[at]]
+        assert (seen.number, seen.of, seen.t0, seen.next) == (number, len(places), part.time[0], part.item[0])
+        past = [row for row in range(part.begin[0], part.end[0]) if log.feedback[row] in (NEGATIVE, POSITIVE)][-12:]
+        assert [item for _, item in seen.prompt] == [*log.item[past], 0]
+        words = ["disliked" if log.feedback[row] == NEGATIVE else "liked" for row in past]
+        assert [text.split()[-1] for text, _ in seen.prompt] == [*words, "disliked"]
+        interaction = test[[at]]
+        items = model.recommend(interaction, 15)
+        assert [one.item for one in seen.answers] == items[0].tolist()
+        likely = model.scores_by("likelihood", interaction, items)[0]
+        torch.testing.assert_close(torch.tensor([one.likelihood for one in seen.answers]), likely)
+        truth = data.truth("test")
+        f = truth.f_items[truth.f_ptr[at]:truth.f_ptr[at + 1]].tolist()
+        assert seen.f == f and set(f) <= set(seen.gts) and seen.next in f
+
+
+def test_rewards_and_the_nearest_items_are_those_of_a_loop(loaded):
+    user, places = busiest(loaded)
+    vectors = loaded.model.semantic_ids.embeddings()
+    hits = set()
+    for number in range(1, len(places) + 1):
+        seen = explain(loaded, user, instance=number, k=40)
+        for one in seen.answers:
+            cosine = {other: float(vectors[one.item] @ vectors[other] / np.linalg.norm(vectors[one.item])
+                                   / np.linalg.norm(vectors[other])) for other in {*seen.gts, *seen.fps}}
+            best = max(cosine[i] for i in seen.gts)
+            worst = max((cosine[i] for i in seen.fps), default=0.0)
+            assert (one.gts_cosine, one.fps_cosine) == (pytest.approx(best, abs=1e-5), pytest.approx(worst, abs=1e-5))
+            assert one.gts in seen.gts and cosine[one.gts] == pytest.approx(best, abs=1e-5)
+            assert one.fps == 0 if not seen.fps else cosine[one.fps] == pytest.approx(worst, abs=1e-5)
+            assert one.reward == pytest.approx(best - 0.7 * worst, abs=1e-5)
+            expected = "next" if one.item == seen.next else "F" if one.item in seen.f else (
+                "neighbour" if one.item in seen.gts else "")
+            assert one.hit == expected
+            hits.add(one.hit)
+    assert {"next", ""} < hits  # or the loop has seen too little
+
+
+def test_the_command_by_folder_and_by_options(trained, loaded, capsys, tmp_path):
+    folder, options = trained
+    user, _ = busiest(loaded)
+    page = tmp_path / "page.html"
+    assert main(["explain", f"--run={folder}", f"--user={user}", "--k=3", f"--out={page}"]) == 0
+    printed = capsys.readouterr().out
+    seen = explain(loaded, user, k=3)
+    titles, ids = loaded.data.item_text(), loaded.model.semantic_ids
+    for text in (f"user {user}, test instance 1 of", "grpo-9", "gamma 0.7", titles[seen.next][:20],
+                 ids.text(seen.answers[0].item), ids.text(seen.prompt[0][1])):
+        assert text in printed
+    html = page.read_text()
+    assert html.startswith("<!DOCTYPE html>") and "<script" not in html and "http" not in html
+    assert titles[seen.prompt[0][1]] in html
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(options))
+    named = ["--model=CoNRec", "--dataset=tiny", f"--config_files={tmp_path / 'tiny.yaml'}"]
+    assert main(["explain", *named, f"--user={user}", "--k=3"]) == 0
+    assert capsys.readouterr().out == printed.replace(f"page: {page}\n", "")
+
+
+@pytest.mark.parametrize("options, words", [
+    ({"user": "nobody"}, "there is no user 'nobody' in tiny"),
+    ({"instance": 999}, "instances in test, and --instance=999 was asked for"),
+    ({"k": 0}, "--k=0 must be a whole number of at least 1"),
+    ({"split": "future"}, "--split='future' is none of train, valid, test"),
+    ({"stage": "warm-up"}, "--stage=warm-up has no reward of GTS and FPS; there are grpo-9"),
+])
+def test_mistakes_are_named(loaded, options, words):
+    with pytest.raises(UserError) as error:
+        explain(loaded, **{"user": busiest(loaded)[0], **options})
+    assert words in str(error.value)
+
+
+def test_a_run_that_was_not_made_is_named(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["explain", "--model=CoNRec", "--user=1", "--seed=77"]) == 2
+    assert "this run has not been made" in capsys.readouterr().err
+    assert main(["explain", "--model=CoNRec"]) == 2
+    assert "usage: recbole-conrec explain --user=ID" in capsys.readouterr().err
