@@ -155,7 +155,7 @@ def filter_candidates(argv: list[str]) -> int:
 
 
 def study(argv: list[str]) -> int:
-    kinds = {"coverage": _study_coverage, "filter": _study_filter}
+    kinds = {"coverage": _study_coverage, "metrics": _study_metrics, "filter": _study_filter}
     name, _ = _positional(argv[:1], f"study {'|'.join(kinds)} [--KEY=VALUE ...]")
     if name not in kinds:
         raise UserError(f"study: there is no '{name}'; there are {', '.join(kinds)}")
@@ -184,6 +184,18 @@ def _study_coverage(argv: list[str]) -> int:
     out = Path(options.pop("out", "saved"))
     config = make_config(options.pop("model", "CoNRec"), options.pop("dataset", None), files, options)
     run_coverage(config, NegativeFeedbackDataset(config), kinds, out, _console(), **own)
+    return 0
+
+
+def _study_metrics(argv: list[str]) -> int:
+    from recbole_conrec.leaderboard.board import read_board
+    from recbole_conrec.study.metrics import study_metrics
+
+    _, options = parse(argv)
+    board, out = read_board(options.pop("leaderboard", "metrics")), Path(options.pop("out", "saved"))
+    named = {key: options.pop(key) for key in ("rows", "seeds") if key in options}
+    board = board.narrow(datasets=options.pop("dataset", None), **named, **options)
+    study_metrics(board, _console(), out)
     return 0
 
 
@@ -265,7 +277,7 @@ SUBCOMMANDS = {
     "explain": (explain, "one user's prompt, a run's answers to it, and how the reward judges them"),
     "tokenize": (tokenize, "make or load the semantic IDs of a data set, and report on them"),
     "inspect": (inspect, "what a data set holds under its protocol, with warnings and a picture"),
-    "study": (study, "coverage: how much of users' negative interests the window holds; filter: what filtering does"),
+    "study": (study, "coverage: what the window holds; metrics: whether they tell the truth; filter: what it does"),
     "predict": (predict, "write users' Predict Sets by a trained run, and calibrate the filter"),
     "filter": (filter_candidates, "drop candidates by Predict Sets, without the model"),
     "convert": (convert, "an official download into RecBole's atomic files"),

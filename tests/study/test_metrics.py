@@ -1,0 +1,94 @@
+import json
+
+import numpy as np
+import pytest
+from scipy.stats import kendalltau
+
+from recbole_conrec.cli import main
+from recbole_conrec.data.simulate import simulate
+from recbole_conrec.study.metrics import kendall
+
+ROWS = """
+title: Two rows
+datasets: [log]
+seeds: [1]
+metrics: [HR, FHR, CandAcc]
+topk: [20]
+rows: [Pop, ItemSwing]
+"""
+
+
+@pytest.fixture(scope="module")
+def sim(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sim")
+    simulate(folder, name="log", users=60, items=60, seed=3)
+    (folder / "rows.yaml").write_text(ROWS)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def study(sim):
+    options = [f"--data_path={sim}", f"--checkpoint_dir={sim / 'saved'}", f"--out={sim / 'out'}", "--use_gpu=False"]
+    assert main(["study", "metrics", f"--leaderboard={sim / 'rows.yaml'}", *options]) == 0
+    return json.loads((sim / "out" / "metrics-log.json").read_text())
+
+
+def test_kendall_equals_scipy_where_nothing_ties_and_ties_count_as_nothing():
+    rng = np.random.default_rng(0)
+    values, quality = rng.random((6, 9, 3)), rng.random(9)
+    found = kendall(values, quality)
+    for draw in range(6):
+        for metric in range(3):
+            assert found[draw, metric] == pytest.approx(kendalltau(values[draw, :, metric], quality).statistic)
+    assert kendall(np.array([[[1.0], [1.0], [2.0]]]), np.array([1.0, 2.0, 3.0]))[0, 0] == pytest.approx(2 / 3)
+
+
+def test_the_truth_is_found_by_a_slow_reading(sim, study):
+    """Pop's lists made by hand: their true quality, HR and FHR."""
+    from recbole_conrec.config import make_config
+    from recbole_conrec.data.dataset import NegativeFeedbackDataset
+    from recbole_conrec.data.simulation.oracle import Oracle
+    from recbole_conrec.evaluation.topk import tie_rank
+
+    options = {"data_path": str(sim), "checkpoint_dir": str(sim / "saved")}
+    data = NegativeFeedbackDataset(make_config("Pop", "log", options=options))
+    log, oracle, test = data.log, Oracle.load(sim / "log"), data.splits["test"]
+    counts = np.bincount(log.item[data.train_mask & (log.feedback == -1)], minlength=log.n_items)
+    ties = tie_rank(log.n_items).numpy()
+    quality, hits, future_hits = [], [], []
+    for user, t0, item, begin, end in zip(test.user, test.time, test.item, test.begin, test.end, strict=True):
+        known = set(log.item[begin:end][log.feedback[begin:end] == -1])
+        order = sorted((i for i in range(1, log.n_items) if i not in known), key=lambda i: (-counts[i], ties[i]))[:20]
+        tokens = [data.field2id_token["item_id"][i] for i in order]
+        rows = oracle.rows("user", [data.field2id_token["user_id"][user]]), oracle.rows("item", tokens)[None]
+        quality.append(oracle.dislike_probability(*rows, np.array([t0])).mean())
+        window = (log.user == user) & (log.time >= t0) & (log.time <= t0 + 7 * 86_400) & (log.feedback == -1)
+        hits.append(item in order)
+        future_hits.append(bool((set(log.item[window]) - known) & set(order)))
+    row = study["rows"].index("Pop")
+    assert study["quality"][row] == pytest.approx(np.mean(quality))
+    assert study["values"][row][:2] == pytest.approx([np.mean(hits), np.mean(future_hits)])
+    assert study["instances"] == len(test)
+
+
+def test_the_true_order_is_the_order_of_knowledge(study):
+    quality = dict(zip(study["rows"], study["quality"], strict=True))
+    assert list(quality) == ["Pop", "ItemSwing", "random", "truth, noise 1", "truth, noise 4", "truth, noise 16"]
+    assert study["best"] > quality["truth, noise 1"] > quality["truth, noise 4"] > quality["truth, noise 16"]
+    assert quality["truth, noise 4"] > quality["random"]
+    assert study["trained"] == [True, True, False, False, False, False]
+
+
+def test_the_report_speaks_of_intervals_and_draws(sim, study, capsys):
+    for label in ("all rows", "trained rows"):
+        value, low, high = np.array(study["tau"][label])
+        assert (low <= high).all() and (np.abs(value) <= 1).all()
+        assert (np.array(study["gain"][label])[:, 0] == 0).all()  # of HR over itself
+    assert (sim / "out" / "metrics-log.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_data_without_a_truth_are_refused(sim, tiny_path, tmp_path, capsys):
+    options = [f"--data_path={tiny_path}", "--dataset=tiny", f"--checkpoint_dir={tmp_path}", "--use_gpu=False"]
+    rules = ["--feedback.negative=rating <= 2", "--item_text=[title]"]
+    assert main(["study", "metrics", f"--leaderboard={sim / 'rows.yaml'}", *options, *rules]) == 2
+    assert "only simulated data sets have a known truth" in capsys.readouterr().err
