@@ -1,5 +1,6 @@
 """Any language model by one option, with every code of the semantic IDs as one token of its vocabulary."""
 
+import inspect
 import re
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -98,6 +99,7 @@ def load_backbone(
     pad_token: str | None = None,
     cache_dir=None,
     seed: int = 0,
+    **unknown,
 ) -> Backbone:
     """The backbone named by `llm:`, with the codes of `semantic_ids` in its vocabulary.
 
@@ -116,8 +118,12 @@ def load_backbone(
         cache_dir: where a GGUF file's weights are unpacked to.
         seed: of fresh weights.
 
-    Raises UserError for what does not exist, is not installed, does not fit into memory or cannot share a prompt.
+    Raises UserError for an option that does not exist, what is not installed, does not fit into memory or cannot share
+    a prompt.
     """
+    if unknown:
+        known = [name for name, p in inspect.signature(load_backbone).parameters.items() if p.kind is p.KEYWORD_ONLY]
+        raise UserError(f"llm_options: unknown option {min(unknown)!r}; known are {', '.join(known)}")
     size = tiny_model.resolve(tiny)
     check_implementation(attn_implementation)  # before a package for it is looked for
     if llm == "tiny":

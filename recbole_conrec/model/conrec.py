@@ -24,9 +24,9 @@ class CoNRec(GenerativeRecommender):
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
-        texts = [*dataset.item_text()[1:], *ALL_TEXT]
-        self.speak(load_backbone(config["llm"], self.semantic_ids, texts, seed=config["seed"], device=config["device"],
-                                 **(config["llm_options"] or {})))
+        texts = dataset.item_text()
+        self.speak(load_backbone(config["llm"], self.semantic_ids, [*texts[1:], *ALL_TEXT], item_texts=texts,
+                                 seed=config["seed"], device=config["device"], **(config["llm_options"] or {})))
         self.prompts = PromptBuilder(self.backbone, self.log, config["max_tokens"])
         self.context = context_of(config["context"], config["history"])
 

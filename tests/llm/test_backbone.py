@@ -159,6 +159,7 @@ def test_gguf_without_the_package_says_what_to_install(tmp_path, monkeypatch):
     ({"sid_init": "luck"}, "sid_init: 'luck' is none of mean, text"),
     ({"sid_init": "text"}, "sid_init: text needs the items' texts"),
     ({"pad_token": "<nope>"}, "has no token '<nope>'"),
+    ({"dtyp": "float32"}, "llm_options: unknown option 'dtyp'; known are item_texts, tiny, lora, sid_init, dtype"),
     ({"attn_implementation": "flash_attention_2"}, "attn_implementation: 'flash_attention_2' takes no mask"),
     ({"device_map": "nowhere"}, "with device_map: nowhere cannot be loaded"),
     ({"lora": {"target": ["nope"]}}, "lora: .*'nope'.* does not fit this model"),
