@@ -13,7 +13,7 @@ from recbole_conrec.data.events import Instances
 
 SMALL = {
     "t5": {"d_model": 32, "heads": 2, "d_kv": 16, "d_ff": 64, "layers": 2, "dropout": 0.0},
-    "stages": [{"name": "next", "task": "next", "epochs": 20, "lr": 0.02, "batch_size": 10}],
+    "stages": [{"name": "next", "task": "next", "epochs": 30, "lr": 0.01, "batch_size": 10}],
     "history": 6,
 }
 
