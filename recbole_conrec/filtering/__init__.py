@@ -2,7 +2,7 @@
 
 ``sets.py`` asks a model for the sets, ``folder.py`` and ``predict.py`` write them, ``online.py`` filters,
 ``calibrate.py`` chooses the threshold, ``study.py`` measures what filtering does. ``online.py``, ``ids.py`` and
-``folder.py`` need NumPy alone, neither RecBole nor torch.
+``folder.py`` need NumPy and SciPy, neither RecBole nor torch.
 """
 
 from recbole_conrec.filtering.online import NegativeFilter
