@@ -6,6 +6,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+import tinylog
 import torch
 from recbole.data.utils import get_dataloader
 from recbole.utils import init_seed
@@ -14,6 +15,7 @@ from test_conrec_leak import with_log
 from recbole_conrec import registry
 from recbole_conrec.data.events import NEGATIVE, FeedbackStream
 from recbole_conrec.evaluation.ranking import recommend
+from recbole_conrec.runner import run
 
 TRANSFORMER = {"n_layers": 1, "hidden_size": 32, "inner_size": 64, "hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0}
 ROWS = {  # row: options of its own
@@ -141,3 +143,15 @@ def test_training_sees_nothing_from_validation_on(made, name):
         init_seed(0, True)  # RecBole masks by Python's generator
         seen.append(losses(model, loader, 1, 0.01))
     assert seen[0] == seen[1] and seen[0] != seen[2]  # the third log differs before validation
+
+
+@pytest.mark.parametrize("name", ["PNFRec", "NotToRecommend", "ReversedSASRec", "DislikeDIN"])
+def test_a_run_fills_every_column(tiny_path, tmp_path, monkeypatch, name):
+    """Through the harness: early stopping by the row's own metric, saved and loaded weights, test instances."""
+    monkeypatch.chdir(tmp_path)
+    small = {} if name == "DislikeDIN" else TRANSFORMER
+    record = run(name, "tiny", options={**tinylog.OPTIONS, "data_path": str(tiny_path), "gpu_id": "", "epochs": 2,
+                                        "show_progress": False, **small}).record
+    assert all(figure["n"] > 0 and 0 <= figure["value"] <= 1 for figure in record["metrics"].values())
+    assert set(record["valid"]) == {"HR@20" if name == "PNFRec" else "CandAcc"}
+    assert record["curve"][1]["loss"] < record["curve"][0]["loss"] and record["cost"]["parameters"] > 1000
