@@ -20,12 +20,16 @@ MODELS = {
     "CoNRec": "recbole_conrec.model.conrec:CoNRec",
     "CoNRec-paper": "recbole_conrec.model.conrec:CoNRec",  # the same class under the options of that YAML
     "DislikeDIN": "recbole_conrec.model.dislikedin:DislikeDIN",
+    "InstructRec": "recbole_conrec.model.instructrec:InstructRec",
     "ItemSwing": "recbole_conrec.model.itemswing:ItemSwing",
+    "LCRec": "recbole_conrec.model.lcrec:LCRec",
+    "MiniOneRec": "recbole_conrec.model.minionerec:MiniOneRec",
     "NotToRecommend": "recbole_conrec.model.nottorecommend:NotToRecommend",
     "P5CID": "recbole_conrec.model.p5cid:P5CID",
     "PNFRec": "recbole_conrec.model.pnfrec:PNFRec",
     "Pop": "recbole_conrec.model.pop:Pop",
     "ReversedSASRec": "recbole_conrec.model.reversedsasrec:ReversedSASRec",
+    "TALLRec": "recbole_conrec.model.tallrec:TALLRec",
     "TIGER": "recbole_conrec.model.tiger:TIGER",
 }
 # Models whose training is more than RecBole's epoch loop; every other one gets the harness over its stock trainer.

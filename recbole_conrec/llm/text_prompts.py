@@ -130,5 +130,5 @@ class TextPrompts(PromptBuilder):
     def _join(self, *parts) -> tuple[torch.Tensor, torch.Tensor]:
         """Parts of a prompt, each [N, ...] tokens or one list for all, as left-padded tensors."""
         n = next(len(part) for part in parts if np.ndim(part) > 1)
-        parts = [np.tile(part, (n, 1)) if np.ndim(part) == 1 else np.reshape(part, (n, -1)) for part in parts]
+        parts = [np.tile(part, (n, 1)) if np.ndim(part) == 1 else part.reshape(n, -1) for part in parts]
         return left_pad_holes(np.concatenate(parts, axis=1).astype(np.int64), self.tokenizer.pad_token_id)
