@@ -44,8 +44,8 @@ class InstructRec(StagedRecommender):
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         titles, self.order = dataset.item_text(), config["seed"]
-        self.speak(load_backbone(config["llm"], self.semantic_ids, [*titles[1:], *TEXT], seed=config["seed"],
-                                 device=config["device"], **(config["llm_options"] or {})))
+        self.speak(load_backbone(config["llm"], self.semantic_ids, [*titles[1:], *TEXT], item_texts=titles,
+                                 seed=config["seed"], device=config["device"], **(config["llm_options"] or {})))
         self.prompts = TextPrompts(self.backbone, self.log, config["max_tokens"], titles)
         self.context = context_of(config["context"], config["history"])
 

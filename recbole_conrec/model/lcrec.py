@@ -33,8 +33,8 @@ class LCRec(GenerativeRecommender):
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         titles = dataset.item_text()
-        self.speak(load_backbone(config["llm"], self.semantic_ids, [*titles[1:], *ALL_TEXT, *TEXT], seed=config["seed"],
-                                 device=config["device"], **(config["llm_options"] or {})))
+        self.speak(load_backbone(config["llm"], self.semantic_ids, [*titles[1:], *ALL_TEXT, *TEXT], item_texts=titles,
+                                 seed=config["seed"], device=config["device"], **(config["llm_options"] or {})))
         self.prompts = TextPrompts(self.backbone, self.log, config["max_tokens"], titles)
         self.context = context_of(config["context"], config["history"])
 
