@@ -1,0 +1,107 @@
+"""TIGER in its own protocol: the next item bought, leave-one-out, Recall and NDCG at 5 and 10, on an Amazon category.
+
+The data are not ours and stay outside the repository. LETTER's public code (github.com/HonghuiBao2000/LETTER, folder
+data/) has, for Beauty and Instruments, each user's items in time order and the items' IDs of four codes:
+
+    python benchmarks/reproduce.py --data FOLDER --name Beauty --epochs 200     # NAME.inter.json and NAME.index.json
+
+As there: the last item of a user tests, the one before it validates, every other one with something before it trains;
+the latest 20 items are told, beams of 20 walk the existing IDs. The network, its training and its decoding are those of
+the model TIGER here; the defaults are LETTER's configuration of it (no user token). Recall counts items: where
+several share an ID they stand in a fixed order before the cut, while LETTER's code counts any of them as a hit.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from recbole_conrec.llm.batch import left_pad
+from recbole_conrec.llm.decoding import beam_search
+from recbole_conrec.llm.sft import train_sft
+from recbole_conrec.llm.t5 import DEFAULTS, EOS, load_t5
+from recbole_conrec.model.generative import expand
+from recbole_conrec.tokenizer.semantic_ids import SemanticIds
+
+HISTORY, BEAM = 20, 20
+
+
+def read(folder: Path, name: str) -> tuple[list[list[int]], SemanticIds]:
+    """Each user's items, numbered from 1 (0 is padding), and their IDs."""
+    try:
+        users, index = (json.loads((folder / f"{name}.{part}.json").read_text()) for part in ("inter", "index"))
+    except FileNotFoundError as error:
+        raise SystemExit(f"{error.filename}: no such file; --data is a folder with NAME.inter.json and NAME.index.json "
+                        "of LETTER's public code") from None
+    codes = np.array([[int(token[3:-1]) for token in index[str(item)]] for item in range(len(index))])
+    books = [np.zeros((size, 1), dtype=np.float32) for size in codes.max(axis=0) + 1]
+    ids = SemanticIds(np.concatenate([np.full((1, codes.shape[1]), -1), codes]), books, collisions="shared")
+    return [[item + 1 for item in items] for items in users.values()], ids
+
+
+def prompt(tokens: np.ndarray, items: list[int]) -> list[int]:
+    return [*tokens[items[-HISTORY:]].ravel().tolist(), EOS]
+
+
+@torch.no_grad()
+def evaluate(backbone, tokens, sequences, batch: int = 256) -> dict[str, float]:
+    """The last item of each sequence, from those before it."""
+    trie, ranks = backbone.semantic_ids.trie.to(backbone.device), []
+    for start in range(0, len(sequences), batch):
+        part = sequences[start:start + batch]
+        padded = left_pad([prompt(tokens, items[:-1]) for items in part], backbone.pad_id, backbone.device)
+        leaves, _ = beam_search(backbone, trie, *padded, width=BEAM)
+        found = expand(trie, leaves, leaves.new_zeros((len(part), 1)), 10).cpu().numpy()
+        hit = found == np.array([items[-1] for items in part])[:, None]
+        ranks += np.where(hit.any(axis=1), hit.argmax(axis=1), 10).tolist()
+    ranks = np.array(ranks)
+    gain = 1 / np.log2(ranks + 2)
+    return {f"{name}@{k}": float(np.where(ranks < k, value, 0).mean())
+            for name, value in (("Recall", 1.0), ("NDCG", gain)) for k in (5, 10)}
+
+
+def show(step: int, of: int, entry: dict) -> None:
+    if "loss" in entry:
+        print(f"step {step} of {of}: loss {entry['loss']:.3f}", flush=True)
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments.add_argument("--data", type=Path, required=True, help="folder of NAME.inter.json and NAME.index.json")
+    arguments.add_argument("--name", default="Beauty")
+    arguments.add_argument("--epochs", type=float, default=200)
+    arguments.add_argument("--lr", type=float, default=5e-4)
+    arguments.add_argument("--batch", type=int, default=256)
+    arguments.add_argument("--seed", type=int, default=42)
+    arguments.add_argument("--users", type=int, default=None, help="test so many users, drawn by the seed; default all")
+    arguments.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    for name, value in DEFAULTS.items():
+        arguments.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
+    args = arguments.parse_args()
+
+    sequences, ids = read(args.data, args.name)
+    backbone = load_t5(ids, {name: getattr(args, name) for name in DEFAULTS}, device=args.device, seed=args.seed)
+    tokens = backbone.item_tokens.cpu().numpy()
+    rows = [{"input_ids": prompt(tokens, items[:at]), "labels": tokens[items[at]].tolist()}
+            for items in sequences for at in range(1, len(items) - 2)]
+    parameters = sum(p.numel() for p in backbone.model.parameters())
+    print(f"{args.name}: {len(sequences):,} users, {len(tokens) - 1:,} items, {len(ids.trie.leaf_codes):,} IDs, "
+          f"{len(rows):,} training rows; {parameters:,} parameters", flush=True)
+    wall, cpu = time.perf_counter(), time.process_time()
+    with tempfile.TemporaryDirectory() as folder:
+        train_sft(backbone, rows, output_dir=folder, epochs=args.epochs, lr=args.lr, batch_size=args.batch, warmup=0.01,
+                  seed=args.seed, progress=show)
+    took = {"train_s": time.perf_counter() - wall, "train_cpu_s": time.process_time() - cpu}
+    picked = np.random.default_rng(args.seed).permutation(len(sequences))[:args.users]
+    for part, cut in (("validation", -1), ("test", None)):
+        metrics = evaluate(backbone, tokens, [sequences[user][:cut] for user in picked])
+        result = {"part": part, "users": len(picked), "epochs": args.epochs, **metrics, **took}
+        print(json.dumps({name: round(v, 4) if isinstance(v, float) else v for name, v in result.items()}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
