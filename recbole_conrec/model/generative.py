@@ -162,7 +162,9 @@ class StagedTrainer(HarnessMixin, Trainer):
             with store.hold():
                 entry = store.read()
                 if entry is None:
-                    entry = run_stage(self.model, train_data._dataset, self.config, number, store, score, show_progress)
+                    before = self.stages[-1]["valid"] if self.stages else None
+                    entry = run_stage(self.model, train_data._dataset, self.config, number, store, score, show_progress,
+                                      before)
                     store.write(self._trained(), entry)
                 else:
                     self.load(store.weights)

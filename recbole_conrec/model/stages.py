@@ -178,18 +178,20 @@ class StageRun:
         }
 
 
-def run_stage(model, data, config, number: int, store: "StageStore", score, show_progress: bool) -> dict:
+def run_stage(model, data, config, number: int, store: "StageStore", score, show_progress: bool,
+              before: float | None = None) -> dict:
     """Train stage ``number`` in place, from its last checkpoint if it was interrupted.
 
     Args:
         score: () -> float, the validation metric of the model as it stands.
+        before: what it is now, if that is known from the stage before.
 
     Returns:
         the stage's entry: name, task, samples, steps, seconds, peak_mb, valid (`valid_metric` after it), what the
         model's ``probe`` measures, curve (loss or reward), validation (the looks while it trained).
     """
     stage = config["stages"][number]
-    best = BestWeights(model.lm, score, stage, store.checkpoint())
+    best = BestWeights(model.lm, score, stage, store.checkpoint(), before)
     run = StageRun(model, data, stage, config, np.random.default_rng([config["seed"], *stage["name"].encode()]), best,
                    store, show_progress)
     model.eval()
@@ -198,7 +200,7 @@ def run_stage(model, data, config, number: int, store: "StageStore", score, show
     curve = [{k: v for k, v in entry.items() if isinstance(v, int | float)} for entry in log]
     return {"name": stage["name"], "task": stage["task"], "samples": samples,
             "steps": max((entry.get("step", 0) for entry in log), default=0), "seconds": best.seconds(),
-            "peak_mb": peak_mb(), "valid": score(), **model.probe(data), **run.notes, "curve": curve,
+            "peak_mb": peak_mb(), "valid": best.final(), **model.probe(data), **run.notes, "curve": curve,
             "validation": best.curve}
 
 
@@ -258,8 +260,8 @@ class BestWeights(TrainerCallback):
     file of it: a checkpoint without ``best.json`` is not whole.
     """
 
-    def __init__(self, lm, score, stage: dict, checkpoint: str | None = None):
-        self.lm, self.score = lm, score
+    def __init__(self, lm, score, stage: dict, checkpoint: str | None = None, before: float | None = None):
+        self.lm, self.score, self.before = lm, score, before
         self.every, self.select = stage.get("evaluate_every"), stage.get("select", "best")
         self.curve: list[dict] = []
         self.best, self.weights = -1.0, None
@@ -292,9 +294,16 @@ class BestWeights(TrainerCallback):
         (folder / ".best.json").write_text(json.dumps(content))
         (folder / ".best.json").replace(folder / "best.json")
 
+    def final(self) -> float:
+        """The metric of the weights that the stage ends with; a look costs seconds, and the last one was at the end."""
+        if not self.curve:
+            self.lm.eval()
+            return self.score()
+        return self.best if self.select == "best" else self.curve[-1]["valid"]
+
     def _look(self, step: int) -> None:
         training = self.lm.training
-        value = self.score()
+        value = self.before if step == 0 and self.before is not None else self.score()
         self.lm.train(training)
         self.curve.append({"step": step, "valid": value})
         if value > self.best and self.select == "best":
