@@ -1,7 +1,8 @@
 """P5-CID on the small log: prompts against an oracle written token by token, learning, and nothing from t0 on."""
 
 import pytest
-from t5rows import check_learns, check_no_leak, check_prompts, items_told, make_row
+from llmrows import check_learns, check_no_leak
+from t5rows import check_prompts, items_told, make_row
 
 from recbole_conrec.llm.t5 import EOS, FIRST_EXTRA
 from recbole_conrec.model import p5cid
@@ -40,4 +41,4 @@ def test_it_learns(make):
 @pytest.mark.parametrize("by", ["time", "user"])
 def test_nothing_from_t0_on_moves_it(make_tiny, tmp_path, by):
     make = make_row(make_tiny, "P5CID", tmp_path, **CID)
-    check_no_leak(make(context="both", split={"by": by}), by)
+    check_no_leak(make(context="both", split={"by": by}), by, lambda model, batch: model.prompt(batch))

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from t5rows import check_learns, check_no_leak, check_prompts, items_told, make_row
+from llmrows import check_learns, check_no_leak
+from t5rows import check_prompts, items_told, make_row
 
 from recbole_conrec.errors import UserError
 from recbole_conrec.llm.t5 import EOS, FIRST_EXTRA
@@ -55,7 +56,7 @@ def test_it_learns(make):
 @pytest.mark.parametrize("by", ["time", "user"])
 def test_nothing_from_t0_on_moves_it(make_tiny, tmp_path, by):
     make = make_row(make_tiny, "TIGER", tmp_path, **RQVAE)
-    check_no_leak(make(context="both", split={"by": by}), by)
+    check_no_leak(make(context="both", split={"by": by}), by, lambda model, batch: model.prompt(batch))
 
 
 def test_letter_is_a_tokenizer_option(make):
