@@ -34,7 +34,7 @@ def draw_candidates(
     user_keys: np.ndarray | None = None,
     item_keys: np.ndarray | None = None,
     look_back: int = 200,
-    chunk: int = 4096,
+    chunk: int = 1024,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw the lists.
 

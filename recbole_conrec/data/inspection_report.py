@@ -137,7 +137,7 @@ def draw(seen: Inspection, folder: Path) -> Path:
         gaps.set_xscale("log")
         for seconds, word in ((60, "minute"), (3600, "hour"), (SECONDS_A_DAY, "day"), (7 * SECONDS_A_DAY, "week")):
             gaps.axvline(seconds, color="black", lw=0.5)
-            gaps.text(seconds, 1, f" {word}", rotation=90, transform=gaps.get_xaxis_transform(), va="top", fontsize=8)
+            gaps.text(seconds, 1, f"{word} ", rotation=90, transform=gaps.get_xaxis_transform(), va="top", fontsize=8)
     gaps.set(title="Time between a user's dislikes", xlabel="seconds", ylabel="pairs")
     sizes = seen.parts["test"].future_size
     window.hist(sizes, bins=np.arange(0.5, np.quantile(sizes, 0.99) + 1.5), color=COLOURS["negative"])
