@@ -78,6 +78,11 @@ def mapped(file: Path) -> np.ndarray:
 def as_bytes(ids, what: str) -> np.ndarray:
     """Ids of any shape as UTF-8 bytes; a whole number is the id that it is written as. UserError for anything else."""
     try:
+        if isinstance(ids, list) and ids and isinstance(ids[0], str):  # the usual case, twice as fast as below
+            return np.array([name.encode() for name in ids])
+    except AttributeError:  # texts among others
+        pass
+    try:
         array = np.asarray(ids)
     except ValueError:  # lists of unequal length
         raise UserError(f"{what}s: the rows of a table of ids must have equal length") from None

@@ -23,7 +23,8 @@ def write_report(study: Study, out: Path, console) -> list[Path]:
     out.mkdir(parents=True, exist_ok=True)
     tables = [_table(study, name) for name in study.counts] + [_calibration(study)]
     for title, head, rows in tables:
-        table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+        table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False,
+                      padding=(0, 1, 0, 0))
         for number, name in enumerate(head):
             table.add_column(name, justify="right" if number else "left", no_wrap=not number)
         for row in rows:
