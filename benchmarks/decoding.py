@@ -31,7 +31,7 @@ def compare(args, backbone) -> None:
     for length in args.prompt:
         ids, mask = left_pad(random_prompts(backbone, args.batch, length), backbone.pad_id, args.device)
         allowed = prefix_function(backbone, length)
-        found = {}
+        found = {"theirs": float("nan")}
 
         def ours(ids=ids, mask=mask, found=found):
             found["ours"] = beam_search(backbone, trie, ids, mask, width=args.width)

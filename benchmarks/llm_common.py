@@ -32,6 +32,7 @@ def parser(description: str) -> argparse.ArgumentParser:
     arguments.add_argument("--dtype", default="float32")
     arguments.add_argument("--threads", type=int, default=None, help="with 1 on a CPU, time is the process's CPU time")
     arguments.add_argument("--no-warm-up", action="store_true", help="time the first run, too: for runs of minutes")
+    arguments.add_argument("--ours-only", action="store_true", help="leave the alternative out; its figures are nan")
     arguments.add_argument("--json", type=Path, help="append the results to this file, one JSON object a line")
     return arguments
 
@@ -92,10 +93,13 @@ def alternate(functions: dict, args) -> dict[str, dict[str, float]]:
 
     In turn, because a machine's speed drifts; the best, because other work on the machine only ever slows one down.
     """
+    best = {name: {"seconds": float("inf"), "peak_mib": 0.0} for name in functions}
+    if args.ours_only:
+        functions = {name: function for name, function in functions.items() if name != "theirs"}
+        best["theirs"] = {"seconds": float("nan"), "peak_mib": float("nan")}
     if not args.no_warm_up:
         for function in functions.values():
             function()
-    best = {name: {"seconds": float("inf"), "peak_mib": 0.0} for name in functions}
     for _ in range(args.repeats):
         for name, function in functions.items():
             with Peak(args.device) as peak:
