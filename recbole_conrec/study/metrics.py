@@ -210,10 +210,10 @@ def render(one: Fidelity, name: str) -> Group:
                      style=None if one.trained[n] else "dim")
     taus = Table(title="\nKendall's tau with the true order [95 % interval, users drawn]", **style)
     for column in ("", *one.names):
-        taus.add_column(column, justify="right" if column else "left")
+        taus.add_column(column, justify="right" if column else "left", no_wrap=True)
     for label in one.tau:
         for what, found in ((label, one.tau[label]), ("  more than HR", one.gain[label])):
-            taus.add_row(what, *(f"{value:.2f} [{low:.2f}, {high:.2f}]" for value, low, high in found.T))
+            taus.add_row(what, *(f"{value:.2f} [{low:.2f} {high:.2f}]" for value, low, high in found.T))
     return Group(rows, taus, Text(verdict(one)))
 
 
