@@ -24,9 +24,10 @@ def write_report(study: Study, out: Path, console) -> list[Path]:
     tables = [_table(study, name) for name in study.counts] + [_calibration(study)]
     for title, head, rows in tables:
         table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False,
-                      padding=(0, 1, 0, 0))
+                      padding=0)
         for number, name in enumerate(head):
-            table.add_column(name, justify="right" if number else "left", no_wrap=not number)
+            table.add_column(name, justify="right" if number else "left", no_wrap=not number,
+                             min_width=max(map(len, name.split()), default=0))
         for row in rows:
             table.add_row(*row)
         console.print(table)
