@@ -62,7 +62,7 @@ def load(path: Path, key: str) -> pd.DataFrame | None:
 def _arrow(column: pd.Series) -> pa.Array:
     if isinstance(column.dtype, pd.CategoricalDtype):
         words = pa.array(column.cat.categories, pa.string())
-        return pa.DictionaryArray.from_arrays(pa.array(column.cat.codes.to_numpy()), words)
+        return pa.DictionaryArray.from_arrays(pa.array(column.cat.codes.to_numpy()), words, safe=False)  # -1: no word
     return pa.array(column.to_numpy())
 
 

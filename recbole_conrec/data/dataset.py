@@ -73,7 +73,10 @@ class NegativeFeedbackDataset(AtomicDataset):
         header = atomic.read_header(path, self.config["field_separator"], self.config["encoding"] or "utf-8")
         fields = self._wanted_fields(path, FeatureSource.INTERACTION, header)
         rules = self.protocol.feedback
-        key = cache.key({"events": self.events_digest, "fields": sorted(fields), "read_with": read_with,
+        needless = set(rules.fields) - set(super().needed_fields(FeatureSource.INTERACTION))
+        needless -= set(self.config["val_interval"] or ())
+        key = cache.key({"events": self.events_digest, "fields": sorted(fields), "needless": sorted(needless),
+                         "read_with": read_with,
                          "rules": [str(rule.text) if rule else None for rule in (rules.negative, rules.positive)],
                          "names": [self.uid_field, self.iid_field, self.time_field]})
         file = Path(self.config["checkpoint_dir"]) / "events" / f"{token}-{key}.arrow"
@@ -81,8 +84,6 @@ class NegativeFeedbackDataset(AtomicDataset):
         if self.inter_feat is None:
             events = self._load_feat(str(path), FeatureSource.INTERACTION)
             events[_FEEDBACK] = rules.label(events, path.name)
-            needless = set(rules.fields) - set(super().needed_fields(FeatureSource.INTERACTION))
-            needless -= set(self.config["val_interval"] or ())
             self._forget(needless)
             self.inter_feat = events.drop(columns=list(needless)).reset_index(drop=True)
             cache.save(file, key, self.inter_feat)

@@ -61,6 +61,20 @@ def test_fields_that_recbole_filters_by_are_kept(log, monkeypatch):
     assert 100 < len(first[0]) < 200
 
 
+def test_a_field_of_the_rules_is_there_when_recbole_filters_by_it(log):
+    everything = log()
+    some = log(val_interval={"event": ["like", "hate"]})  # the same fields are read, another one is kept
+    assert len(some.log) == (everything.log.feedback != 0).sum()
+
+
+def test_missing_words_are_kept(log, monkeypatch):
+    log.inter.write_text(log.inter.read_text().replace("\tskip\t", "\t\t"))
+    some = {"val_interval": {"event": ["like", "hate"]}}
+    first = facts(log(**some))
+    seen = parses(monkeypatch)
+    assert facts(log(**some)) == first and seen == []
+
+
 def test_another_content_or_rule_is_another_cache(log, monkeypatch):
     first = log()
     seen = parses(monkeypatch)
