@@ -209,7 +209,7 @@ CONTEXT = frozenset({"context", "window", "history"})
 TASKS = {
     "translation": Task(translation, SFT_NEEDS, SFT_TAKES),
     "alignment": Task(alignment, SFT_NEEDS | {"samples"}, SFT_TAKES | {"min_negatives"}),
-    "next": Task(next_negative, SFT_NEEDS, SFT_TAKES | CONTEXT),
+    "next": Task(next_negative, SFT_NEEDS, SFT_TAKES | CONTEXT - {"window"}),  # whole sequences know no window
     "grpo": Task(grpo, GRPO_NEEDS | {"gamma", "reward", "neighbours"}, GRPO_TAKES | CONTEXT | {"clean", "future"},
                  check_future),
 }

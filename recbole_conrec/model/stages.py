@@ -39,10 +39,13 @@ GRPO_NEEDS = frozenset({"samples", "steps", "prompts_per_step", "G", "beta", "lr
 GRPO_TAKES = COMMON | {"temperature", "iterations", "clip", "accumulate", "rollout", "constrained", "warmup",
                        "schedule"}
 # Options that are no numbers: checked elsewhere, or one of a few values.
-OTHERS = {"name", "task", "context", "window", "clean", "weights", "schedule", "rollout", "future"}
-CHOICES = {"reward": tuple(REWARDS), "select": ("best", "last"), "constrained": (True, False)}
+OTHERS = {"name", "task", "context", "window", "clean", "weights", "future"}
+CHOICES = {"reward": tuple(REWARDS), "select": ("best", "last"), "constrained": (True, False),
+           "rollout": ("sample", "beam"), "schedule": ("cosine", "linear", "constant", "constant_with_warmup",
+                                                       "inverse_sqrt", "polynomial", "cosine_with_restarts")}
 COUNTS = {"evaluate_every", "save_every", "batch_size", "samples", "steps", "prompts_per_step", "G", "accumulate",
           "iterations", "neighbours", "history", "min_negatives"}
+MAY_BE_ZERO = {"evaluate_every", "steps", "neighbours", "history", "min_negatives"}  # steps: -1 is one pass
 # Options that no training looks at: stages are shared by runs that differ in these alone, or in what comes later.
 NOT_TRAINED = {"metrics", "candidate_scores", "metric_decimal_place", "stages"}
 
@@ -79,18 +82,29 @@ def check_stages(stages, tasks: dict[str, Task], config) -> None:
                 raise UserError(f"{where}: {key} is {stage[key]!r}; expected a number")
             if key in COUNTS and not isinstance(stage[key], int):
                 raise UserError(f"{where}: {key} is {stage[key]!r}; expected a whole number")
+            if key in COUNTS - MAY_BE_ZERO and stage[key] < 1:
+                raise UserError(f"{where}: {key} is {stage[key]!r}; expected at least 1")
         for key in sorted(set(stage) & set(CHOICES)):
             if stage[key] not in CHOICES[key]:
                 choices = ", ".join(map(str, CHOICES[key]))
                 raise UserError(f"{where}: {key} is {stage[key]!r}; expected one of {choices}")
         if stage.get("G", 2) < 2:
             raise UserError(f"{where}: G is {stage['G']}; a group needs at least 2 completions")
-        if set(stage.get("clean") or {"threshold": 0, "factor": 0}) != {"threshold", "factor"}:
-            raise UserError(f"{where}: clean takes `threshold` and `factor`")
+        if not _is_clean(stage.get("clean")):
+            raise UserError(f"{where}: clean is {stage['clean']!r}; expected a mapping of `threshold` (a number) and "
+                            "`factor` (a whole number of at least 1), or null")
         if {"context", "window", "history"} & (task.needs | task.takes):
             stage_context(stage, config)
         if task.check:
             task.check(stage, config)
+
+
+def _is_clean(given) -> bool:
+    if not isinstance(given, dict):
+        return given is None
+    factor = given.get("factor")
+    return (set(given) == {"threshold", "factor"} and isinstance(given["threshold"], int | float)
+            and isinstance(factor, int) and not isinstance(factor, bool) and factor >= 1)
 
 
 def stage_context(stage: dict, config):
@@ -216,7 +230,10 @@ class StageStore:
 
     @classmethod
     def of(cls, config, model, data, number: int) -> "StageStore":
-        options = {k: v for k, v in records.plain(config).items() if k not in records.WHERE | NOT_TRAINED}
+        ignored = records.WHERE | NOT_TRAINED
+        if config["valid_metric"].lower() == "candacc":  # then the first way to rank candidates selects the weights
+            ignored = ignored - {"candidate_scores"}
+        options = {k: v for k, v in records.plain(config).items() if k not in ignored}
         content = [options, config["stages"][:number + 1], data.fingerprint, model.semantic_ids.fingerprint,
                    type(model).__qualname__, __version__]
         key = hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]

@@ -1,6 +1,7 @@
 """CoNRec's YAML files and boards: every row is a valid configuration, and differs in what its name says."""
 
 import inspect
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,7 +12,7 @@ from recbole_conrec.leaderboard.board import read_board
 from recbole_conrec.llm import adapters
 from recbole_conrec.llm.backbone import load_backbone
 from recbole_conrec.model.conrec_stages import TASKS
-from recbole_conrec.model.stages import check_stages, stage_context, stage_window
+from recbole_conrec.model.stages import StageStore, check_stages, stage_context, stage_window
 from recbole_conrec.tokenizer import options as tokenizer_options
 
 BOARDS = ("ablation", "reward", "sensitivity", "backbone", "forgetting")
@@ -76,3 +77,27 @@ def test_windows_count_in_windows_of_the_data():
     for wrong in ("later", {"unit": "days"}, ["next"]):
         with pytest.raises(UserError, match="stage g: future: .* must be a mapping of `unit` and `length`"):
             stage_window({"name": "g", "future": wrong}, "future", config)
+
+
+@pytest.mark.parametrize("change, words", [
+    ({"warm-up": {"window": {"unit": "days", "length": 3}}}, "'window' is no option of the task 'next'"),
+    ({"warm-up": {"batch_size": 0}}, "batch_size is 0; expected at least 1"),
+    ({"warm-up": {"schedule": "linaer"}}, "schedule is 'linaer'; expected one of cosine, linear"),
+    ({"grpo-1": {"rollout": "greedy"}}, "rollout is 'greedy'; expected one of sample, beam"),
+    ({"grpo-2": {"clean": {"factor": 1.5}}}, "clean is .* expected a mapping"),
+    ({"grpo-*": {"clean": 5}}, "clean is 5; expected a mapping"),
+])
+def test_what_a_stage_cannot_do_is_said_before_anything_is_trained(change, words):
+    with pytest.raises(UserError, match=words):
+        check(make_config("CoNRec", "ml-100k", options={"stages": change}))
+
+
+def test_ways_to_rank_candidates_share_stages_unless_they_select_the_weights():
+    def folders(**options):
+        data = SimpleNamespace(fingerprint="data")
+        model = SimpleNamespace(semantic_ids=SimpleNamespace(fingerprint="ids"))
+        configs = [make_config("CoNRec", "ml-100k", options={"candidate_scores": way, **options})
+                   for way in ("likelihood", "beam")]
+        return {StageStore.of(config, model, data, 2).folder for config in configs}
+
+    assert len(folders()) == 1 and len(folders(valid_metric="CandAcc")) == 2
