@@ -23,7 +23,7 @@ from recbole_conrec.model.conrec_stages import targets
 from recbole_conrec.model.generative import GenerativeRecommender
 from recbole_conrec.trainer import replace_file
 
-DEFAULT = {"name": "default", "reward": "negatives_minus_positives", "gamma": 0.5, "neighbours": 10}
+DEFAULT = {"name": "default", "reward": "negatives_minus_positives", "gamma": 0.5, "neighbours": 1}
 
 
 @dataclass(frozen=True)

@@ -73,9 +73,14 @@ def tune(model: str | None = None, dataset: str | None = None, files=(), options
     for point in grid:
         result = run(model, dataset, files, {**options, **point})
         (metric, valid), = result.record["valid"].items()
-        cost, epochs = result.record["cost"], len(result.record["curve"])
+        cost, epochs = result.record["cost"], len(result.record["curve"]) or _epochs_of_stages(result.record)
         points.append(Point(point, valid, epochs, cost["fit_s"], cost["parameters"], result.run_dir))
     return metric, sorted(points, key=lambda p: -math.inf if math.isnan(p.valid) else p.valid, reverse=True)
+
+
+def _epochs_of_stages(record: dict) -> int:
+    """Rows that train in stages have a curve for each of them, by steps."""
+    return sum(stage.get("epochs", 0) for stage in record["config"].get("stages") or ())
 
 
 def show(model: str, metric: str, points: list[Point]) -> Table:

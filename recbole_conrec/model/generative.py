@@ -87,11 +87,6 @@ class GenerativeRecommender(StagedRecommender):
         """input_ids, attention_mask int64 [B, T] on the model's device, left-padded, after which an ID follows."""
         raise NotImplementedError
 
-    @property
-    def cut(self) -> int:
-        """How many prompts have lost old events because they were too long."""
-        return len(self.prompts.cut) if hasattr(self, "prompts") else 0
-
     @torch.no_grad()
     def recommend(self, interaction, k: int) -> torch.Tensor:
         """int64 [B, k] items, best first, 0 = missing; no item that the user already disliked."""
