@@ -15,6 +15,8 @@ ICDE 2024, arXiv 2311.09049; code RUCAIBox/LC-Rec. Departures:
 - One phrasing per task; the public code draws one of 12 to 20 each time.
 - The tasks that need texts written by GPT-3.5 (item search by intention, preference inference) and item descriptions
   are left out: the data sets have no such texts.
+- IDs see who liked and disliked an item in training beside its text (the encoder ``behaviour``); the paper's see texts
+  alone. So with ``context: negative`` prompts tell no like, but IDs have seen likes.
 - The paper tunes LLaMA-7B in full (its code has LoRA, too). Here ``llm:`` decides; the default is the embedded model.
 """
 

@@ -8,6 +8,7 @@ Recommendation", RecSys 2023, arXiv 2305.00447; code SAI990323/TALLRec. Departur
 
 - Its question and its lists of the last events are kept. "Unpreference" is negative feedback alone (its code counts
   three stars of five there). An event without opinion is in no list; ``neutral: 1`` makes it a target with answer Yes.
+- With ``context: negative`` no prompt tells a like; likes stay the targets whose answer is Yes.
 - The loss is on the answer; the public script trains on the question's words, too.
 - The public model has been tuned on Alpaca's instructions before, sees 16 to 256 samples, and is selected by AUC; here
   all training events are there to be drawn (``samples``), and CandAcc on validation selects.
