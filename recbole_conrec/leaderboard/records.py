@@ -65,10 +65,14 @@ def identify(config, model_class: type) -> str:
     from recbole_conrec import __version__
 
     options = {k: v for k, v in plain(config).items() if k not in WHERE}
-    parts = [options, fingerprint(config), __version__]
-    if model_class.__module__.split(".")[0] not in OWN:
-        parts.append(atomic.digest(Path(inspect.getfile(model_class))))
+    parts = [options, fingerprint(config), __version__, *foreign_source(model_class)]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def foreign_source(model_class: type) -> list[str]:
+    """The digest of the source file of a model that is neither ours nor RecBole's; [] for one that is."""
+    ours = model_class.__module__.split(".")[0] in OWN
+    return [] if ours else [atomic.digest(Path(inspect.getfile(model_class)))]
 
 
 def fingerprint(config) -> str:

@@ -1,9 +1,11 @@
 """CoNRec's YAML files and boards: every row is a valid configuration, and differs in what its name says."""
 
+import importlib
 import inspect
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from recbole_conrec import registry
 from recbole_conrec.config import make_config
@@ -11,6 +13,7 @@ from recbole_conrec.errors import UserError
 from recbole_conrec.leaderboard.board import read_board
 from recbole_conrec.llm import adapters
 from recbole_conrec.llm.backbone import load_backbone
+from recbole_conrec.model.conrec import CoNRec
 from recbole_conrec.model.conrec_stages import TASKS
 from recbole_conrec.model.stages import StageStore, check_stages, stage_context, stage_window
 from recbole_conrec.tokenizer import options as tokenizer_options
@@ -92,12 +95,27 @@ def test_what_a_stage_cannot_do_is_said_before_anything_is_trained(change, words
         check(make_config("CoNRec", "ml-100k", options={"stages": change}))
 
 
+def stage_folder(model, **options):
+    config = make_config("CoNRec", "ml-100k", options=options)
+    model.semantic_ids = SimpleNamespace(fingerprint="ids")
+    return StageStore.of(config, model, SimpleNamespace(fingerprint="data"), 2).folder
+
+
 def test_ways_to_rank_candidates_share_stages_unless_they_select_the_weights():
     def folders(**options):
-        data = SimpleNamespace(fingerprint="data")
-        model = SimpleNamespace(semantic_ids=SimpleNamespace(fingerprint="ids"))
-        configs = [make_config("CoNRec", "ml-100k", options={"candidate_scores": way, **options})
-                   for way in ("likelihood", "beam")]
-        return {StageStore.of(config, model, data, 2).folder for config in configs}
+        model = CoNRec.__new__(CoNRec)
+        torch.nn.Module.__init__(model)
+        return {stage_folder(model, candidate_scores=way, **options) for way in ("likelihood", "beam")}
 
     assert len(folders()) == 1 and len(folders(valid_metric="CandAcc")) == 2
+
+
+def test_stages_of_a_model_from_outside_are_of_its_source(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    file = tmp_path / "mine_outside.py"
+    file.write_text("class Mine:\n    pass\n")
+    model = importlib.import_module("mine_outside").Mine()
+    before = stage_folder(model)
+    assert stage_folder(model) == before
+    file.write_text("class Mine:\n    other = 1\n")
+    assert stage_folder(model) != before
