@@ -42,6 +42,9 @@ def main(argv: list[str] | None = None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError) as error:
+        print(f"error: {error.filename or error}: {error.strerror}; give another file or folder", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from the last finished epoch or stage", file=sys.stderr)
         return 130
@@ -73,6 +76,14 @@ def parse(argv: list[str]) -> tuple[list[str], dict]:
     return files, {key: parse_value(value) for key, value in options.items()}
 
 
+def _options(argv: list[str]) -> dict:
+    """The options of a command that reads no YAML."""
+    files, options = parse(argv)
+    if files:
+        raise UserError(f"--config_files={files[0]}: this command takes no --config_files; give --KEY=VALUE")
+    return options
+
+
 def run(argv: list[str]) -> int:
     import torch
 
@@ -101,8 +112,9 @@ def convert(argv: list[str]) -> int:
     from recbole_conrec.data.convert import CONVERTERS, convert
 
     names = "\n".join(f"  {name:<16} {c.description}" for name, c in CONVERTERS.items())
-    name, options = _positional(argv, "convert NAME --raw=FOLDER [--out=dataset/] [--dataset=NAME] [--overwrite=True]"
-                                f"\n\n{names}")
+    name = _positional(argv, "convert NAME --raw=FOLDER [--out=dataset/] [--dataset=NAME] [--overwrite=True]"
+                       f"\n\n{names}")
+    options = _options(argv[1:])
     if "raw" not in options:
         raise UserError(f"convert {name}: --raw=FOLDER is needed, the folder into which the download was unpacked")
     _print_counts(convert(name, options.pop("raw"), options.pop("out", "dataset"), **options))
@@ -112,7 +124,7 @@ def convert(argv: list[str]) -> int:
 def simulate(argv: list[str]) -> int:
     from recbole_conrec.data.simulate import simulate
 
-    options = parse(argv)[1]
+    options = _options(argv)
     _known("simulate", options, simulate)
     _print_counts(simulate(Path(options.pop("out", "dataset")), **options))
     return 0
@@ -124,9 +136,10 @@ def inspect(argv: list[str]) -> int:
     from recbole_conrec.data.inspection import inspect
     from recbole_conrec.data.inspection_report import draw, show
 
-    name, options = _positional(argv, "inspect DATASET [--out=FOLDER] [--KEY=VALUE ...]")
-    out = Path(options.pop("out", "saved"))
-    seen = inspect(NegativeFeedbackDataset(make_config("Pop", name, options=options)))
+    name = _positional(argv, "inspect DATASET [--out=FOLDER] [--KEY=VALUE ...]")
+    files, options = parse(argv[1:])
+    out = Path(str(options.pop("out", "saved")))
+    seen = inspect(NegativeFeedbackDataset(make_config("Pop", name, files, options)))
     show(seen, _console())
     print(f"picture: {draw(seen, out)}")
     return 0
@@ -149,20 +162,20 @@ def tokenize(argv: list[str]) -> int:
 def predict(argv: list[str]) -> int:
     from recbole_conrec.filtering import commands
 
-    commands.predict(parse(argv)[1])
+    commands.predict(_options(argv))
     return 0
 
 
 def filter_candidates(argv: list[str]) -> int:
     from recbole_conrec.filtering import commands
 
-    commands.filter(parse(argv)[1])
+    commands.filter(_options(argv))
     return 0
 
 
 def study(argv: list[str]) -> int:
     kinds = {"coverage": _study_coverage, "metrics": _study_metrics, "filter": _study_filter}
-    name, _ = _positional(argv[:1], f"study {'|'.join(kinds)} [--KEY=VALUE ...]")
+    name = _positional(argv, f"study {'|'.join(kinds)} [--KEY=VALUE ...]")
     if name not in kinds:
         raise UserError(f"study: there is no '{name}'; there are {', '.join(kinds)}")
     return kinds[name](argv[1:])
@@ -171,7 +184,7 @@ def study(argv: list[str]) -> int:
 def _study_filter(argv: list[str]) -> int:
     from recbole_conrec.filtering import commands
 
-    commands.study(parse(argv)[1], _console())
+    commands.study(_options(argv), _console())
     return 0
 
 
@@ -186,8 +199,8 @@ def _study_coverage(argv: list[str]) -> int:
         if not isinstance(value, int) or value < 0:
             raise UserError(f"study: {key} = {value!r}; expected a whole number, 0 or more")
     kinds = options.pop("interests", None)
-    kinds = str(kinds).replace(" ", "").split(",") if kinds is not None else None
-    out = Path(options.pop("out", "saved"))
+    kinds = str(kinds).replace(" ", "").split(",") if kinds is not None and not isinstance(kinds, list) else kinds
+    out = Path(str(options.pop("out", "saved")))
     config = make_config(options.pop("model", "CoNRec"), options.pop("dataset", None), files, options)
     run_coverage(config, NegativeFeedbackDataset(config), kinds, out, _console(), **own)
     return 0
@@ -197,8 +210,8 @@ def _study_metrics(argv: list[str]) -> int:
     from recbole_conrec.leaderboard.board import read_board
     from recbole_conrec.study.metrics import study_metrics
 
-    _, options = parse(argv)
-    board, out = read_board(options.pop("leaderboard", "metrics")), Path(options.pop("out", "saved"))
+    options = _options(argv)
+    board, out = read_board(str(options.pop("leaderboard", "metrics"))), Path(str(options.pop("out", "saved")))
     named = {key: options.pop(key) for key in ("rows", "seeds") if key in options}
     board = board.narrow(datasets=options.pop("dataset", None), **named, **options)
     study_metrics(board, _console(), out)
@@ -248,10 +261,10 @@ def compare(argv: list[str]) -> int:
     return run_compare(names, *parse(argv[2:]), _console())
 
 
-def _positional(argv: list[str], usage: str) -> tuple[str, dict]:
+def _positional(argv: list[str], usage: str) -> str:
     if not argv or argv[0].startswith("-"):
         raise UserError(f"usage: recbole-conrec {usage}")
-    return argv[0], parse(argv[1:])[1]
+    return argv[0]
 
 
 def _known(command: str, options: dict, function) -> None:

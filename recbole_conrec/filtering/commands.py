@@ -45,7 +45,7 @@ def filter(options: dict) -> None:
 
     own, _ = _take("filter", FILTER, options, needs=("sets", "candidates", "out"))
     theta = own.pop("theta")
-    if theta is not None and (not isinstance(theta, int | float) or isinstance(theta, bool)):
+    if theta is not None and (not isinstance(theta, int | float) or isinstance(theta, bool) or not -1 <= theta <= 1):
         raise UserError(f"--theta: {theta!r} must be a number, a cosine from -1 to 1")
     negative = NegativeFilter.load(own.pop("sets"), theta=theta, verify=own.pop("verify"))
     new_items = own.pop("new_items")

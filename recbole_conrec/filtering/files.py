@@ -47,7 +47,7 @@ def filter_file(negative: NegativeFilter, candidates, out, *, user_field: str | 
             try:
                 write = write or stack.enter_context(writer(temporary, done.schema))
                 write.write_batch(done.filter(pa.array(keep)) if drop else done)
-            except (pa.ArrowException, ValueError) as error:
+            except (pa.ArrowException, ValueError, TypeError) as error:  # (TypeError: what JSON does not know)
                 raise UserError(f"{source}: rows {before - block.num_rows + 1} to {before} do not fit into {target} "
                                 f"({_first_line(error)})") from None
         if write is None:
@@ -67,6 +67,8 @@ def _ids(file: Path, block: pa.RecordBatch, field: str, before: int) -> np.ndarr
     if field not in names:
         raise UserError(f"{file}: there is no column '{field}'; it has {', '.join(names)}; say --user_field=NAME or "
                         "--item_field=NAME")
+    if names.count(field) > 1:
+        raise UserError(f"{file}: there are {names.count(field)} columns '{field}'; keep one of them")
     for name in OURS:
         if name in names:
             raise UserError(f"{file}: it has a column '{name}' already, which is what the filter adds; rename it")
@@ -117,7 +119,7 @@ def _json_lines(file: Path):
                     rows = []
         if rows:
             yield _batch(rows)
-    except (ValueError, pa.ArrowException) as error:
+    except (ValueError, OverflowError, pa.ArrowException) as error:
         raise UserError(f"{file}: row {number}: expected one JSON object a line ({_first_line(error)})") from None
 
 

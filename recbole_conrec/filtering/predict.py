@@ -129,6 +129,8 @@ def _open(out: Path, plan: dict, overwrite: bool) -> None:
     try:
         manifest = layout.read_manifest(out)
     except UserError:
+        manifest = {"plan": None}
+    if manifest["plan"] != layout.digest_of(plan):  # damaged, or the plan beside it was
         (out / layout.MANIFEST).unlink()
         return
     damaged = layout.damage(out, manifest)

@@ -79,6 +79,7 @@ def test_new_items_of_an_item_file(sets_folder, tmp_path, capsys):
     (b"user_id,item_id\nu1,i1\nu1,\n", "row 2: there is no 'item_id'"),
     (b"user_id,item_id,keep\nu1,i1,x\n", "a column 'keep' already"),
     (b"user_id,item_id\n", "holds no rows"),
+    (b"user_id,user_id,item_id\nu1,u1,i1\n", "2 columns 'user_id'"),
     (b"", "cannot be read as CSV"),
 ])
 def test_mistakes_in_a_file_are_one_line(sets_folder, tmp_path, content, words, capsys):
@@ -90,6 +91,19 @@ def test_mistakes_in_a_file_are_one_line(sets_folder, tmp_path, content, words, 
     assert [file.name for file in tmp_path.iterdir()] == ["in.csv"]  # nothing half written
 
 
+@pytest.mark.parametrize("rows, words", [
+    (pa.table({"user_id": ["u1"], "item_id": ["i1"], "when": pa.array([0], pa.timestamp("s"))}), "do not fit into"),
+    ([{"user_id": "u1", "item_id": 2**70}], "row 1: expected one JSON object"),
+])
+def test_values_that_do_not_fit_are_one_line(sets_folder, tmp_path, rows, words, capsys):
+    source = tmp_path / ("in.jsonl" if isinstance(rows, list) else "in.parquet")
+    parquet.write_table(rows, source) if source.suffix == ".parquet" else write(source, rows)
+    assert main(["filter", f"--sets={sets_folder}", f"--candidates={source}", "--theta=0.5",
+                 f"--out={tmp_path / 'out.jsonl'}"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and words in error and error.count("\n") == 1
+
+
 @pytest.mark.parametrize("arguments, words", [
     (["filter", "--sets={sets}", "--candidates=absent.csv", "--out=o.csv"], "absent.csv: no such file"),
     (["filter", "--sets={sets}", "--candidates=a.xls", "--out=o.csv"], "ends in none of"),
@@ -97,6 +111,9 @@ def test_mistakes_in_a_file_are_one_line(sets_folder, tmp_path, content, words, 
     (["filter", "--sets={sets}", "--candidats=a.csv"], "did you mean 'candidates'"),
     (["filter", "--sets=nowhere", "--candidates=a.csv", "--out=o.csv"], "nowhere: no folder of Predict Sets"),
     (["filter", "--sets={sets}", "--candidates=a.csv", "--out=o.csv", "--theta=high"], "--theta: 'high'"),
+    (["filter", "--sets={sets}", "--candidates=a.csv", "--out=o.csv", "--theta=7"], "--theta: 7"),
+    (["filter", "--sets={sets}", "--candidates=a.csv", "--out=o.csv", "--config_files=a.yaml"], "takes no --config"),
+    (["filter", "--sets={sets}/manifest.json", "--candidates=a.csv", "--out=o.csv"], "Not a directory"),
     (["predict", "--run=nowhere", "--out=o"], "nowhere: no finished run"),
     (["predict", "--run={run}", "--out=o", "--at=later"], "at: 'later' is none of end, test, valid"),
     (["predict", "--run={run}", "--out=o", "--size=0"], "size: 0 must be a whole number"),

@@ -166,6 +166,12 @@ def test_another_prediction_is_not_mixed_in(trained, sets_copy):
     assert not (sets_copy / "valid").exists()
 
 
+def test_a_damaged_plan_does_not_let_another_prediction_pass(trained, sets_copy):
+    (sets_copy / layout.PLAN).write_text("{")
+    assert predict(trained, sets_copy, size=5, part_users=25)["size"] == 5
+    assert NegativeFilter.load(sets_copy).manifest["predicted"] == 5 * 60
+
+
 def test_users_of_a_file(trained, tmp_path):
     (tmp_path / "users.txt").write_text("u3\nu41\n\nu3\n")
     manifest = predict(trained, tmp_path / "sets", tmp_path / "users.txt", size=4)
