@@ -15,7 +15,6 @@ COLUMNS = {"dislikes_removed": "dislikes removed", "tail_removed": "long tail re
            "filter_rate": "filter rate", "coverage": "coverage", "diversity": "diversity", "entropy": "entropy",
            "short": "short lists", "truth_removed": "truth removed", "truth_kept": "truth kept"}
 CHANGES = ("coverage", "diversity", "entropy")  # shown as a difference to no filter
-MARKS = {"own dislikes": "s", "predicted items": "D"}
 
 
 def write_report(study: Study, out: Path, console) -> list[Path]:
@@ -26,8 +25,7 @@ def write_report(study: Study, out: Path, console) -> list[Path]:
         table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False,
                       padding=0)
         for number, name in enumerate(head):
-            table.add_column(name, justify="right" if number else "left", no_wrap=not number,
-                             min_width=max(map(len, name.split()), default=0))
+            table.add_column(name.replace(" ", "\n"), justify="right" if number else "left", no_wrap=True)
         for row in rows:
             table.add_row(*row)
         console.print(table)
@@ -99,10 +97,11 @@ def trade_off(study: Study) -> Figure:
                       color=(0.18, 0.53, 0.76, shade), label=f"filter, sets of {size}")
         for row in rows:
             if row["size"] is None and row["rule"] != "nothing":
-                axes.scatter(row["likes_lost"], row["dislikes_removed"], marker=MARKS.get(row["rule"], "^"),
+                items = row["rule"] == "predicted items"
+                axes.scatter(row["likes_lost"], row["dislikes_removed"], marker="D" if items else "^",
                              color="#c0392b", zorder=3)
-                axes.annotate(row["rule"], (row["likes_lost"], row["dislikes_removed"]), xytext=(7, 2),
-                              textcoords="offset points", fontsize=8, color="#7b241c")
+                axes.annotate(row["rule"], (row["likes_lost"], row["dislikes_removed"]), fontsize=8, color="#7b241c",
+                              xytext=(4, 8) if items else (7, -8), textcoords="offset points")
         axes.plot([0, 1], [0, 1], color="grey", linestyle=":", linewidth=1, label="dropping at random")
         counts = study.counts[population]
         axes.set(title=f"{population}: {counts['dislikes']:,} dislikes, {counts['likes']:,} likes", xlim=(0, 1),

@@ -149,12 +149,13 @@ class Facts:
                        np.where(self.lists > 0, sets.scores(self.users - 1, self.lists - 1), np.nan))
 
     def references(self, sets: PredictSets) -> list[tuple]:
-        """(name, size, theta, Dropped): nothing; the items themselves that were disliked, or predicted; categories."""
+        """(name, size, theta, Dropped): nothing; the predicted items themselves; the categories disliked most often.
+
+        (The items disliked before would drop nothing: neither pairs nor lists hold what the user has seen.)"""
         owner = np.repeat(np.arange(len(self._before[0]) - 1), np.diff(self._before[0]))
         disliked = self.data.log.item[self._before[1]]
         predicted = np.repeat(np.arange(1, len(sets.ptr)), np.diff(sets.ptr)), np.asarray(sets.rows) + 1
         rules = [("nothing", None, None, self._each(lambda users, items: np.zeros(items.shape, dtype=bool))),
-                 ("own dislikes", None, None, self._each(self._among(owner, disliked))),
                  ("predicted items", None, None, self._each(self._among(*predicted)))]
         if self.categories is not None:
             kinds = self.categories[disliked]
