@@ -22,7 +22,8 @@ from recbole_conrec.llm.decoding import beam_search, score
 from recbole_conrec.llm.distributed import gather_by_id, my_batches, process_state
 from recbole_conrec.llm.rewards import unit_vectors
 from recbole_conrec.model.candidate_scores import read_ways, similarity, within
-from recbole_conrec.model.stages import StageStore, Task, check_stages, run_stage
+from recbole_conrec.model.stage_store import StageStore
+from recbole_conrec.model.stages import Task, check_stages, run_stage
 from recbole_conrec.trainer import HarnessMixin, peak_mb, replace_file
 
 

@@ -1,15 +1,12 @@
-"""Training in stages: checks, the store of finished stages, and what a task may call.
+"""Training in stages: checks, and what a task may call.
 
 A stage is a mapping of ``stages`` in a model's YAML: a ``name``, a ``task`` out of the model's ``TASKS``, and the
 options of that task. A task is a function of a :class:`StageRun`; it builds its rows and ends in ``run.sft`` or
 ``run.grpo``.
 """
 
-import contextlib
-import hashlib
 import json
 import math
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -21,16 +18,14 @@ from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 from transformers import TrainerCallback
 
-from recbole_conrec import __version__
 from recbole_conrec.config import nearest
 from recbole_conrec.data.events import Window
 from recbole_conrec.errors import UserError
-from recbole_conrec.leaderboard import lock, records
-from recbole_conrec.llm.distributed import process_state
 from recbole_conrec.llm.prompts import context_of
 from recbole_conrec.llm.rewards import REWARDS
 from recbole_conrec.llm.sft import train_sft
-from recbole_conrec.trainer import peak_mb, replace_file, write_json
+from recbole_conrec.model.stage_store import StageStore
+from recbole_conrec.trainer import peak_mb
 
 COMMON = frozenset({"evaluate_every", "save_every", "select"})
 SFT_NEEDS = frozenset({"epochs", "lr", "batch_size"})
@@ -46,8 +41,6 @@ CHOICES = {"reward": tuple(REWARDS), "select": ("best", "last"), "constrained": 
 COUNTS = {"evaluate_every", "save_every", "batch_size", "samples", "steps", "prompts_per_step", "G", "accumulate",
           "iterations", "neighbours", "history", "min_negatives"}
 MAY_BE_ZERO = {"evaluate_every", "steps", "neighbours", "history", "min_negatives"}  # steps: -1 is one pass
-# Options that no training looks at: stages are shared by runs that differ in these alone, or in what comes later.
-NOT_TRAINED = {"metrics", "candidate_scores", "metric_decimal_place", "stages"}
 
 
 @dataclass(frozen=True)
@@ -152,7 +145,7 @@ class StageRun:
     config: object
     rng: np.random.Generator
     best: "BestWeights"
-    store: "StageStore"
+    store: StageStore
     show_progress: bool
     notes: dict = field(default_factory=dict)
 
@@ -192,7 +185,7 @@ class StageRun:
         }
 
 
-def run_stage(model, data, config, number: int, store: "StageStore", score, show_progress: bool,
+def run_stage(model, data, config, number: int, store: StageStore, score, show_progress: bool,
               before: float | None = None) -> dict:
     """Train stage ``number`` in place, from its last checkpoint if it was interrupted.
 
@@ -216,57 +209,6 @@ def run_stage(model, data, config, number: int, store: "StageStore", score, show
             "steps": max((entry.get("step", 0) for entry in log), default=0), "seconds": best.seconds(),
             "peak_mb": peak_mb(), "valid": best.final(), **model.probe(data), **run.notes, "curve": curve,
             "validation": best.curve}
-
-
-# -- finished stages -----------------------------------------------------------------------------------------------
-@dataclass(frozen=True)
-class StageStore:
-    """The folder of one stage, named by all that decides its weights: data, options, seed, and the stages before it.
-
-    ``weights.safetensors`` and, last, ``stage.json`` are there once it is finished; checkpoints until then.
-    """
-
-    folder: Path
-
-    @classmethod
-    def of(cls, config, model, data, number: int) -> "StageStore":
-        ignored = records.WHERE | NOT_TRAINED
-        if config["valid_metric"].lower() == "candacc":  # then the first way to rank candidates selects the weights
-            ignored = ignored - {"candidate_scores"}
-        options = {k: v for k, v in records.plain(config).items() if k not in ignored}
-        content = [options, config["stages"][:number + 1], data.fingerprint, model.semantic_ids.fingerprint,
-                   type(model).__qualname__, __version__, *records.foreign_source(type(model))]
-        key = hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
-        return cls(Path(config["checkpoint_dir"]) / config["dataset"] / "stages" / key)
-
-    @property
-    def weights(self) -> Path:
-        return self.folder / "weights.safetensors"
-
-    @contextlib.contextmanager
-    def hold(self):
-        """Of several runs that need this stage one trains it, and the others wait."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        main = process_state().is_main_process
-        with lock.hold(self.folder, patience=float("inf")) if main else contextlib.nullcontext():
-            process_state().wait_for_everyone()
-            yield
-
-    def read(self) -> dict | None:
-        file = self.folder / "stage.json"
-        return json.loads(file.read_text()) if file.exists() else None
-
-    def write(self, weights: dict[str, torch.Tensor], entry: dict) -> None:
-        replace_file(self.weights, lambda path: save_file(weights, path))
-        write_json(self.folder / "stage.json", entry)
-        if process_state().is_main_process:
-            for checkpoint in self.folder.glob("checkpoint-*"):
-                shutil.rmtree(checkpoint)
-
-    def checkpoint(self) -> str | None:
-        """The last complete checkpoint of an interrupted attempt."""
-        whole = [file.parent for file in self.folder.glob("checkpoint-*/best.json")]
-        return str(max(whole, key=lambda folder: int(folder.name.split("-")[1]))) if whole else None
 
 
 # -- while a stage runs --------------------------------------------------------------------------------------------

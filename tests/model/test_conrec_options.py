@@ -15,7 +15,8 @@ from recbole_conrec.llm import adapters
 from recbole_conrec.llm.backbone import load_backbone
 from recbole_conrec.model.conrec import CoNRec
 from recbole_conrec.model.conrec_stages import TASKS
-from recbole_conrec.model.stages import StageStore, check_stages, stage_context, stage_window
+from recbole_conrec.model.stage_store import StageStore
+from recbole_conrec.model.stages import check_stages, stage_context, stage_window
 from recbole_conrec.tokenizer import options as tokenizer_options
 
 BOARDS = ("ablation", "reward", "sensitivity", "backbone", "forgetting")
