@@ -113,13 +113,19 @@ def calibrate(run, out, *, lost: float | None = None, rate: float | None = None,
         rate: or: at most this share of recommended candidates.
         groups: thresholds by activity.
 
-    Returns what the manifest keeps under ``theta``. Raises UserError for a target outside [0, 1).
+    Returns what the manifest keeps under ``theta``. Raises UserError for a target outside [0, 1), or sets of another
+    run.
     """
     target, share = check_target(lost, rate, groups)
     out = Path(out)
     manifest = layout.read_manifest(out)
     place = out if manifest["data"]["at"] == "valid" else out / layout.VALID
     sets = NegativeFilter.load(place)
+    for name, theirs in (("weights", sets.manifest["model"]["weights"]), ("data", sets.manifest["data"]["fingerprint"]),
+                         ("semantic_ids", sets.manifest["tokenizer"]["fingerprint"])):
+        if theirs != run.fingerprints[name]:
+            raise UserError(f"{place}: these sets are of another run (the fingerprints of {name} differ); calibrate "
+                            "with the run that made them")
     theta = {"target": {target: share}, "groups": groups, "sets": sets.manifest["plan"],
              **choose(run, sets, target, share, groups)}
     layout.write_manifest(out, {**manifest, "theta": theta})

@@ -60,7 +60,7 @@ def predict(run, out, users="all", at="end", *, size: int = 40, part_users: int 
     state.wait_for_everyone()
     with lock.hold(out) if state.is_main_process else contextlib.nullcontext():
         if state.is_main_process:
-            _open(out, plan, overwrite)
+            theta = _open(out, plan, overwrite)
         state.wait_for_everyone()
         parts = [chosen[first:first + part_users] for first in range(0, len(chosen), part_users)]
         mine = range(state.process_index, len(parts), state.num_processes)
@@ -72,7 +72,7 @@ def predict(run, out, users="all", at="end", *, size: int = 40, part_users: int 
                 _write_part(run, out / layout.part_file(number), number, parts[number], t0, plan, bar)
         state.wait_for_everyone()
         if state.is_main_process and not (out / layout.MANIFEST).exists():
-            layout.write_manifest(out, _finish(run, out, plan, len(parts)))
+            layout.write_manifest(out, {**_finish(run, out, plan, len(parts)), "theta": theta})
         state.wait_for_everyone()
     return layout.read_manifest(out)
 
@@ -84,9 +84,9 @@ def read_users(data, users) -> np.ndarray:
     file = Path(str(users))
     try:
         lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
-    except OSError:
-        raise UserError(f"--users: '{users}' is neither 'all' nor a file that can be read; expected one user id a line"
-                        ) from None
+    except (OSError, UnicodeDecodeError):
+        raise UserError(f"--users: '{users}' is neither 'all' nor a file that can be read (UTF-8); expected one user "
+                        "id a line") from None
     known = data.field2token_id[data.uid_field]
     for number, name in enumerate(lines, start=1):
         if name and (name not in known or known[name] == 0):
@@ -103,11 +103,13 @@ def _check_counts(**counts) -> None:
             raise UserError(f"{name}: {value!r} must be a whole number of at least 1")
 
 
-def _open(out: Path, plan: dict, overwrite: bool) -> None:
+def _open(out: Path, plan: dict, overwrite: bool) -> dict | None:
     """Make sure that what lies in the folder is of this plan, and take away the manifest if any of it is damaged."""
     file = out / layout.PLAN
     try:
         before = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+        if not isinstance(before, dict | None):
+            raise ValueError
     except ValueError:
         before = {}  # damaged: what else is there will be checked by itself
         file.unlink()
@@ -125,14 +127,14 @@ def _open(out: Path, plan: dict, overwrite: bool) -> None:
     if before != plan:
         layout.write_json(file, plan)
     if not (out / layout.MANIFEST).exists():
-        return
+        return None
     try:
         manifest = layout.read_manifest(out)
     except UserError:
         manifest = {"plan": None}
     if manifest["plan"] != layout.digest_of(plan):  # damaged, or the plan beside it was
         (out / layout.MANIFEST).unlink()
-        return
+        return None
     damaged = layout.damage(out, manifest)
     for name, why in damaged.items():
         print(f"{out / name}: {why}; it is written anew", file=sys.stderr)
@@ -140,6 +142,7 @@ def _open(out: Path, plan: dict, overwrite: bool) -> None:
             (out / name).unlink()
     if damaged:
         (out / layout.MANIFEST).unlink()
+    return manifest["theta"]  # the same plan makes the same sets, for which it was chosen
 
 
 def _name(differing: list[str], before: dict, plan: dict) -> str:

@@ -1,5 +1,7 @@
 """Thresholds against a search over all of them, and their way into the manifest and the filter."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from recbole_conrec.filtering import NegativeFilter
 from recbole_conrec.filtering import folder as layout
 from recbole_conrec.filtering.calibrate import calibrate, choose, threshold, thresholds
 from recbole_conrec.filtering.future import future_pairs, top_lists
+from recbole_conrec.filtering.predict import predict
 from recbole_conrec.filtering.sets import moments
 
 
@@ -85,6 +88,18 @@ def test_calibrated_filter_keeps_its_promise_on_validation(trained, sets_copy):
     assert max(t["removed"] for t in theta["tried"]) == theta["removed"]
     assert [t["size"] for t in theta["tried"]] == [1, 2, 4, 8]
     assert NegativeFilter.load(sets_copy, theta=0.5).sets.size is None
+
+
+def test_theta_outlives_damage_and_is_never_chosen_by_another_run(trained, sets_copy, capsys):
+    theta = calibrate(trained, sets_copy, lost=0.2)
+    (sets_copy / layout.part_file(1)).unlink()
+    predict(trained, sets_copy, size=8, part_users=25)
+    assert layout.part_file(1) in capsys.readouterr().err
+    assert layout.read_manifest(sets_copy)["theta"] == theta
+    other = replace(trained, fingerprints={**trained.fingerprints, "weights": "others"})
+    with pytest.raises(UserError, match="of another run .the fingerprints of weights differ"):
+        calibrate(other, sets_copy, lost=0.1)
+    assert layout.read_manifest(sets_copy)["theta"] == theta
 
 
 def test_a_filter_rate(trained, sets_folder):
