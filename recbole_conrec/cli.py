@@ -7,6 +7,7 @@ from pathlib import Path
 
 from recbole_conrec.errors import UserError
 
+TEXTS = {"user"}  # taken as they stand: in YAML 010 is 8
 FLAGS = {"--dry-run", "--commands", "--overwrite"}  # options that may stand without a value
 USAGE = """\
 usage: run_recbole_conrec.py --model=NAME [--dataset=NAME] [--config_files="A.yaml B.yaml"] [--KEY=VALUE ...]
@@ -73,7 +74,7 @@ def parse(argv: list[str]) -> tuple[list[str], dict]:
             raise UserError(f"'{key}' is given twice")
         options[key[2:]] = value
     files = options.pop("config_files", "").split()
-    return files, {key: parse_value(value) for key, value in options.items()}
+    return files, {key: value if key in TEXTS else parse_value(value) for key, value in options.items()}
 
 
 def _options(argv: list[str]) -> dict:

@@ -89,6 +89,8 @@ def study_metrics(board: Board, console: Console, out: Path, draws: int = 2000, 
     """
     if len(board.datasets) != 1 or len(board.seeds) != 1:
         raise UserError("study metrics: give one --dataset and one seed")
+    if not board.columns[0].startswith("HR@") or not any(name.startswith("FHR@") for name in board.columns):
+        raise UserError(f"metrics: {', '.join(board.columns)}; the study compares with HR, so name HR first, and FHR")
     if unavailable := next((task.unavailable for task in board.tasks if task.unavailable), ""):
         raise UserError(unavailable)
     Oracle.load(board.tasks[0].config["data_path"])  # no training for data without truth
