@@ -18,11 +18,11 @@ SMALL = {
 }
 
 
-def make_row(make_tiny, name: str, folder, **fixed):
+def make_row(make_tiny, name: str, folder, small: dict = SMALL, **fixed):
     """Function (**options) -> (config, data, model); IDs are cached in `folder`, which is the test's own."""
 
     def make(**options):
-        config, data = make_tiny(name, **merge(merge(SMALL, fixed), options), checkpoint_dir=str(folder))
+        config, data = make_tiny(name, **merge(merge(small, fixed), options), checkpoint_dir=str(folder))
         return config, data, registry.find_model(name)(config, data)
 
     return make

@@ -1,9 +1,7 @@
 """What the tests of TIGER and P5-CID share."""
 
+import llmrows
 import numpy as np
-
-from recbole_conrec import registry
-from recbole_conrec.config import merge
 
 SMALL = {
     "t5": {"d_model": 32, "heads": 2, "d_kv": 16, "d_ff": 64, "layers": 2, "dropout": 0.0},
@@ -13,13 +11,8 @@ SMALL = {
 
 
 def make_row(make_tiny, name: str, folder, **fixed):
-    """Function (**options) -> (config, data, model); IDs are cached in `folder`, which is the test's own."""
-
-    def make(**options):
-        config, data = make_tiny(name, **merge(merge(SMALL, fixed), options), checkpoint_dir=str(folder))
-        return config, data, registry.find_model(name)(config, data)
-
-    return make
+    """As that of llmrows, of a small T5."""
+    return llmrows.make_row(make_tiny, name, folder, SMALL, **fixed)
 
 
 def items_told(model, item: int) -> list[int]:
