@@ -30,7 +30,7 @@ from recbole_conrec.model.stages import (
 )
 
 MIN_NEGATIVES = 3  # of the paper: an answer of the alignment task has more
-HELD_OUT = 20_260_115  # seed of the questions that measure it; no run's own
+QUESTIONS = 20_260_115  # seed of the questions that measure it; no run's own
 
 
 # -- supervised tasks ----------------------------------------------------------------------------------------------
@@ -91,7 +91,7 @@ def alignment_accuracy(model, data, samples: int = 1000) -> float | None:
     seed of their own. None where the data hold no such question.
     """
     try:
-        answers, choices = alignment_choices(data, MIN_NEGATIVES, samples, np.random.default_rng(HELD_OUT))
+        answers, choices = alignment_choices(data, MIN_NEGATIVES, samples, np.random.default_rng(QUESTIONS))
     except UserError:
         return None
     prompts = left_pad(questions(model.prompts, choices), model.backbone.pad_id, model.device)

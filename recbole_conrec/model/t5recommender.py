@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from recbole_conrec.data.events import FeedbackStream
+from recbole_conrec.errors import UserError
 from recbole_conrec.llm.prompts import context_of, left_pad_holes
 from recbole_conrec.llm.t5 import EOS, FIRST_EXTRA, PAD, load_t5
 from recbole_conrec.model.generative import GenerativeRecommender
@@ -43,6 +44,11 @@ class T5Recommender(GenerativeRecommender):
                            device=config["device"]))
         self._told = FeedbackStream(self.log, self.context.kinds)
         self._item_tokens = self.backbone.item_tokens.cpu().numpy()
+        event = self._item_tokens.shape[1] + bool(self.layout.marker)
+        longest = self.layout.user.shape[1] + self.context.max_events * event + len(self.layout.ask) + 1
+        if longest > self.backbone.max_length:
+            raise UserError(f"history: {self.context.max_events} events make prompts of up to {longest} tokens, and "
+                            f"t5.max_length is {self.backbone.max_length}; lower the one or raise the other")
 
     def id_prompt(self, config, dataset) -> IdPrompt:
         raise NotImplementedError

@@ -34,6 +34,13 @@ def test_prompts_are_user_items_and_an_end(make, context, users):
     assert len(set(model.layout.user.ravel())) == users  # 60 users, so every bucket is met
 
 
+def test_a_history_that_is_too_long_for_the_model_is_refused(make):
+    _, _, model = make(context="both", t5={"max_length": 32})
+    assert model.tokens(model.log.start[1:2], model.log.start[2:3], np.array([1])).shape[1] <= 32
+    with pytest.raises(UserError, match="history: 7 events make prompts of up to 37 tokens, and t5.max_length is 36"):
+        make(context="both", history=7, t5={"max_length": 36})
+
+
 def test_user_tokens_do_not_depend_on_the_order_of_the_file(make):
     """They are hashed from the users' own names."""
     config, data, model = make(user_tokens=7)
