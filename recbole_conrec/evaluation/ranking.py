@@ -29,6 +29,15 @@ def rank(model, interaction, candidates: torch.Tensor, k: int, dataset
 
 
 @torch.no_grad()
+def check(model, interaction, candidates: torch.Tensor, items: torch.Tensor, scores: torch.Tensor, dataset) -> None:
+    """Raise ValueError unless a model's own answers are what :func:`recommend` and :func:`score_candidates` promise."""
+    name = type(model).__name__
+    _check_items(items, (len(interaction), items.shape[1]), dataset.log.n_items,
+                 disliked_before(interaction, dataset.log), name)
+    _check_scores(scores, candidates, name)
+
+
+@torch.no_grad()
 def recommend(model, interaction, k: int, dataset, *, dense: torch.Tensor | None = None) -> torch.Tensor | None:
     """The model's top K.
 
@@ -64,16 +73,12 @@ def score_candidates(model, interaction, candidates: torch.Tensor, dataset, *, d
     name = type(model).__name__
     if hasattr(model, "score_candidates"):
         scores = model.score_candidates(interaction, candidates)
-        if scores.shape != candidates.shape:
-            raise ValueError(f"{name}.score_candidates gave shape {tuple(scores.shape)}, expected "
-                             f"{tuple(candidates.shape)}")
     else:
         dense = dense_scores(model, interaction, dataset) if dense is None else dense
         if dense is None:
             return None
         scores = dense.gather(1, candidates)
-    if torch.isnan(scores[candidates > 0]).any():
-        raise ValueError(f"{name} gave NaN scores")
+    _check_scores(scores, candidates, name)
     return scores
 
 
@@ -113,3 +118,11 @@ def _check_items(items: torch.Tensor, shape: tuple[int, int], n_items: int, disl
     rows = torch.arange(len(items), device=items.device)[:, None]
     if torch.isin(rows * n_items + items, disliked[0] * n_items + disliked[1]).any():
         raise ValueError(f"{name}.recommend gave an item that the user disliked before")
+
+
+def _check_scores(scores: torch.Tensor, candidates: torch.Tensor, name: str) -> None:
+    if scores.shape != candidates.shape:
+        raise ValueError(f"{name}.score_candidates gave shape {tuple(scores.shape)}, expected "
+                         f"{tuple(candidates.shape)}")
+    if torch.isnan(scores[candidates > 0]).any():
+        raise ValueError(f"{name} gave NaN scores")

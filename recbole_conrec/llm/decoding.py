@@ -21,8 +21,7 @@ from recbole_conrec.llm.batch import trim
 from recbole_conrec.llm.constraint import Constraint, Free
 from recbole_conrec.llm.head import Head, unwrap
 from recbole_conrec.llm.loading import out_of_memory
-from recbole_conrec.llm.packed import packed_layout
-from recbole_conrec.llm.shared_prompt import attention_masks, check_attention, open_prompt
+from recbole_conrec.llm.shared_prompt import open_prompt
 
 
 @torch.no_grad()
@@ -37,7 +36,7 @@ def beam_search(
     rows = () if forbidden is None else (forbidden,)
 
     def search(ids, mask, *rows):
-        return _beam_search(backbone, trie, ids, mask, width, normalise, *rows)
+        return _beam_search(backbone, trie, open_prompt(backbone.model, ids, mask), width, normalise, *rows)
 
     return _in_chunks(search, backbone, chunk, input_ids, attention_mask, *rows)
 
@@ -68,10 +67,26 @@ def score(
     of their codes -> [B, C, depth]."""
 
     def follow(ids, mask, leaves):
-        return (_score(backbone, trie, ids, mask, leaves, normalise),)
+        return (_score(backbone, trie, open_prompt(backbone.model, ids, mask), leaves, normalise),)
 
     levels = _in_chunks(follow, backbone, chunk, input_ids, attention_mask, leaves)[0]
     return levels if by_level else levels.sum(2)
+
+
+@torch.no_grad()
+def search_and_score(
+    backbone, trie, input_ids, attention_mask, leaves, *, width, normalise="vocabulary", forbidden=None, chunk=None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The leaves [B, width] that `beam_search` finds, and `score(by_level=True)` of given ones [B, C, depth], from one
+    run of the prompts."""
+    rows = (leaves,) if forbidden is None else (leaves, forbidden)
+
+    def both(ids, mask, leaves, *rows):
+        prompt = open_prompt(backbone.model, ids, mask)
+        found, _ = _beam_search(backbone, trie, prompt, width, normalise, *rows)
+        return found, _score(backbone, trie, prompt.rewind(), leaves, normalise)
+
+    return _in_chunks(both, backbone, chunk, input_ids, attention_mask, *rows)
 
 
 @torch.no_grad()
@@ -118,33 +133,19 @@ def answer_logps(backbone, input_ids, attention_mask, texts, tokens, *, chunk=No
 
 
 def _text_hidden(backbone, input_ids, attention_mask, texts) -> torch.Tensor:
-    """Hidden states [B, C, L + 1, H] at the prompt's end and at every token of its texts [B, C, L] (-1: none), where
-    texts do not see each other: one forward over rows of the prompt and all its texts."""
+    """Hidden states [B, C, L + 1, H] at the prompt's end and at every token of its texts [B, C, L] (-1: none)."""
     model = unwrap(backbone.model)
     if model.config.is_encoder_decoder:
         raise UserError("llm: texts that share a prompt need a causal model; this one is an encoder-decoder")
-    check_attention(model)
-    batch, count, length = texts.shape
-    allowed, position = packed_layout(attention_mask.bool(), count, length)
-    config = model.config.get_text_config(decoder=True)
-    out = model.base_model(
-        input_ids=torch.cat([input_ids, texts.clamp(min=0).flatten(1)], 1),
-        attention_mask=attention_masks(model.base_model, config, allowed, position, position),
-        position_ids=position,
-        use_cache=False,
-    ).last_hidden_state
-    start = input_ids.shape[1]
-    first = out[:, start - 1 : start, None].expand(-1, count, -1, -1)
-    return torch.cat([first, out[:, start:].unflatten(1, (count, length))], 2)
+    return open_prompt(model, input_ids, attention_mask).follow(texts.clamp(min=0))
 
 
-def _beam_search(backbone, trie, input_ids, attention_mask, width, normalise, forbidden=None):
-    prompt = open_prompt(backbone.model, input_ids, attention_mask)
+def _beam_search(backbone, trie, prompt, width, normalise, forbidden=None):
     hidden = prompt.hidden
     constraint = Constraint(backbone, trie, normalise)
     weights = constraint.weights()
     banned = None if forbidden is None else _Forbidden(trie, forbidden)
-    states = input_ids.new_zeros((len(input_ids), 1))
+    states = torch.zeros((len(hidden), 1), dtype=torch.int64, device=trie.item_leaf.device)
     scores = torch.zeros(states.shape, device=states.device)
     for level in range(trie.depth):
         codes, children, logps = constraint.step(weights, hidden, level, states)
@@ -181,13 +182,12 @@ def _sample(backbone, trie, input_ids, attention_mask, n, constraint, generator)
     return states, torch.stack(all_codes, 2), torch.stack(all_logps, 2)
 
 
-def _score(backbone, trie, input_ids, attention_mask, leaves, normalise):
-    prompt = open_prompt(backbone.model, input_ids, attention_mask)
+def _score(backbone, trie, prompt, leaves, normalise):
     hidden = prompt.hidden
     constraint = Constraint(backbone, trie, normalise)
     weights = constraint.weights()
     wanted = trie.leaf_codes[leaves.clamp(min=0)]  # [B, C, depth]
-    states = input_ids.new_zeros((len(input_ids), 1))
+    states = leaves.new_zeros((len(leaves), 1))
     levels = []
     for level in range(trie.depth):  # at level 0 all candidates share the one distribution after the prompt
         logps, states, _ = constraint.follow(weights, hidden, level, states, wanted[:, :, level])

@@ -28,31 +28,58 @@ class CausalPrompt:
         check_attention(model)
         self.body = model.base_model
         self.config = model.config.get_text_config(decoder=True)
-        self.mask = attention_mask.bool()  # [B, T]
-        self.length = self.mask.sum(1)  # [B]
-        self.position = (self.mask.cumsum(1) - 1).clamp(min=0)  # [B, keys] of every key in the cache
-        self.ancestry = None  # [B, W, fed tokens]: which fed tokens each current beam has behind it, itself included
-        self.steps = 0
+        batch, self.size = input_ids.shape
+        self.length = attention_mask.sum(1)  # [B]
+        # Rows begin at the left while the prompt is run: then attention is causal and no more, and needs no mask.
+        place = torch.arange(self.size, device=input_ids.device).expand(batch, -1)
+        self.mask = place < self.length[:, None]  # [B, T]
         self.cache = DynamicCache()  # without a config: whole layers, also where the model slides a window
         out = self.body(
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            position_ids=self.position,
+            input_ids=input_ids.gather(1, (place + self.size - self.length[:, None]).clamp(max=self.size - 1)),
             past_key_values=self.cache,
             use_cache=True,
-        )
-        self.hidden = out.last_hidden_state[:, -1:]
+        ).last_hidden_state
+        last = (self.length - 1).clamp(min=0).to(out.device)[:, None, None]
+        self.hidden = out.gather(1, last.expand(-1, -1, out.shape[2]))
+        self.rewind()
+
+    def rewind(self) -> "CausalPrompt":
+        """Forget what was fed since the prompt's end."""
+        if fed := self.cache.get_seq_length() - self.size:
+            self.cache.crop(-fed)
+        self.position = torch.arange(self.size, device=self.mask.device).expand(len(self.mask), -1)  # of every key
+        self.ancestry = None  # [B, W, fed tokens]: which fed tokens each current beam has behind it, itself included
+        self.steps = 0
+        return self
 
     def extend(self, tokens: torch.Tensor, parent: torch.Tensor) -> torch.Tensor:
         """Feed one more token to W beams: tokens [B, W]; parent [B, W]: which beam of the last call each continues.
 
         Returns the hidden states [B, W, H] that predict the next code. The first call's parents are all 0.
         """
-        width = tokens.shape[1]
         self.ancestry = extend_ancestry(self.ancestry, parent)
-        position = (self.length + self.steps)[:, None].expand(-1, width)
+        position = (self.length + self.steps)[:, None].expand_as(tokens)
+        self.steps += 1
+        return self._feed(tokens, self.ancestry, position)
+
+    def follow(self, texts: torch.Tensor) -> torch.Tensor:
+        """Feed C texts that do not see each other, [B, C, L] (any token after a text's end), right after the prompt.
+
+        Returns the hidden states [B, C, L + 1, H] at the prompt's end and at every token.
+        """
+        batch, count, length = texts.shape
+        place = torch.arange(count * length, device=texts.device)
+        text, step = place // length, place % length
+        own = (text[:, None] == text) & (step[:, None] >= step)
+        out = self._feed(texts.flatten(1), own.expand(batch, -1, -1), self.length[:, None] + step)
+        first = self.hidden[:, :, None].expand(-1, count, -1, -1)
+        return torch.cat([first, out.unflatten(1, (count, length))], 2)
+
+    def _feed(self, tokens: torch.Tensor, fed: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
+        """Hidden states of tokens [B, Q] at these positions [B, Q], which see of what was fed since the prompt's end,
+        themselves included, what ``fed`` [B, Q, keys] says, and all of the prompt."""
         self.position = torch.cat([self.position, position], 1)
-        allowed = torch.cat([self.mask[:, None].expand(-1, width, -1), self.ancestry], 2)
+        allowed = torch.cat([self.mask[:, None].expand(-1, tokens.shape[1], -1), fed], 2)
         out = self.body(
             input_ids=tokens,
             attention_mask=attention_masks(self.body, self.config, allowed, position, self.position),
@@ -60,7 +87,6 @@ class CausalPrompt:
             past_key_values=self.cache,
             use_cache=True,
         )
-        self.steps += 1
         return out.last_hidden_state
 
 
@@ -79,11 +105,16 @@ class T5Prompt:
         self.encoded = model.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         self.encoder_mask = attention_mask
         self.cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
+        self.start = input_ids.new_full((len(input_ids), 1), model.config.decoder_start_token_id)
+        self.rewind()
+
+    def rewind(self) -> "T5Prompt":
+        self.cache.self_attention_cache = DynamicCache()
         self.ancestry = None
         self.steps = 0
-        self.key_step = input_ids.new_zeros(0)  # the step at which each key was fed
-        start = input_ids.new_full((len(input_ids), 1), model.config.decoder_start_token_id)
-        self.hidden = self._decode(start, torch.zeros_like(start))
+        self.key_step = self.start.new_zeros(0)  # the step at which each key was fed
+        self.hidden = self._decode(self.start, torch.zeros_like(self.start))
+        return self
 
     def extend(self, tokens: torch.Tensor, parent: torch.Tensor) -> torch.Tensor:
         return self._decode(tokens, parent)

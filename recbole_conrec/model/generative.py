@@ -17,8 +17,9 @@ from safetensors.torch import load_file, save_file
 from recbole_conrec import tokenizer
 from recbole_conrec.data.events import NEGATIVE, FeedbackStream
 from recbole_conrec.errors import UserError
+from recbole_conrec.evaluation import ranking
 from recbole_conrec.evaluation.collector import outcomes
-from recbole_conrec.llm.decoding import beam_search, score
+from recbole_conrec.llm.decoding import beam_search, score, search_and_score
 from recbole_conrec.llm.distributed import gather_by_id, my_batches, process_state
 from recbole_conrec.llm.rewards import unit_vectors
 from recbole_conrec.model.candidate_scores import read_ways, similarity, within
@@ -92,26 +93,42 @@ class GenerativeRecommender(StagedRecommender):
     def recommend(self, interaction, k: int) -> torch.Tensor:
         """int64 [B, k] items, best first, 0 = missing; no item that the user already disliked."""
         disliked = self._disliked(interaction)
-        forbidden = None if self._shared else self.trie.item_leaf[disliked]
-        leaves, _ = beam_search(self.backbone, self.trie, *self.prompt(interaction), width=max(k, self.beam),
-                                normalise=self.normalise, forbidden=forbidden, chunk=self.chunk)
+        leaves, _ = beam_search(self.backbone, self.trie, *self.prompt(interaction), **self._search(disliked, k))
         return expand(self.trie, leaves, disliked, k)
+
+    @torch.no_grad()
+    def recommend_and_score(self, interaction, items: torch.Tensor, k: int) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """``recommend``, and the scores of ``items`` [B, C] by each way of ``candidate_scores``, from one run of the
+        prompts."""
+        disliked, leaves = self._disliked(interaction), self.trie.item_leaf[items]
+        found, levels = search_and_score(self.backbone, self.trie, *self.prompt(interaction), leaves,
+                                         **self._search(disliked, k))
+        found = expand(self.trie, found, disliked, k)
+        return found, [self._by(way, items, leaves, levels, found[:, :self.topk]) for way in self.ways]
 
     def score_candidates(self, interaction, items: torch.Tensor) -> torch.Tensor:
         """float [B, C]: how likely each candidate is, by the first of the option ``candidate_scores``."""
         return self.scores_by(self.ways[0], interaction, items)
 
     @torch.no_grad()
-    def scores_by(self, way: str, interaction, items: torch.Tensor, predicted=None) -> torch.Tensor:
-        """float [B, C] by one of candidate_scores.WAYS; -inf or any number for padding. predicted: int64 [B, K], the
-        model's top K where it is at hand."""
+    def scores_by(self, way: str, interaction, items: torch.Tensor) -> torch.Tensor:
+        """float [B, C] by one of candidate_scores.WAYS; -inf or any number for padding."""
         if way == "similarity":
-            predicted = self.recommend(interaction, self.topk) if predicted is None else predicted
-            return similarity(items, predicted.to(items.device), self.vectors)
+            return self._by(way, items, None, None, self.recommend(interaction, self.topk))
         leaves = self.trie.item_leaf[items]
         levels = score(self.backbone, self.trie, *self.prompt(interaction), leaves, normalise=self.normalise,
                        chunk=self.chunk, by_level=True)
+        return self._by(way, items, leaves, levels, None)
+
+    def _by(self, way: str, items, leaves, levels, predicted) -> torch.Tensor:
+        if way == "similarity":
+            return similarity(items, predicted, self.vectors)
         return levels.sum(2) if way == "likelihood" else within(levels, self.trie.leaf_codes[leaves.clamp(min=0)])
+
+    def _search(self, disliked: torch.Tensor, k: int) -> dict:
+        """What every beam search here is given. With shared IDs, disliked items are left out afterwards."""
+        return {"width": max(k, self.beam), "normalise": self.normalise, "chunk": self.chunk,
+                "forbidden": None if self._shared else self.trie.item_leaf[disliked]}
 
     @cached_property
     def vectors(self) -> torch.Tensor:
@@ -195,13 +212,15 @@ class StagedTrainer(HarnessMixin, Trainer):
         return result
 
     def _rank(self, data, batch, truth, k: int):
-        items, scores = super()._rank(data, batch, truth, k)
-        if ways := getattr(self.model, "ways", ())[1:]:
-            interaction = data[np.arange(batch.start, batch.stop)].to(self.device)
-            candidates = torch.from_numpy(truth.candidates[batch.start:batch.stop]).to(self.device)
-            others = [self.model.scores_by(way, interaction, candidates, items) for way in ways]
+        if not hasattr(self.model, "recommend_and_score"):
+            return super()._rank(data, batch, truth, k)
+        interaction = data[np.arange(batch.start, batch.stop)].to(self.device)
+        candidates = torch.from_numpy(truth.candidates[batch.start:batch.stop]).to(self.device)
+        items, (scores, *others) = self.model.recommend_and_score(interaction, candidates, k)
+        ranking.check(self.model, interaction, candidates, items, scores, data)
+        if others:
             self._others.append(torch.stack(others, 1).float().cpu())
-        return items, scores
+        return items.cpu(), scores.float().cpu()
 
     def _trained(self) -> dict[str, torch.Tensor]:
         """The weights that training changes: all of a small model, the adapter of a large one."""

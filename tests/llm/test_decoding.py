@@ -17,7 +17,7 @@ from llmtools import (
 
 from recbole_conrec.errors import UserError
 from recbole_conrec.llm.batch import left_pad
-from recbole_conrec.llm.decoding import beam_search, next_token_logps, sample, score
+from recbole_conrec.llm.decoding import beam_search, next_token_logps, sample, score, search_and_score
 
 LENGTHS = (9, 1, 23, 4)
 ARCHITECTURES = {
@@ -124,6 +124,19 @@ def test_allowed_normalisation_is_a_distribution_over_the_catalogue(backbone, ba
     leaves, scores = beam_search(backbone, trie, *batch[1], width=trie.n_leaves, normalise="allowed")
     torch.testing.assert_close(scores, logps.sort(1, descending=True).values, atol=1e-4, rtol=0)
     torch.testing.assert_close(logps.gather(1, leaves), scores, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["mistral", "t5"])
+@pytest.mark.parametrize("chunk", [None, 3])
+def test_one_run_of_the_prompts_serves_search_and_scores(name, chunk):
+    ids = random_ids(90, (6, 6, 6))
+    backbone = bare_backbone(name.split("-")[0], ids, **ARCHITECTURES[name])
+    padded = left_pad(prompts(backbone, LENGTHS), 0)
+    leaves = torch.randint(-1, ids.trie.n_leaves, (len(LENGTHS), 7), generator=torch.Generator().manual_seed(1))
+    forbidden = torch.arange(12).expand(len(LENGTHS), -1)
+    found, levels = search_and_score(backbone, ids.trie, *padded, leaves, width=10, forbidden=forbidden, chunk=chunk)
+    assert torch.equal(found, beam_search(backbone, ids.trie, *padded, width=10, forbidden=forbidden)[0])
+    torch.testing.assert_close(levels, score(backbone, ids.trie, *padded, leaves, by_level=True), atol=1e-5, rtol=0)
 
 
 def test_samples_follow_the_distribution_and_report_it(backbone, batch):
