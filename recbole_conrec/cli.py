@@ -262,6 +262,12 @@ def compare(argv: list[str]) -> int:
     return run_compare(names, *parse(argv[2:]), _console())
 
 
+def publish(argv: list[str]) -> int:
+    from recbole_conrec.leaderboard.report import run_publish
+
+    return run_publish(*parse(argv), _console())
+
+
 def _positional(argv: list[str], usage: str) -> str:
     if not argv or argv[0].startswith("-"):
         raise UserError(f"usage: recbole-conrec {usage}")
@@ -294,6 +300,7 @@ SUBCOMMANDS = {
     "run": (run, "the same as run_recbole_conrec.py"),
     "tune": (tune, "the small search of properties/search.yaml for one model, decided on validation"),
     "compare": (compare, "where two rows of a leaderboard differ, instance by instance"),
+    "publish": (publish, "a leaderboard's records as files that may be passed on"),
     "explain": (explain, "one user's prompt, a run's answers to it, and how the reward judges them"),
     "tokenize": (tokenize, "make or load the semantic IDs of a data set, and report on them"),
     "inspect": (inspect, "what a data set holds under its protocol, with warnings and a picture"),

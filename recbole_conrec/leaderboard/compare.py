@@ -12,7 +12,7 @@ from rich.table import Table
 from recbole_conrec.errors import UserError
 from recbole_conrec.leaderboard import records, statistics
 from recbole_conrec.leaderboard.board import Board
-from recbole_conrec.leaderboard.records import FACTS, Record
+from recbole_conrec.leaderboard.records import Record
 from recbole_conrec.leaderboard.tables import figure
 from recbole_conrec.trainer import replace_file
 
@@ -113,6 +113,6 @@ def write(both: Pair, file: Path) -> None:
     counts = ~np.isnan(both.first) & ~np.isnan(both.second)
     difference = (both.first - both.second)[counts]
     winner = np.select([difference > 0, difference < 0], both.names, "")
-    columns = {name: both.facts[name][counts] for name in FACTS}
+    columns = {name: values[counts] for name, values in both.facts.items()}
     content = pa.table({**columns, "A": both.first[counts], "B": both.second[counts], "winner": winner})
     replace_file(file, lambda path: csv.write_csv(content, path))

@@ -2,7 +2,8 @@
 
 A record is identified by everything that can change a number: the options, the data and this package's version (and the
 source of a model from outside). It is whole or it is nothing: both files are renamed into place, the JSON last, with
-the Parquet's digest in it. To merge the records of several machines, copy these two files of each folder.
+the Parquet's digest in it. To merge the records of several machines, copy these two files of each folder; publish.py
+makes copies for others.
 """
 
 import functools
@@ -48,9 +49,9 @@ class Record:
         return {name: table[name].to_numpy() for name in table.column_names if name not in FACTS}
 
     def facts(self) -> dict[str, np.ndarray]:
-        """int64 [N] for each of FACTS: see :func:`facts`."""
-        table = parquet.read_table(self.folder / OUTCOMES, columns=list(FACTS))
-        return {name: table[name].to_numpy() for name in FACTS}
+        """int64 [N] for each of FACTS, see :func:`facts`; a published record lacks those that are rows of the data."""
+        table = parquet.read_table(self.folder / OUTCOMES)
+        return {name: table[name].to_numpy() for name in FACTS if name in table.column_names}
 
 
 def plain(config) -> dict:

@@ -11,6 +11,7 @@ from recbole_conrec.evaluation.table import seconds
 from recbole_conrec.leaderboard import compare, records, schedule, stages, tables
 from recbole_conrec.leaderboard.board import Board, Task, combine, read_board
 from recbole_conrec.leaderboard.page import page
+from recbole_conrec.leaderboard.publish import publish
 from recbole_conrec.leaderboard.standings import standings
 from recbole_conrec.trainer import replace_file
 
@@ -88,6 +89,21 @@ def run_compare(names: list[str], files: list[str], options: dict, console) -> i
     if out:
         compare.write(both, Path(out))
         console.print(f"every instance: {out}", highlight=False, soft_wrap=True)
+    return 0
+
+
+def run_publish(files: list[str], options: dict, console) -> int:
+    """Copy a board's records, fit to be passed on, into the folder ``out``. Options else as when the board was run."""
+    options = dict(options)
+    if "leaderboard" not in options or "out" not in options:
+        raise UserError("usage: recbole-conrec publish --leaderboard=NAME --out=FOLDER [--rows=A,B] [--seeds=3] "
+                        "[--dataset=NAME]")
+    name, out = options.pop("leaderboard"), Path(str(options.pop("out")))
+    wanted = {ours: options.pop(key, None) for key, ours in
+              (("rows", "rows"), ("seeds", "seeds"), ("dataset", "datasets"))}
+    board = read_board(name).narrow(**wanted, **combine(*(read_yaml(file) for file in files), options))
+    written = publish(board, out)
+    console.print(f"{len(written)} of {len(board.tasks)} records: {out}/", highlight=False, soft_wrap=True)
     return 0
 
 

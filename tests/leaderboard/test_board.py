@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -17,6 +18,7 @@ from recbole_conrec.cli import main, parse
 from recbole_conrec.errors import UserError
 from recbole_conrec.leaderboard import lock, records, schedule
 from recbole_conrec.leaderboard.board import combine, read_board
+from recbole_conrec.leaderboard.publish import publish
 from recbole_conrec.leaderboard.standings import standings
 
 ROOT = Path(__file__).parent.parent.parent
@@ -95,6 +97,27 @@ def test_facts_of_the_instances(small, make_tiny):
         same = data.train_mask & (log.item == test.item[n]) & (log.feedback == -1)
         assert facts["popularity"][n] == same.sum() and facts["user"][n] == test.user[n]
         assert facts["window"][n] == np.diff(data.truth("test").f_ptr)[n]
+
+
+def test_published_records_stand_in_for_runs_and_hold_no_data(small, tmp_path):
+    folder, options = small
+    name, out = str(folder / "board.yaml"), tmp_path / "published"
+    board = read_board(name).narrow(**options)
+    words = [f"--{key}={schedule._text(value)}" for key, value in options.items() if key != "checkpoint_dir"]
+    assert main(["publish", f"--leaderboard={name}", f"--out={out}", f"--checkpoint_dir={folder}/saved", *words]) == 0
+    moved = read_board(name).narrow(**{**options, "checkpoint_dir": str(out)})
+    assert schedule.missing(moved.tasks, print) == []
+    for task, other in zip(board.tasks, moved.tasks, strict=True):
+        whole, part = (records.read(one.folder, one.identity)[0] for one in (task, other))
+        assert {file.name for file in part.folder.iterdir()} == {"result.json", "outcomes.parquet"}
+        assert not re.search(r'"[/~]|/tmp|home', (part.folder / "result.json").read_text())
+        assert set(whole.facts()) - set(part.facts()) == {"item", "t0"}
+        for one, two in ((whole.outcomes(), part.outcomes()), (part.facts(), whole.facts())):
+            assert all(np.array_equal(values, two[key], equal_nan=True) for key, values in one.items())
+    assert [vars(c) for c in standings(moved)[0].lines[0].cells.values()] == [
+        vars(c) for c in standings(board)[0].lines[0].cells.values()]
+    with pytest.raises(UserError, match="has no record"):
+        publish(read_board(name).narrow(**{**options, "checkpoint_dir": str(tmp_path / "empty")}), out)
 
 
 def test_plan_and_commands(board, small):
