@@ -25,15 +25,18 @@ def figure(value: float, sign: bool = False) -> str:
 
 def key(section: Section) -> str:
     few = any(cell.few for line in section.lines for cell in line.cells.values())
-    return KEY + _candidate_scores(section) + (f"; grey: fewer than {FEW} instances, not ranked" if few else "")
+    ways = candidate_scores(section)
+    return KEY + (f"; {ways} (docs/conrec.md)" if ways else "") + (
+        f"; grey: fewer than {FEW} instances, not ranked" if few else "")
 
 
-def _candidate_scores(section: Section) -> str:
-    """How CandAcc of rows that answer with IDs came about."""
+def candidate_scores(section: Section) -> str:
+    """How CandAcc of rows that answer with IDs came about; '' without such rows."""
     configs = [record.result["config"] for line in section.lines for record in line.records.values()]
-    given = [config.get("candidate_scores") for config in configs]
+    # a model that searches by beams answers with IDs, and by likelihood if it does not offer the choice
+    given = [config.get("candidate_scores") or ("likelihood" if "beam" in config else None) for config in configs]
     ways = sorted({ways[0] if isinstance(ways, list) else ways for ways in given if ways})
-    return f"; CandAcc of rows that answer with IDs: by {' or '.join(ways)} (docs/conrec.md)" if ways else ""
+    return f"CandAcc of rows that answer with IDs: by {' or '.join(ways)}" if ways else ""
 
 
 def improvement(section: Section, column: str) -> str:
@@ -52,14 +55,15 @@ def terminal(section: Section, title: str) -> Table:
     table.add_column("row")
     for column in section.columns:
         table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("fit", justify="right", no_wrap=True)
+    table.add_column("fit\nparams", justify="right", no_wrap=True)
     table.add_row("n", *(f"{section.usual_n.get(c, 0):,}" for c in section.columns), "", style="italic dim")
     for line in section.lines:
         cells = [_rich(line.cells.get(column), section.usual_n.get(column, 0)) for column in section.columns]
         name = Text(line.row.name)
         if line.note:
             name.append(f"\n{line.note}", style="dim italic")
-        table.add_row(name, *cells, seconds(line.cost["fit_s"]) if line.records else "-")
+        costs = [write(line.cost[field]) for field, write in (COSTS["fit"], COSTS["params"])] if line.records else ["-"]
+        table.add_row(name, *cells, "\n".join(costs))
     if section.improvement:
         table.add_section()
         table.add_row(f"{section.improved} over the best other",
@@ -123,11 +127,11 @@ def latex(sections: list[Section], title: str) -> str:
 
 
 def _latex(section: Section, title: str) -> str:
-    columns = section.columns
+    columns, ways = section.columns, candidate_scores(section)
     out = ["% needs \\usepackage{booktabs,xcolor}", "\\begin{table}[t]", "\\centering",
            f"\\caption{{{_tex(title)} on {_tex(section.dataset)}: mean"
            " with the standard deviation over seeds. Best in bold, second underlined; $^*$: better than the best "
-           "other row ($p<.05$, paired randomisation by user, Holm).}",
+           f"other row ($p<.05$, paired randomisation by user, Holm).{' ' + _tex(ways) + '.' if ways else ''}}}",
            "\\begin{tabular}{l" + "r" * len(columns) + "}", "\\toprule",
            " & ".join(["Row", *(_tex(column) for column in columns)]) + " \\\\",
            " & ".join(["\\textit{n}", *(f"\\textit{{{section.usual_n.get(c, 0)}}}" for c in columns)]) + " \\\\",

@@ -11,7 +11,7 @@ import pytest
 
 from recbole_conrec.cli import main
 from recbole_conrec.errors import UserError
-from recbole_conrec.leaderboard import compare
+from recbole_conrec.leaderboard import compare, records
 from recbole_conrec.leaderboard.board import Row, read_board
 from recbole_conrec.leaderboard.page import page
 from recbole_conrec.leaderboard.standings import Cell, Line, Section, standings
@@ -70,7 +70,7 @@ def test_page_is_self_contained(small, tmp_path):
 
 def pair(first, second, **facts) -> compare.Pair:
     n = len(first)
-    fill = {name: np.arange(n) for name in compare.FACTS}
+    fill = {name: np.arange(n) for name in records.FACTS}
     return compare.Pair(("A", "B"), "HR@5", np.array(first, float), np.array(second, float), fill | facts)
 
 
