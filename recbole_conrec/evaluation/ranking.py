@@ -29,11 +29,11 @@ def rank(model, interaction, candidates: torch.Tensor, k: int, dataset
 
 
 @torch.no_grad()
-def check(model, interaction, candidates: torch.Tensor, items: torch.Tensor, scores: torch.Tensor, dataset) -> None:
+def check(model, interaction, candidates: torch.Tensor, k: int, items: torch.Tensor, scores: torch.Tensor, dataset
+          ) -> None:
     """Raise ValueError unless a model's own answers are what :func:`recommend` and :func:`score_candidates` promise."""
     name = type(model).__name__
-    _check_items(items, (len(interaction), items.shape[1]), dataset.log.n_items,
-                 disliked_before(interaction, dataset.log), name)
+    _check_items(items, (len(interaction), k), dataset.log.n_items, disliked_before(interaction, dataset.log), name)
     _check_scores(scores, candidates, name)
 
 

@@ -2,14 +2,10 @@
 
 from pathlib import Path
 
-from pyarrow import parquet
-
-from recbole_conrec.data import atomic
 from recbole_conrec.errors import UserError
 from recbole_conrec.leaderboard import records
 from recbole_conrec.leaderboard.board import Board
-from recbole_conrec.leaderboard.records import FACTS, OUTCOMES, RESULT, WHERE
-from recbole_conrec.trainer import replace_file, write_json
+from recbole_conrec.leaderboard.records import WHERE
 
 ROWS_OF_DATA = ("item", "t0")  # with the user's number they would be rows of the data set
 
@@ -27,15 +23,9 @@ def publish(board: Board, out: Path) -> list[Path]:
             continue
         folder = out / task.folder.parent.name / task.folder.name
         folder.mkdir(parents=True, exist_ok=True)
-        table = parquet.read_table(record.folder / OUTCOMES)
-        table = table.drop_columns([name for name in ROWS_OF_DATA if name in table.column_names])
-        facts = {name: "DELTA_BINARY_PACKED" for name in FACTS if name in table.column_names}
-        replace_file(folder / OUTCOMES, lambda path, table=table, facts=facts: parquet.write_table(
-            table, path, compression="zstd", column_encoding=facts,
-            use_dictionary=[name for name in table.column_names if name not in facts]))
         config = {key: value for key, value in record.result["config"].items() if key not in WHERE}
-        write_json(folder / RESULT, {**record.result, "config": config,
-                                     "outcomes_sha256": atomic.digest(folder / OUTCOMES)})
+        facts = {name: values for name, values in record.facts().items() if name not in ROWS_OF_DATA}
+        records.write(folder, {**record.result, "config": config}, facts, record.outcomes())
         written.append(folder)
     if not written:
         raise UserError(f"publish: '{board.name}' has no record on {', '.join(board.datasets)}; run it first, with the "

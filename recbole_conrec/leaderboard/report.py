@@ -33,9 +33,7 @@ def run_board(files: list[str], options: dict, console) -> int:
         raise UserError(f"--jobs={jobs}: expected a number of processes, 1 or more")
     if commands and not dry:
         raise UserError("--commands prints what --dry-run would run; say --dry-run --commands")
-    wanted = {ours: options.pop(key, None) for key, ours in
-              (("rows", "rows"), ("seeds", "seeds"), ("dataset", "datasets"))}
-    board = read_board(name).narrow(**wanted, **combine(*(read_yaml(file) for file in files), options))
+    board = _narrowed(name, files, options)
 
     def say(text):
         console.print(text, highlight=False, soft_wrap=True, markup=False)
@@ -99,12 +97,17 @@ def run_publish(files: list[str], options: dict, console) -> int:
         raise UserError("usage: recbole-conrec publish --leaderboard=NAME --out=FOLDER [--rows=A,B] [--seeds=3] "
                         "[--dataset=NAME]")
     name, out = options.pop("leaderboard"), Path(str(options.pop("out")))
-    wanted = {ours: options.pop(key, None) for key, ours in
-              (("rows", "rows"), ("seeds", "seeds"), ("dataset", "datasets"))}
-    board = read_board(name).narrow(**wanted, **combine(*(read_yaml(file) for file in files), options))
+    board = _narrowed(name, files, options)
     written = publish(board, out)
     console.print(f"{len(written)} of {len(board.tasks)} records: {out}/", highlight=False, soft_wrap=True)
     return 0
+
+
+def _narrowed(name: str, files: list[str], options: dict) -> Board:
+    """The board, with the rows, seeds, data sets and options of a command line; ``options`` is used up."""
+    wanted = {ours: options.pop(key, None) for key, ours in
+              (("rows", "rows"), ("seeds", "seeds"), ("dataset", "datasets"))}
+    return read_board(name).narrow(**wanted, **combine(*(read_yaml(file) for file in files), options))
 
 
 def write(board: Board, folder: Path, console) -> list[Path]:

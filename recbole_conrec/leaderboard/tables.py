@@ -10,6 +10,7 @@ from rich.text import Text
 
 from recbole_conrec.evaluation.table import FEW, count, megabytes, seconds
 from recbole_conrec.leaderboard.standings import Cell, Line, Section
+from recbole_conrec.model.candidate_scores import read_ways
 
 COSTS = {"fit": ("fit_s", seconds), "eval": ("eval_s", seconds), "peak": ("peak_mb", megabytes),
          "params": ("parameters", lambda value: count(round(value)))}
@@ -33,9 +34,9 @@ def key(section: Section) -> str:
 def candidate_scores(section: Section) -> str:
     """How CandAcc of rows that answer with IDs came about; '' without such rows."""
     configs = [record.result["config"] for line in section.lines for record in line.records.values()]
-    # a model that searches by beams answers with IDs, and by likelihood if it does not offer the choice
-    given = [config.get("candidate_scores") or ("likelihood" if "beam" in config else None) for config in configs]
-    ways = sorted({ways[0] if isinstance(ways, list) else ways for ways in given if ways})
+    # a model that offers the choice, or searches by beams without offering it, answers with IDs
+    ways = sorted({read_ways(config.get("candidate_scores"))[0] for config in configs
+                   if {"beam", "candidate_scores"} & set(config)})
     return f"CandAcc of rows that answer with IDs: by {' or '.join(ways)}" if ways else ""
 
 

@@ -217,7 +217,7 @@ class StagedTrainer(HarnessMixin, Trainer):
         interaction = data[np.arange(batch.start, batch.stop)].to(self.device)
         candidates = torch.from_numpy(truth.candidates[batch.start:batch.stop]).to(self.device)
         items, (scores, *others) = self.model.recommend_and_score(interaction, candidates, k)
-        ranking.check(self.model, interaction, candidates, items, scores, data)
+        ranking.check(self.model, interaction, candidates, k, items, scores, data)
         if others:
             self._others.append(torch.stack(others, 1).float().cpu())
         return items.cpu(), scores.float().cpu()

@@ -9,7 +9,7 @@ from recbole.data.interaction import Interaction
 from recbole.model.abstract_recommender import AbstractRecommender
 
 from recbole_conrec.data.events import NEGATIVE, POSITIVE, EventLog
-from recbole_conrec.evaluation.ranking import disliked_before, rank, recommend, score_candidates
+from recbole_conrec.evaluation.ranking import check, disliked_before, rank, recommend, score_candidates
 
 N_USERS, N_ITEMS = 7, 12
 
@@ -138,6 +138,18 @@ def test_malformed_lists_name_the_model(dataset, batch, candidates):
     for answer, message in bad_lists(dataset, batch):  # noqa: B007  (the model's closure reads it)
         with pytest.raises(ValueError, match=f"Careless.*{message}"):
             recommend(Careless(), batch, 3, dataset)
+
+
+def test_answers_given_together_are_checked_as_those_given_apart(dataset, batch, candidates):
+    model, scores = SimpleNamedWide(), torch.zeros(candidates.shape)
+    check(model, batch, candidates, 3, torch.zeros(len(batch), 3, dtype=torch.int64), scores, dataset)
+    for answer, message in bad_lists(dataset, batch):
+        with pytest.raises(ValueError, match=f"Wide.*{message}"):
+            check(model, batch, candidates, 3, answer, scores, dataset)
+    good = torch.zeros(len(batch), 3, dtype=torch.int64)
+    for wrong, message in ((scores[:, 1:], "shape"), (torch.full(candidates.shape, torch.nan), "NaN")):
+        with pytest.raises(ValueError, match=f"Wide.*{message}"):
+            check(model, batch, candidates, 3, good, wrong, dataset)
 
 
 def test_malformed_scores_name_the_model(dataset, batch, candidates):

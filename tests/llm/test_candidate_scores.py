@@ -9,7 +9,8 @@ from recbole_conrec.errors import UserError
 from recbole_conrec.llm.batch import left_pad
 from recbole_conrec.llm.decoding import beam_search, score
 from recbole_conrec.llm.rewards import unit_vectors
-from recbole_conrec.model.candidate_scores import read_ways, similarity, within
+from recbole_conrec.model.candidate_scores import WAYS, read_ways, similarity, within
+from recbole_conrec.model.conrec import CoNRec
 from recbole_conrec.tokenizer.trie import Trie
 
 
@@ -57,6 +58,22 @@ def test_similarity_is_the_filters():
             assert float(got[row, n]) == pytest.approx(best, abs=2e-6)
     assert got[0, 1] == got[0, 2] == 1  # two of the Predict Set tie
     assert (similarity(items, torch.zeros(2, 3, dtype=torch.int64), vectors) == -1).all()
+
+
+@pytest.mark.parametrize("collisions", ["nearest_free", "shared"])
+def test_answers_given_together_are_those_given_apart(make_tiny, collisions):
+    """Lists longer than topk, so that the filter's similarity must look at topk of them only."""
+    sizes = [8, 8, 8] if collisions == "nearest_free" else [2, 2, 2]
+    config, data = make_tiny("CoNRec", topk=[5], candidate_scores=list(WAYS), valid_metric="HR@5", tokenizer={
+        "name": "rqkmeans", "sizes": sizes, "collisions": collisions, "encoder": ["tfidf", "behaviour"]})
+    train, _, test = data.build()
+    model = CoNRec(config, train).eval()
+    batch, candidates = test[np.arange(9)], torch.from_numpy(data.truth("test").candidates[:9])
+    items, scores = model.recommend_and_score(batch, candidates, 12)
+    assert torch.equal(items, model.recommend(batch, 12))
+    for way, together in zip(WAYS, scores, strict=True):
+        apart = model.scores_by(way, batch, candidates)
+        torch.testing.assert_close(together[candidates > 0], apart[candidates > 0], atol=1e-5, rtol=0)
 
 
 def test_the_option():
