@@ -1,14 +1,17 @@
-"""TIGER in its own protocol: the next item bought, leave-one-out, Recall and NDCG at 5 and 10, on an Amazon category.
+"""TIGER and LC-Rec in their own protocol: the next item bought, leave-one-out, Recall and NDCG at 5 and 10.
 
 The data are not ours and stay outside the repository. LETTER's public code (github.com/HonghuiBao2000/LETTER, folder
 data/) has, for Beauty and Instruments, each user's items in time order and the items' IDs of four codes:
 
-    python benchmarks/reproduce.py --data FOLDER --name Beauty --epochs 200     # NAME.inter.json and NAME.index.json
+    python benchmarks/reproduce.py --model tiger --data FOLDER --name Beauty   # NAME.inter.json and NAME.index.json
+    python benchmarks/reproduce.py --model lcrec --data FOLDER --name Beauty --epochs 30 --lr 2e-3 --batch 64
 
 As there: the last item of a user tests, the one before it validates, every other one with something before it trains;
-the latest 20 items are told, beams of 20 walk the existing IDs. The network, its training and its decoding are those of
-the model TIGER here; the defaults are LETTER's configuration of it (no user token). Recall counts items: where
-several share an ID they stand in a fixed order before the cut, while LETTER's code counts any of them as a hit.
+the latest 20 items are told, beams of 20 walk the existing IDs. Network, prompts, training and decoding are those of
+the models TIGER and LCRec here. tiger: the defaults are LETTER's configuration of it (no user token), a row for each
+item. lcrec: the task that LETTER's script trains (the next ID after a history of IDs), one row for a user's sequence,
+on --llm. Recall counts items: where several share an ID they stand in a fixed order before the cut, while LETTER's
+code counts any of them as a hit.
 """
 
 import argparse
@@ -20,8 +23,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from recbole_conrec.data.events import NEGATIVE, EventLog
+from recbole_conrec.llm.backbone import load_backbone
 from recbole_conrec.llm.batch import left_pad
 from recbole_conrec.llm.decoding import beam_search
+from recbole_conrec.llm.prompts import ALL_TEXT, PromptBuilder, context_of
 from recbole_conrec.llm.sft import train_sft
 from recbole_conrec.llm.t5 import DEFAULTS, EOS, load_t5
 from recbole_conrec.model.generative import expand
@@ -43,18 +49,65 @@ def read(folder: Path, name: str) -> tuple[list[list[int]], SemanticIds]:
     return [[item + 1 for item in items] for items in users.values()], ids
 
 
-def prompt(tokens: np.ndarray, items: list[int]) -> list[int]:
-    return [*tokens[items[-HISTORY:]].ravel().tolist(), EOS]
+class Tiger:
+    """A prompt is the codes of the latest items and an end token; each item has a training row of its own."""
+
+    def __init__(self, ids, args):
+        sizes = {name: getattr(args, name) for name in DEFAULTS}
+        self.backbone = load_t5(ids, sizes, device=args.device, seed=args.seed)
+        self.tokens = self.backbone.item_tokens.cpu().numpy()
+
+    def rows(self, sequences) -> list[dict]:
+        return [{"input_ids": self._prompt(items[:at]), "labels": self.tokens[items[at]].tolist()}
+                for items in sequences for at in range(1, len(items))]
+
+    def prompts(self, histories):
+        return left_pad([self._prompt(items) for items in histories], self.backbone.pad_id, self.backbone.device)
+
+    def _prompt(self, items: list[int]) -> list[int]:
+        return [*self.tokens[items[-HISTORY:]].ravel().tolist(), EOS]
+
+
+class LCRec:
+    """The prompts of the model LCRec; what was bought takes the place of what was disliked."""
+
+    CONTEXT = context_of("negative", HISTORY)
+
+    def __init__(self, ids, args):
+        sizes = {"layers": args.layers, "hidden": args.d_model, "heads": args.heads, "kv_heads": args.heads,
+                 "intermediate": args.d_ff, "max_length": 512}
+        options = {"tiny": sizes} if args.llm == "tiny" else {"lora": {}}
+        self.backbone = load_backbone(args.llm, ids, list(ALL_TEXT), seed=args.seed, device=args.device, **options)
+
+    def rows(self, sequences) -> list[dict]:
+        builder, log, users = self._log(sequences)
+        targets = np.arange(len(log)) != log.start[log.user]  # nothing stands before a user's first item
+        return builder.packed(log.start[users], log.start[users + 1], self.CONTEXT, HISTORY, targets)
+
+    def prompts(self, histories):
+        builder, log, users = self._log(histories)
+        asked = builder.history(log.start[users], log.start[users + 1], np.zeros(len(users)), self.CONTEXT, users)
+        return [part.to(self.backbone.device) for part in asked]
+
+    def _log(self, sequences):
+        """Users are numbered from 1; a time is a place in the sequence."""
+        lengths = [len(items) for items in sequences]
+        log = EventLog.from_arrays(
+            user=np.repeat(np.arange(1, len(lengths) + 1), lengths), item=np.concatenate(sequences),
+            time=np.concatenate([np.arange(n) for n in lengths]), feedback=np.full(sum(lengths), NEGATIVE),
+            n_users=len(lengths) + 1, n_items=len(self.backbone.semantic_ids.codes))
+        return PromptBuilder(self.backbone, log, self.backbone.max_length), log, np.arange(1, len(lengths) + 1)
 
 
 @torch.no_grad()
-def evaluate(backbone, tokens, sequences, batch: int = 256) -> dict[str, float]:
+def evaluate(model, sequences, batch: int = 256) -> dict[str, float]:
     """The last item of each sequence, from those before it."""
+    backbone = model.backbone
+    backbone.model.eval()
     trie, ranks = backbone.semantic_ids.trie.to(backbone.device), []
     for start in range(0, len(sequences), batch):
         part = sequences[start:start + batch]
-        padded = left_pad([prompt(tokens, items[:-1]) for items in part], backbone.pad_id, backbone.device)
-        leaves, _ = beam_search(backbone, trie, *padded, width=BEAM)
+        leaves, _ = beam_search(backbone, trie, *model.prompts([items[:-1] for items in part]), width=BEAM)
         found = expand(trie, leaves, leaves.new_zeros((len(part), 1)), 10).cpu().numpy()
         hit = found == np.array([items[-1] for items in part])[:, None]
         ranks += np.where(hit.any(axis=1), hit.argmax(axis=1), 10).tolist()
@@ -71,6 +124,7 @@ def show(step: int, of: int, entry: dict) -> None:
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments.add_argument("--model", choices=["tiger", "lcrec"], default="tiger")
     arguments.add_argument("--data", type=Path, required=True, help="folder of NAME.inter.json and NAME.index.json")
     arguments.add_argument("--name", default="Beauty")
     arguments.add_argument("--epochs", type=float, default=200)
@@ -79,27 +133,26 @@ def main() -> None:
     arguments.add_argument("--seed", type=int, default=42)
     arguments.add_argument("--users", type=int, default=None, help="test so many users, drawn by the seed; default all")
     arguments.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    arguments.add_argument("--llm", default="tiny", help="of lcrec: as for the model; tiny has the sizes below")
     for name, value in DEFAULTS.items():
         arguments.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
     args = arguments.parse_args()
 
     sequences, ids = read(args.data, args.name)
-    backbone = load_t5(ids, {name: getattr(args, name) for name in DEFAULTS}, device=args.device, seed=args.seed)
-    tokens = backbone.item_tokens.cpu().numpy()
-    rows = [{"input_ids": prompt(tokens, items[:at]), "labels": tokens[items[at]].tolist()}
-            for items in sequences for at in range(1, len(items) - 2)]
-    parameters = sum(p.numel() for p in backbone.model.parameters())
-    print(f"{args.name}: {len(sequences):,} users, {len(tokens) - 1:,} items, {len(ids.trie.leaf_codes):,} IDs, "
+    model = {"tiger": Tiger, "lcrec": LCRec}[args.model](ids, args)
+    rows = model.rows([items[:-2] for items in sequences])
+    parameters = sum(p.numel() for p in model.backbone.model.parameters())
+    print(f"{args.name}: {len(sequences):,} users, {len(ids.codes) - 1:,} items, {len(ids.trie.leaf_codes):,} IDs, "
           f"{len(rows):,} training rows; {parameters:,} parameters", flush=True)
     wall, cpu = time.perf_counter(), time.process_time()
     with tempfile.TemporaryDirectory() as folder:
-        train_sft(backbone, rows, output_dir=folder, epochs=args.epochs, lr=args.lr, batch_size=args.batch, warmup=0.01,
-                  seed=args.seed, progress=show)
+        train_sft(model.backbone, rows, output_dir=folder, epochs=args.epochs, lr=args.lr, batch_size=args.batch,
+                  warmup=0.01, seed=args.seed, progress=show)
     took = {"train_s": time.perf_counter() - wall, "train_cpu_s": time.process_time() - cpu}
     picked = np.random.default_rng(args.seed).permutation(len(sequences))[:args.users]
     for part, cut in (("validation", -1), ("test", None)):
-        metrics = evaluate(backbone, tokens, [sequences[user][:cut] for user in picked])
-        result = {"part": part, "users": len(picked), "epochs": args.epochs, **metrics, **took}
+        metrics = evaluate(model, [sequences[user][:cut] for user in picked])
+        result = {"model": args.model, "part": part, "users": len(picked), "epochs": args.epochs, **metrics, **took}
         print(json.dumps({name: round(v, 4) if isinstance(v, float) else v for name, v in result.items()}), flush=True)
 
 

@@ -107,7 +107,11 @@ def _narrowed(name: str, files: list[str], options: dict) -> Board:
     """The board, with the rows, seeds, data sets and options of a command line; ``options`` is used up."""
     wanted = {ours: options.pop(key, None) for key, ours in
               (("rows", "rows"), ("seeds", "seeds"), ("dataset", "datasets"))}
-    return read_board(name).narrow(**wanted, **combine(*(read_yaml(file) for file in files), options))
+    strongest = combine(*(read_yaml(file) for file in files), options)
+    if key := next((key for key in ("datasets", "rows", "seeds") if key in strongest), None):
+        raise UserError(f"'{key}' is a key of a board's YAML; on the command line a board is narrowed by --dataset=A,B, "
+                        "--rows=A,B and --seeds=3")
+    return read_board(name).narrow(**wanted, **strongest)
 
 
 def write(board: Board, folder: Path, console) -> list[Path]:

@@ -240,6 +240,7 @@ def test_a_row_that_fails_is_told_and_the_others_go_on(small, tmp_path, monkeypa
     (["--leaderboard=paper", "--jobs=many"], "--jobs=many"),
     (["--leaderboard=paper", "--commands"], "--dry-run"),
     (["--leaderboard=paper", "--dry-run", "--rows=Casar"], "did you mean 'Caser'"),
+    (["--leaderboard=paper", "--dry-run", "--datasets=ml-100k"], "--dataset=A,B"),
     (["--leaderboard=quick", "--dry-run", "--epochz=2"], "row 'Pop': unknown option 'epochz'"),
     (["compare", "A"], "usage"),
     (["compare", "SASRec", "Caser", "--dataset=absent"], "absent"),
