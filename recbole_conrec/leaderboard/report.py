@@ -109,7 +109,7 @@ def _narrowed(name: str, files: list[str], options: dict) -> Board:
               (("rows", "rows"), ("seeds", "seeds"), ("dataset", "datasets"))}
     strongest = combine(*(read_yaml(file) for file in files), options)
     if key := next((key for key in ("datasets", "rows", "seeds") if key in strongest), None):
-        raise UserError(f"'{key}' is a key of a board's YAML; on the command line a board is narrowed by --dataset=A,B, "
+        raise UserError(f"'{key}' is a key of a board's YAML; the command line narrows a board by --dataset=A,B, "
                         "--rows=A,B and --seeds=3")
     return read_board(name).narrow(**wanted, **strongest)
 
