@@ -40,13 +40,27 @@ def _section(section: Section, folder: Path) -> dict:
         "improved": section.improved,
         "improvement": {c: tables.improvement(section, c) for c in section.columns if c in section.improvement},
         "rows": [_row(line, folder) for line in section.lines],
-        "valid_metric": first["config"]["valid_metric"] if first else "",
+        "valid_metrics": list(_selected_by(section)),
         "protocol": protocol(first, section) if first else [],
     }
 
 
+def _selected_by(section: Section) -> dict[str, list[str]]:
+    """valid_metric -> the rows that it selects, the metric of most rows first."""
+    rows = {}
+    for line in section.lines:
+        if line.records:
+            rows.setdefault(_valid_metric(line), []).append(line.row.name)
+    return dict(sorted(rows.items(), key=lambda item: -len(item[1])))
+
+
+def _valid_metric(line: Line) -> str | None:
+    return next((record.result["config"]["valid_metric"] for record in line.records.values()), None)
+
+
 def _row(line: Line, folder: Path) -> dict:
     return {
+        "valid_metric": _valid_metric(line),
         "name": line.row.name, "note": line.note, "cost": line.cost if line.records else None,
         "cells": {name: {**asdict(cell), "marked": cell.marked} for name, cell in line.cells.items()},
         "curves": [curve for record in line.records.values() if (curve := _curve(record.result))],
@@ -81,6 +95,8 @@ def protocol(result: dict, section: Section) -> list[tuple[str, str]]:
         ("long tail", f"fewer than {config['long_tail']} training dislikes (LIF)"),
         ("normalisation", f"generative rows: probabilities over the {' / '.join(normalise)} codes" if normalise
          else "no generative row"),
-        ("model selection", f"{config['valid_metric']} on the validation instances"),
+        ("model selection", "on the validation instances by " + "; ".join(
+            metric + (f" ({', '.join(rows)})" if n else "") for n, (metric, rows) in
+            enumerate(_selected_by(section).items()))),
         ("data", result["data_fingerprint"][:16]),
     ]

@@ -55,6 +55,7 @@ def test_page_is_self_contained(small, tmp_path):
     board = read_board(str(folder / "board.yaml")).narrow(**options)
     sections = standings(board)
     sections[0].lines[0].note = "</script><script>alert(1)</script>"
+    next(iter(sections[0].lines[0].records.values())).result["config"]["valid_metric"] = "CandAcc"
     text = page(board, sections, tmp_path)
     assert not re.search(r"(src|href)=\"?http|@import|url\(", text)
     assert text.count("</script>") == 2 and "{{data}}" not in text
@@ -63,6 +64,9 @@ def test_page_is_self_contained(small, tmp_path):
     assert [row["name"] for row in shown["rows"]] == ["Pop", "Swing", "SASRec (both)"]
     assert shown["rows"][0]["note"].startswith("</script>")
     assert {"split", "window", "exclusion", "candidates", "normalisation"} <= {name for name, _ in shown["protocol"]}
+    assert shown["valid_metrics"] == ["HR@5", "CandAcc"]  # curves of two metrics share no axis
+    assert [row["valid_metric"] for row in shown["rows"]] == ["CandAcc", "HR@5", "HR@5"]
+    assert dict(shown["protocol"])["model selection"].endswith("by HR@5; CandAcc (Pop)")
     for row in shown["rows"]:
         assert all((tmp_path / record["href"]).resolve().is_file() for record in row["records"])
         assert row["curves"] and row["cost"]["fit_s"] > 0
