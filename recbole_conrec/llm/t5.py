@@ -48,6 +48,13 @@ def load_t5(
     if unknown:
         raise UserError(f"t5: unknown option {sorted(unknown)[0]!r}; known are {', '.join(DEFAULTS)}")
     size = DEFAULTS | (options or {})
+    for name, value in size.items():
+        if name == "dropout":
+            good, expected = type(value) in (int, float) and 0 <= value < 1, "a share below 1"
+        else:
+            good, expected = type(value) is int and value >= 1, "a whole number of at least 1"
+        if not good:
+            raise UserError(f"t5: {name} is {value!r}; expected {expected}")
     first = FIRST_EXTRA + extra
     vocabulary = first + sum(semantic_ids.sizes)
     config = T5Config(

@@ -38,7 +38,7 @@ def rank(run: StageRun):
 class InstructRec(StagedRecommender):
     """The model of one data set. It ranks given candidates and recommends nothing."""
 
-    TASKS = {"rank": Task(rank, SFT_NEEDS | {"samples"}, SFT_TAKES - {"weights"})}
+    TASKS = {"rank": Task(rank, SFT_NEEDS | {"samples"}, SFT_TAKES)}
     chunk = 32
 
     def __init__(self, config, dataset):

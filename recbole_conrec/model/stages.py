@@ -29,7 +29,7 @@ from recbole_conrec.trainer import peak_mb
 
 COMMON = frozenset({"evaluate_every", "save_every", "select"})
 SFT_NEEDS = frozenset({"epochs", "lr", "batch_size"})
-SFT_TAKES = COMMON | {"weight_decay", "warmup", "schedule", "accumulate", "max_grad_norm", "weights"}
+SFT_TAKES = COMMON | {"weight_decay", "warmup", "schedule", "accumulate", "max_grad_norm"}
 GRPO_NEEDS = frozenset({"samples", "steps", "prompts_per_step", "G", "beta", "lr"})
 GRPO_TAKES = COMMON | {"temperature", "iterations", "clip", "accumulate", "rollout", "constrained", "warmup",
                        "schedule"}
@@ -38,8 +38,8 @@ OTHERS = {"name", "task", "context", "window", "clean", "weights", "future"}
 CHOICES = {"reward": tuple(REWARDS), "select": ("best", "last"), "constrained": (True, False),
            "rollout": ("sample", "beam"), "schedule": ("cosine", "linear", "constant", "constant_with_warmup",
                                                        "inverse_sqrt", "polynomial", "cosine_with_restarts")}
-COUNTS = {"evaluate_every", "save_every", "batch_size", "samples", "steps", "prompts_per_step", "G", "accumulate",
-          "iterations", "neighbours", "history", "min_negatives"}
+COUNTS = {"epochs", "evaluate_every", "save_every", "batch_size", "samples", "steps", "prompts_per_step", "G",
+          "accumulate", "iterations", "neighbours", "history", "min_negatives"}
 MAY_BE_ZERO = {"evaluate_every", "steps", "neighbours", "history", "min_negatives"}  # steps: -1 is one pass
 
 

@@ -55,7 +55,7 @@ def yes_no(run: StageRun):
 class TALLRec(StagedRecommender):
     """The model of one data set. It ranks given candidates and recommends nothing."""
 
-    TASKS = {"yes_no": Task(yes_no, SFT_NEEDS | {"samples"}, (SFT_TAKES | {"neutral"}) - {"weights"})}
+    TASKS = {"yes_no": Task(yes_no, SFT_NEEDS | {"samples"}, SFT_TAKES | {"neutral"})}
     chunk = 32
 
     def __init__(self, config, dataset):

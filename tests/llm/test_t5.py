@@ -130,6 +130,10 @@ def test_bad_rows_are_named(tmp_path, change, message):
 
 
 def test_what_t5_cannot_do_is_named(tmp_path):
+    for name, value, expected in (("heads", "4", "whole"), ("layers", 0, "whole"), ("d_kv", True, "whole"),
+                                  ("dropout", 1, "share")):
+        with pytest.raises(UserError, match=f"t5: {name} is {value!r}; expected a {expected}"):
+            load_t5(IDS, {name: value})
     with pytest.raises(UserError, match="t5: unknown option 'hidden'; known are d_model, heads"):
         load_t5(IDS, {"hidden": 3})
     backbone = small_t5()

@@ -86,6 +86,8 @@ def test_windows_count_in_windows_of_the_data():
 @pytest.mark.parametrize("change, words", [
     ({"warm-up": {"window": {"unit": "days", "length": 3}}}, "'window' is no option of the task 'next'"),
     ({"warm-up": {"batch_size": 0}}, "batch_size is 0; expected at least 1"),
+    ({"warm-up": {"epochs": 0}}, "epochs is 0; expected at least 1"),
+    ({"warm-up": {"weights": 3}}, "'weights' is no option of the task 'next'"),
     ({"warm-up": {"schedule": "linaer"}}, "schedule is 'linaer'; expected one of cosine, linear"),
     ({"grpo-1": {"rollout": "greedy"}}, "rollout is 'greedy'; expected one of sample, beam"),
     ({"grpo-2": {"clean": {"factor": 1.5}}}, "clean is .* expected a mapping"),
