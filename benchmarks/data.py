@@ -5,7 +5,8 @@
 Writes generated logs into FOLDER (25 bytes an event; ours keeps its cache there, too: 17 bytes an event) and loads each
 in processes of its own: ours as it is first read, ours from the cache, ours with every event an instance, as stock has
 it, and stock where --stock allows it. Seconds are of the CPU (one thread), so work beside does not count; memory is the
-peak of the process, and in brackets without what the imports took.
+peak of the process, and in brackets without what the imports took. Candidates are drawn as they are read, 1,024 lists
+at a time; the last column has drawn those of the whole test part.
 """
 
 import argparse
@@ -21,6 +22,7 @@ import numpy as np
 
 HISTORY, BATCH = 50, 256
 HEADER = ("user_id:token", "item_id:token", "rating:float", "timestamp:float")
+STAGES = ("train", "eval", "all")
 LOADERS = ("ours, first run", "ours, cached", "ours, every event an instance", "stock")
 
 
@@ -60,14 +62,13 @@ def child(loader: str, folder: Path) -> None:
     batches = load(folder, "every event" in loader)
     next(batches)
     begin, marks["imports_mb"] = time.process_time(), megabytes()
-    for stage in ("train", "eval"):
-        next(batches)
+    for stage, _ in zip(STAGES, batches, strict=False):  # stock has no candidates
         marks[f"{stage}_s"], marks[f"{stage}_mb"] = time.process_time() - begin, megabytes()
     print(json.dumps(marks))
 
 
 def ours(folder: Path, every_event: bool):
-    """Yields after the imports, after the first training batch, after the first test batch with its truth."""
+    """Yields after the imports, the first training batch, the first test batch with its truth, and all candidates."""
     from recbole_conrec.config import make_config
     from recbole_conrec.data.dataset import NegativeFeedbackDataset
 
@@ -78,7 +79,9 @@ def ours(folder: Path, every_event: bool):
     yield
     train, _, test = NegativeFeedbackDataset(config).build()
     yield train[np.arange(BATCH)]
-    yield test[np.arange(BATCH)], test.truth()
+    truth = test.truth()
+    yield test[np.arange(BATCH)], truth.candidates[:BATCH]
+    yield truth.answer
 
 
 def stock(folder: Path, _):
@@ -111,7 +114,7 @@ def main() -> None:
     if options.child:
         sys.argv = sys.argv[:1]  # stock RecBole reads the command line
         return child(options.child, options.folder)
-    print(f"{'events':>12}  {'':<30} {'first batch':>21} {'first evaluated batch':>25}")
+    print(f"{'events':>12}  {'':<30} {'first batch':>21} {'first evaluated batch':>25} {'all candidates':>25}")
     for events in map(int, options.events):
         folder = options.folder / f"log{events}"
         generate(folder, events)
@@ -124,7 +127,7 @@ def main() -> None:
                 sys.exit(f"{loader}: {done.stderr}")
             found = json.loads(done.stdout.splitlines()[-1])
             cells = (f"{found[f'{s}_s']:8.2f} s {found[f'{s}_mb']:6.0f} MB "
-                     f"({found[f'{s}_mb'] - found['imports_mb']:.0f})" for s in ("train", "eval"))
+                     f"({found[f'{s}_mb'] - found['imports_mb']:.0f})" for s in STAGES if f"{s}_s" in found)
             print(f"{events:>12,}  {loader:<30} {'   '.join(cells)}", flush=True)
             if options.json:
                 with options.json.open("a") as file:

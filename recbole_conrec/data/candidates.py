@@ -13,6 +13,8 @@ Every draw is a hash of (seed, user, item, t0, what is drawn), so a list is a pu
 it does not depend on which other instances exist, nor, with keys made from the tokens, on internal ids.
 """
 
+from functools import cached_property
+
 import numpy as np
 
 from recbole_conrec.data.arrays import contains, mix, uniform
@@ -22,43 +24,70 @@ _LAST = np.uint64(2**64 - 1)
 _DRAWS = 64  # popular items drawn for each instance at first; what is still missing is completed exactly
 
 
-def draw_candidates(
-    log: EventLog,
-    instances: Instances,
-    f_ptr: np.ndarray,
-    f_items: np.ndarray,
-    popularity: np.ndarray,
-    *,
-    size: int = 20,
-    seed: int = 0,
-    user_keys: np.ndarray | None = None,
-    item_keys: np.ndarray | None = None,
-    look_back: int = 200,
-    chunk: int = 1024,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Draw the lists.
+class CandidateLists:
+    """The lists of N instances, read like an int64 array [N, size]; each is drawn when it is first read, with those of
+    the ``chunk`` instances around it.
 
     Args:
         f_ptr, f_items: CSR of F, rows sorted.
         popularity: [n_items], training events per item.
         user_keys, item_keys: uint64 [n_users], [n_items] what is hashed instead of the ids (default: the ids).
         chunk: instances at a time; bounds memory at about chunk * (look_back + 64) * 60 bytes.
-
-    Returns:
-        (candidates int64 [N, size], answer int64 [N]: the column of the true item).
     """
-    user_keys = np.arange(log.n_users) if user_keys is None else user_keys
-    item_keys = np.arange(log.n_items) if item_keys is None else item_keys
-    exposures = FeedbackStream(log, (EXPOSURE,))
-    reacted = _Reacted(log)
-    by_key = np.argsort(item_keys, kind="stable")
-    shares = np.cumsum(popularity[by_key]) / max(popularity.sum(), 1)
-    lists = []
-    for low in range(0, len(instances), chunk):
-        part = instances[low : low + chunk]
-        bounds = f_ptr[low : low + len(part) + 1]
-        future = np.repeat(np.arange(len(part)), np.diff(bounds)) * log.n_items + f_items[bounds[0] : bounds[-1]]
-        key = mix(seed, user_keys[part.user], item_keys[part.item], part.time)[:, None]
+
+    def __init__(
+        self,
+        log: EventLog,
+        instances: Instances,
+        f_ptr: np.ndarray,
+        f_items: np.ndarray,
+        popularity: np.ndarray,
+        *,
+        size: int = 20,
+        seed: int = 0,
+        user_keys: np.ndarray | None = None,
+        item_keys: np.ndarray | None = None,
+        look_back: int = 200,
+        chunk: int = 1024,
+    ):
+        self.log, self.instances, self.f_ptr, self.f_items = log, instances, f_ptr, f_items
+        self.popularity, self.seed, self.look_back, self.chunk = popularity, seed, look_back, chunk
+        self.user_keys = np.arange(log.n_users) if user_keys is None else user_keys
+        self.item_keys = np.arange(log.n_items) if item_keys is None else item_keys
+        self.shape = (len(instances), size)
+        self._lists = np.zeros(self.shape, dtype=np.int32)  # touched, and so in memory, only where something is drawn
+        self._drawn = np.zeros(-(-len(instances) // chunk), dtype=bool)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, index) -> np.ndarray:
+        rows = np.arange(*index.indices(len(self))) if isinstance(index, slice) else np.atleast_1d(index) % len(self)
+        for number in np.unique(rows // self.chunk):
+            if not self._drawn[number]:
+                low = number * self.chunk
+                self._lists[low : low + self.chunk] = self._draw(low)
+                self._drawn[number] = True
+        return self._lists[index].astype(np.int64)
+
+    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+        return self[:] if dtype is None else self[:].astype(dtype)
+
+    @cached_property
+    def _sources(self):
+        """(exposures, reactions, items by their keys, their shares of the popularity, summed up)."""
+        by_key = np.argsort(self.item_keys, kind="stable")
+        shares = np.cumsum(self.popularity[by_key]) / max(self.popularity.sum(), 1)
+        return FeedbackStream(self.log, (EXPOSURE,)), _Reacted(self.log), by_key, shares
+
+    def _draw(self, low: int) -> np.ndarray:
+        """The lists of the chunk that begins with instance ``low``."""
+        log, item_keys, look_back, size = self.log, self.item_keys, self.look_back, self.shape[1]
+        exposures, reacted, by_key, shares = self._sources
+        part = self.instances[low : low + self.chunk]
+        bounds = self.f_ptr[low : low + len(part) + 1]
+        future = np.repeat(np.arange(len(part)), np.diff(bounds)) * log.n_items + self.f_items[bounds[0] : bounds[-1]]
+        key = mix(self.seed, self.user_keys[part.user], item_keys[part.item], part.time)[:, None]
 
         rows, _ = exposures.last(part.begin, part.end, look_back)
         rows = rows[:, ::-1]  # the nearest first
@@ -80,14 +109,11 @@ def draw_candidates(
             queue = np.concatenate([shown[short, :exposed], popular], axis=1)
             queue = np.where(_forbidden(queue, part, future, reacted, short), 0, queue)
             chosen[short] = _first_distinct(queue, size - 1)
-        _complete(chosen, part, future, reacted, popularity, key, item_keys)
-        lists.append(chosen)
+        _complete(chosen, part, future, reacted, self.popularity, key, item_keys)
 
-    drawn = np.concatenate([np.concatenate(lists), instances.item[:, None]], axis=1)
-    key = mix(seed, user_keys[instances.user], item_keys[instances.item], instances.time)[:, None]
-    order = np.where(drawn > 0, mix(key, 1, item_keys[drawn]), _LAST)
-    candidates = np.take_along_axis(drawn, np.argsort(order, axis=1, kind="stable"), axis=1)
-    return candidates, np.argmax(candidates == instances.item[:, None], axis=1)
+        drawn = np.concatenate([chosen, part.item[:, None]], axis=1)
+        order = np.where(drawn > 0, mix(key, 1, item_keys[drawn]), _LAST)  # the true item's place is a draw, too
+        return np.take_along_axis(drawn, np.argsort(order, axis=1, kind="stable"), axis=1)
 
 
 class _Reacted:

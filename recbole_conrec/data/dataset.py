@@ -11,7 +11,7 @@ from recbole.utils import FeatureSource, FeatureType
 
 from recbole_conrec.data import atomic, cache
 from recbole_conrec.data.arrays import token_keys
-from recbole_conrec.data.candidates import draw_candidates
+from recbole_conrec.data.candidates import CandidateLists
 from recbole_conrec.data.events import NEGATIVE, POSITIVE, EventLog, FeedbackStream, Instances, RowStream, Window
 from recbole_conrec.data.loading import AtomicDataset
 from recbole_conrec.data.protocol import Protocol, context_kinds, swing_options
@@ -192,7 +192,7 @@ class NegativeFeedbackDataset(AtomicDataset):
             instances, protocol = self.splits[split], self.protocol
             f_ptr, f_items = self.future(instances, (NEGATIVE,))
             popularity = np.bincount(self.log.item[self.train_mask], minlength=self.log.n_items)
-            candidates, answer = draw_candidates(
+            candidates = CandidateLists(
                 self.log,
                 instances,
                 f_ptr,
@@ -210,7 +210,6 @@ class NegativeFeedbackDataset(AtomicDataset):
                 low_activity=is_low_activity(self.log, instances, protocol.low_activity),
                 long_tail=long_tail_items(self.log, self.train_mask, protocol.long_tail),
                 candidates=candidates,
-                answer=answer,
             )
         return self._shared[key]
 

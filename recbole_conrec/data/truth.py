@@ -1,10 +1,12 @@
 """What each instance is judged by: the next item, F, low activity, the long tail and the candidates."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from recbole_conrec.data.arrays import unique_rows
+from recbole_conrec.data.candidates import CandidateLists
 from recbole_conrec.data.events import NEGATIVE, EventLog, Instances, RowStream, Window
 from recbole_conrec.data.splits import Cuts
 
@@ -18,8 +20,8 @@ class Truth:
         f_ptr, f_items: CSR of F, int64 [N + 1] and [f_ptr[-1]]; each row holds sorted distinct items, `next` included.
         low_activity: bool [N], fewer than `low_activity` negative events before t0.
         long_tail: bool [n_items], fewer than `long_tail` negative events in training (False for the padding item).
-        candidates: int64 [N, candidates], the true item in column `answer`, the others distinct; 0 where there is none.
-        answer: int64 [N].
+        candidates: int64 [N, candidates], the true item among distinct others; 0 where there is none. An array, or
+            CandidateLists, which are drawn as they are read.
     """
 
     next: np.ndarray
@@ -27,8 +29,12 @@ class Truth:
     f_items: np.ndarray
     low_activity: np.ndarray
     long_tail: np.ndarray
-    candidates: np.ndarray
-    answer: np.ndarray
+    candidates: np.ndarray | CandidateLists
+
+    @cached_property
+    def answer(self) -> np.ndarray:
+        """int64 [N]: the column of the true item among the candidates."""
+        return np.argmax(self.candidates[:] == self.next[:, None], axis=1)
 
 
 def future_items(

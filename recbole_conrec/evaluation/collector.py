@@ -105,7 +105,7 @@ def outcomes(truth, items: np.ndarray | None, scores: np.ndarray | None, topk) -
             values[f"{name}@{k}"] = nothing if head is None else metric(head, truth)
     values["CandAcc"] = nothing
     if scores is not None:
-        real = truth.candidates > 0
+        real = truth.candidates[:] > 0
         correct = metrics.candidate_accuracy(np.where(real, scores, -np.inf), truth.answer)
         values["CandAcc"] = np.where(real.sum(axis=1) > 1, correct, np.nan)  # without a rival there is no choice
     return values

@@ -258,7 +258,7 @@ class StagedTrainer(HarnessMixin, Trainer):
                 return int((items == interaction["item_id"][:, None]).any(dim=1).sum())
             candidates = torch.from_numpy(truth.candidates[ids]).to(self.device)
             scores = self.model.score_candidates(interaction, candidates).masked_fill(candidates == 0, -torch.inf)
-            own = scores.gather(1, torch.from_numpy(truth.answer[ids]).to(self.device)[:, None])
+            own = scores[candidates == interaction["item_id"][:, None]][:, None]
             return int(((scores >= own).sum(dim=1) == 1).sum())  # a tie is no hit
 
         def score_now() -> float:

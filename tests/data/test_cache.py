@@ -36,7 +36,7 @@ def facts(dataset):
     log = dataset.log
     tokens = [list(dataset.field2id_token[field]) for field in (dataset.uid_field, dataset.iid_field)]
     return [log.user.tolist(), log.item.tolist(), log.time.tolist(), log.feedback.tolist(), tokens,
-            dataset.field2type, dataset.truth("test").candidates.tolist()]
+            dataset.field2type, dataset.truth("test").candidates[:].tolist()]
 
 
 def parses(monkeypatch) -> list:

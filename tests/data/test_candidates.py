@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from randomlog import events_of, random_log
 
-from recbole_conrec.data.candidates import draw_candidates
+from recbole_conrec.data.candidates import CandidateLists
 from recbole_conrec.data.events import EventLog, Instances, RowStream, Window
 from recbole_conrec.data.splits import SplitRule, first_dislikes, split_instances
 from recbole_conrec.data.truth import future_items
@@ -20,6 +20,12 @@ def setting(log, rule=None, part="test", window=None):
     return instances, ptr, items, np.bincount(log.item[train], minlength=log.n_items)
 
 
+def drawn(log, instances, ptr, items, popularity, **options):
+    """(all lists as an array, the true item's place in each)."""
+    lists = CandidateLists(log, instances, ptr, items, popularity, **options)[:]
+    return lists, np.argmax(lists == instances.item[:, None], axis=1)
+
+
 def big_log(seed=0):
     return random_log(seed, users=20, items=200, events=1500, moments=40)
 
@@ -27,7 +33,7 @@ def big_log(seed=0):
 def test_lists_hold_the_true_item_and_distinct_others():
     log = big_log()
     instances, ptr, items, popularity = setting(log)
-    lists, answer = draw_candidates(log, instances, ptr, items, popularity)
+    lists, answer = drawn(log, instances, ptr, items, popularity)
     assert lists.shape == (len(instances), 20) and (lists > 0).all()
     assert (lists[np.arange(len(lists)), answer] == instances.item).all()
     assert all(len(set(row)) == 20 for row in lists.tolist())
@@ -37,7 +43,7 @@ def test_no_distractor_is_in_f_or_was_reacted_to_before():
     log = big_log(1)
     for part in ("train", "valid", "test"):
         instances, ptr, items, popularity = setting(log, part=part)
-        lists, answer = draw_candidates(log, instances, ptr, items, popularity)
+        lists, answer = drawn(log, instances, ptr, items, popularity)
         for n, (user, t0) in enumerate(zip(instances.user, instances.time, strict=True)):
             others = set(lists[n]) - {lists[n, answer[n]]}
             reacted = {i for _, i, time, feedback in events_of(log, user) if feedback and time < t0}
@@ -49,7 +55,7 @@ def test_sources_are_taken_in_order():
     log = random_log(2, users=12, items=200, events=3000, moments=40)
     instances, ptr, items, popularity = setting(log, SplitRule("user", (0.05, 0.05, 0.9)))
     size = 6  # short lists, so that every source has its turn
-    lists, answer = draw_candidates(log, instances, ptr, items, popularity, size=size)
+    lists, answer = drawn(log, instances, ptr, items, popularity, size=size)
     seen = {"day full": 0, "day and before": 0, "popular": 0}
     for n, (user, t0) in enumerate(zip(instances.user, instances.time, strict=True)):
         others = set(lists[n]) - {lists[n, answer[n]]}
@@ -74,15 +80,29 @@ def test_sources_are_taken_in_order():
 @pytest.mark.parametrize("log", [big_log(3), random_log(3, users=8, items=45, events=400)], ids=["big", "scarce"])
 def test_a_list_does_not_depend_on_other_instances_nor_on_the_chunk(log):
     instances, ptr, items, popularity = setting(log)
-    lists, answer = draw_candidates(log, instances, ptr, items, popularity, seed=5)
-    again, _ = draw_candidates(log, instances, ptr, items, popularity, seed=5, chunk=7)
+    lists, answer = drawn(log, instances, ptr, items, popularity, seed=5)
+    again, _ = drawn(log, instances, ptr, items, popularity, seed=5, chunk=7)
     assert (again == lists).all()
     n = 13
     own = items[ptr[n] : ptr[n + 1]]
-    alone = draw_candidates(log, instances[n : n + 1], np.array([0, len(own)]), own, popularity, seed=5)
+    alone = drawn(log, instances[n : n + 1], np.array([0, len(own)]), own, popularity, seed=5)
     assert (alone[0] == lists[n]).all() and alone[1] == answer[n]
-    other, _ = draw_candidates(log, instances, ptr, items, popularity, seed=6)
+    other, _ = drawn(log, instances, ptr, items, popularity, seed=6)
     assert (other != lists).mean() > 0.3
+
+
+def test_only_what_is_read_is_drawn(monkeypatch):
+    log = big_log()
+    instances, ptr, items, popularity = setting(log)
+    every, _ = drawn(log, instances, ptr, items, popularity)
+    draw, begun = CandidateLists._draw, []
+    monkeypatch.setattr(CandidateLists, "_draw", lambda self, low: (begun.append(low), draw(self, low))[1])
+    lists = CandidateLists(log, instances, ptr, items, popularity, chunk=4)
+    assert (lists[5] == every[5]).all() and (lists[4:7] == every[4:7]).all() and begun == [4]
+    picked = np.array([9, 2, 6])
+    assert (lists[picked] == every[picked]).all() and begun == [4, 0, 8]
+    assert (lists[-1] == every[-1]).all() and lists.shape == every.shape and len(lists) == len(every)
+    assert (np.asarray(lists) == every).all() and len(begun) == -(-len(every) // 4)
 
 
 def test_lists_do_not_depend_on_internal_ids():
@@ -90,13 +110,13 @@ def test_lists_do_not_depend_on_internal_ids():
     keys = np.random.default_rng(0).integers(0, 2**63, 400).astype(np.uint64)
     instances, ptr, items, popularity = setting(log)
     options = {"user_keys": keys[: log.n_users], "item_keys": keys[100 : 100 + log.n_items]}
-    lists, _ = draw_candidates(log, instances, ptr, items, popularity, **options)
+    lists, _ = drawn(log, instances, ptr, items, popularity, **options)
     before = instances
     shift = np.concatenate([[0], np.random.default_rng(1).permutation(log.n_items - 1) + 1])  # old id -> new id
     moved = EventLog.from_arrays(log.user, shift[log.item], log.time, log.feedback, log.n_users, log.n_items)
     instances, ptr, items, popularity = setting(moved)
     options["item_keys"] = options["item_keys"][np.argsort(shift)]
-    found, _ = draw_candidates(moved, instances, ptr, items, popularity, **options)
+    found, _ = drawn(moved, instances, ptr, items, popularity, **options)
     keys = zip(before.user, shift[before.item], before.time, strict=True)
     expected = dict(zip(keys, shift[lists].tolist(), strict=True))
     keys = zip(instances.user, instances.item, instances.time, strict=True)
@@ -111,7 +131,7 @@ def test_answers_are_everywhere_and_popular_items_come_in_proportion():
     instances, ptr, items, _ = setting(log, SplitRule("time"))
     popularity = np.zeros(120, dtype=np.int64)
     popularity[60:120] = np.arange(1, 61)
-    lists, answer = draw_candidates(log, instances, ptr, items, popularity, size=4)
+    lists, answer = drawn(log, instances, ptr, items, popularity, size=4)
     counts = np.bincount(answer, minlength=4) / len(answer)
     assert abs(counts - 0.25).max() < 0.06
     others = lists[np.arange(4) != answer[:, None]]
@@ -123,7 +143,7 @@ def test_answers_are_everywhere_and_popular_items_come_in_proportion():
 def test_a_small_catalogue_is_used_up_and_padded():
     log = random_log(0, users=6, items=12, events=120, moments=30)
     instances, ptr, items, popularity = setting(log)
-    lists, answer = draw_candidates(log, instances, ptr, items, popularity)
+    lists, answer = drawn(log, instances, ptr, items, popularity)
     for n, (user, t0) in enumerate(zip(instances.user, instances.time, strict=True)):
         events = [e for e in events_of(log, user) if e[2] < t0]
         banned = {i for _, i, _, feedback in events if feedback} | set(items[ptr[n] : ptr[n + 1]])
@@ -141,5 +161,5 @@ def test_only_the_last_exposures_are_looked_at(look_back):
     times = [*range(n), n, n + 1]
     log = EventLog.from_arrays([1] * (n + 2), [*range(1, n + 1), 40, 41], times, [0] * n + [-1, -1], 2, 50)
     instances, ptr = Instances.of_rows(log, np.array([n])), np.array([0, 1])
-    lists, _ = draw_candidates(log, instances, ptr, np.array([40]), np.zeros(50), look_back=look_back)
+    lists, _ = drawn(log, instances, ptr, np.array([40]), np.zeros(50), look_back=look_back)
     assert set(lists[0]) - {0, 40} == set(range(n - look_back + 1, n + 1))

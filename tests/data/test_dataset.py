@@ -216,7 +216,7 @@ def test_the_order_of_rows_and_the_spelling_of_times_change_nothing(edited):
             part, truth = dataset.splits[name], dataset.truth(name)
             users, items = tokens(dataset, "user_id", part.user), tokens(dataset, "item_id", part.item)
             keys = zip(users, items, part.time, strict=True)
-            lists.append(dict(zip(keys, tokens(dataset, "item_id", truth.candidates).tolist(), strict=True)))
+            lists.append(dict(zip(keys, tokens(dataset, "item_id", truth.candidates[:]).tolist(), strict=True)))
         assert lists[0] == lists[1]
 
 

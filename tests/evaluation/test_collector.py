@@ -33,7 +33,7 @@ def random_truth(seed=0, n=N):
     candidates[np.arange(n), answer] = target
     return Truth(next=target, f_ptr=np.concatenate(([0], np.cumsum([len(f) for f in future]))),
                  f_items=np.concatenate(future), low_activity=rng.random(n) < 0.5,
-                 long_tail=rng.random(N_ITEMS) < 0.3, candidates=candidates, answer=answer)
+                 long_tail=rng.random(N_ITEMS) < 0.3, candidates=candidates)
 
 
 def random_answers(seed=0, n=N, k=10):
@@ -54,7 +54,7 @@ def collect(collector, truth, items, scores, seed=0, batch=7):
 def test_shuffled_batches_are_joined_with_their_truth():
     truth = random_truth()
     dense, items = random_answers()
-    scores = dense.gather(1, torch.from_numpy(truth.candidates))
+    scores = dense.gather(1, torch.from_numpy(truth.candidates[:]))
     collector = NegativeFeedbackCollector(config())
     struct = collect(collector, truth, items, scores, seed=3)
     values = collector.outcomes

@@ -15,7 +15,7 @@ def make(make_tiny, tmp_path):
 def test_it_learns(make):
     def right(model, train, batch):
         truth = train.truth("train")
-        scores = model.score_candidates(batch, torch.from_numpy(truth.candidates))
+        scores = model.score_candidates(batch, torch.from_numpy(truth.candidates[:]))
         return (scores >= scores.gather(1, torch.from_numpy(truth.answer)[:, None])).sum(1) == 1
 
     check_learns(make(candidates=10), right)
