@@ -5,6 +5,7 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import torch
 from recbole.data.interaction import Interaction
 from recbole.utils import FeatureSource, FeatureType
@@ -99,6 +100,7 @@ class NegativeFeedbackDataset(AtomicDataset):
             n_items=self.item_num,
         )
         self.inter_feat = events[[self.uid_field, self.iid_field]].iloc[:0].copy()
+        pa.default_memory_pool().release_unused()  # what reading took; the arrays below need it
         self._forget(set(events) - {self.uid_field, self.iid_field, _FEEDBACK})
 
     def _set_list_fields(self):

@@ -146,12 +146,14 @@ class RowStream:
 
     def __init__(self, mask: np.ndarray):
         """mask: bool [E], the rows that belong to the stream."""
-        self.rows = np.flatnonzero(mask)
-        self._before = np.concatenate([[0], np.cumsum(mask)]).astype(np.int64)  # stream rows before log row r
+        small = np.int32 if len(mask) < 2**31 else np.int64  # kept as long as the data: half the memory
+        self.rows = np.flatnonzero(mask).astype(small)
+        self._before = np.zeros(len(mask) + 1, dtype=small)  # stream rows before log row r
+        np.cumsum(mask, out=self._before[1:])
 
     def count(self, begin: np.ndarray, end: np.ndarray) -> np.ndarray:
         """How many stream rows lie in begin:end. int64 [N]."""
-        return np.maximum(self._before[end] - self._before[begin], 0)
+        return np.maximum(self._before[end] - self._before[begin], 0).astype(np.int64)
 
     def last(self, begin: np.ndarray, end: np.ndarray, max_len: int) -> tuple[np.ndarray, np.ndarray]:
         """The last `max_len` stream rows in begin:end, oldest first.
@@ -163,12 +165,12 @@ class RowStream:
         valid = column < lengths[:, None]
         at = np.where(valid, (self._before[end] - lengths)[:, None] + column, 0)
         rows = self.rows[at] if len(self.rows) else np.zeros_like(at)
-        return np.where(valid, rows, -1), lengths
+        return np.where(valid, rows, -1).astype(np.int64), lengths
 
     def csr(self, begin: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """All stream rows in begin:end. Returns (ptr int64 [N + 1], rows int64 [ptr[-1]])."""
-        ptr, at = ragged(self._before[begin], self._before[end])
-        return ptr, self.rows[at]
+        ptr, at = ragged(self._before[begin].astype(np.int64), self._before[end].astype(np.int64))
+        return ptr, self.rows[at].astype(np.int64)
 
 
 class FeedbackStream(RowStream):
