@@ -3,15 +3,17 @@
 The data are not ours and stay outside the repository. LETTER's public code (github.com/HonghuiBao2000/LETTER, folder
 data/) has, for Beauty and Instruments, each user's items in time order and the items' IDs of four codes:
 
-    python benchmarks/reproduce.py --model tiger --data FOLDER --name Beauty   # NAME.inter.json and NAME.index.json
-    python benchmarks/reproduce.py --model lcrec --data FOLDER --name Beauty --epochs 30 --lr 2e-3 --batch 64
+    python benchmarks/reproduce.py --model tiger --data FOLDER     # NAME.inter.json and NAME.index.json; --name Beauty
+    python benchmarks/reproduce.py --model lcrec --data FOLDER --epochs 20 --lr 2e-3 --batch 64
 
 As there: the last item of a user tests, the one before it validates, every other one with something before it trains;
-the latest 20 items are told, beams of 20 walk the existing IDs. Network, prompts, training and decoding are those of
-the models TIGER and LCRec here. tiger: the defaults are LETTER's configuration of it (no user token), a row for each
-item. lcrec: the task that LETTER's script trains (the next ID after a history of IDs), one row for a user's sequence,
-on --llm. Recall counts items: where several share an ID they stand in a fixed order before the cut, while LETTER's
-code counts any of them as a hit.
+at most 20 items are told. Network, prompts and training loop are those of the models TIGER and LCRec here; beams of 20
+walk the existing IDs, with probabilities over the vocabulary (LETTER's script for LC-Rec does not ask for the former).
+tiger: a row for each item, the network of LETTER's configuration unless --sizes says otherwise (no user token; ours
+has no end token in the answer, 256 rows a step instead of 1,024, and keeps the last weights instead of the best).
+lcrec: the task that LETTER's script trains (the next ID after a history of IDs), on --llm; users' sequences in
+stretches of 20, so that a target far into a sequence has 10 to 19 items before it. Recall counts items: where several
+share an ID they stand in a fixed order before the cut, while LETTER's code counts any of them as a hit.
 """
 
 import argparse
@@ -23,13 +25,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from recbole_conrec.config import parse_value
 from recbole_conrec.data.events import NEGATIVE, EventLog
 from recbole_conrec.llm.backbone import load_backbone
 from recbole_conrec.llm.batch import left_pad
 from recbole_conrec.llm.decoding import beam_search
 from recbole_conrec.llm.prompts import ALL_TEXT, PromptBuilder, context_of
 from recbole_conrec.llm.sft import train_sft
-from recbole_conrec.llm.t5 import DEFAULTS, EOS, load_t5
+from recbole_conrec.llm.t5 import EOS, load_t5
 from recbole_conrec.model.generative import expand
 from recbole_conrec.tokenizer.semantic_ids import SemanticIds
 
@@ -53,8 +56,7 @@ class Tiger:
     """A prompt is the codes of the latest items and an end token; each item has a training row of its own."""
 
     def __init__(self, ids, args):
-        sizes = {name: getattr(args, name) for name in DEFAULTS}
-        self.backbone = load_t5(ids, sizes, device=args.device, seed=args.seed)
+        self.backbone = load_t5(ids, args.sizes, device=args.device, seed=args.seed)
         self.tokens = self.backbone.item_tokens.cpu().numpy()
 
     def rows(self, sequences) -> list[dict]:
@@ -74,9 +76,7 @@ class LCRec:
     CONTEXT = context_of("negative", HISTORY)
 
     def __init__(self, ids, args):
-        sizes = {"layers": args.layers, "hidden": args.d_model, "heads": args.heads, "kv_heads": args.heads,
-                 "intermediate": args.d_ff, "max_length": 512}
-        options = {"tiny": sizes} if args.llm == "tiny" else {"lora": {}}
+        options = {"tiny": args.sizes} if args.llm == "tiny" else {"lora": {}}
         self.backbone = load_backbone(args.llm, ids, list(ALL_TEXT), seed=args.seed, device=args.device, **options)
 
     def rows(self, sequences) -> list[dict]:
@@ -133,9 +133,9 @@ def main() -> None:
     arguments.add_argument("--seed", type=int, default=42)
     arguments.add_argument("--users", type=int, default=None, help="test so many users, drawn by the seed; default all")
     arguments.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    arguments.add_argument("--llm", default="tiny", help="of lcrec: as for the model; tiny has the sizes below")
-    for name, value in DEFAULTS.items():
-        arguments.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
+    arguments.add_argument("--llm", default="tiny", help="of lcrec: as for the model")
+    arguments.add_argument("--sizes", type=parse_value, default={},
+                           help="of the network, as '{layers: 2}': the keys of t5 (tiger) or llm_options.tiny (lcrec)")
     args = arguments.parse_args()
 
     sequences, ids = read(args.data, args.name)

@@ -208,14 +208,12 @@ def _study_coverage(argv: list[str]) -> int:
 
 
 def _study_metrics(argv: list[str]) -> int:
-    from recbole_conrec.leaderboard.board import read_board
+    from recbole_conrec.leaderboard.report import narrowed
     from recbole_conrec.study.metrics import study_metrics
 
     options = _options(argv)
-    board, out = read_board(str(options.pop("leaderboard", "metrics"))), Path(str(options.pop("out", "saved")))
-    named = {key: options.pop(key) for key in ("rows", "seeds") if key in options}
-    board = board.narrow(datasets=options.pop("dataset", None), **named, **options)
-    study_metrics(board, _console(), out)
+    name, out = str(options.pop("leaderboard", "metrics")), Path(str(options.pop("out", "saved")))
+    study_metrics(narrowed(name, [], options), _console(), out)
     return 0
 
 

@@ -13,8 +13,6 @@ Every draw is a hash of (seed, user, item, t0, what is drawn), so a list is a pu
 it does not depend on which other instances exist, nor, with keys made from the tokens, on internal ids.
 """
 
-from functools import cached_property
-
 import numpy as np
 
 from recbole_conrec.data.arrays import contains, mix, uniform
@@ -24,36 +22,38 @@ _LAST = np.uint64(2**64 - 1)
 _DRAWS = 64  # popular items drawn for each instance at first; what is still missing is completed exactly
 
 
+class CandidateSources:
+    """What the lists of every part of the data are drawn from.
+
+    Args:
+        popularity: [n_items], training events per item.
+        user_keys, item_keys: uint64 [n_users], [n_items] what is hashed instead of the ids (default: the ids).
+    """
+
+    def __init__(self, log: EventLog, popularity: np.ndarray, user_keys: np.ndarray | None = None,
+                 item_keys: np.ndarray | None = None):
+        self.log, self.popularity = log, popularity
+        self.user_keys = np.arange(log.n_users) if user_keys is None else user_keys
+        self.item_keys = np.arange(log.n_items) if item_keys is None else item_keys
+        self.by_key = np.argsort(self.item_keys, kind="stable")
+        self.shares = np.cumsum(popularity[self.by_key]) / max(popularity.sum(), 1)
+        self.exposures = FeedbackStream(log, (EXPOSURE,))
+        self.reacted = _Reacted(log)
+
+
 class CandidateLists:
     """The lists of N instances, read like an int64 array [N, size]; each is drawn when it is first read, with those of
     the ``chunk`` instances around it.
 
     Args:
         f_ptr, f_items: CSR of F, rows sorted.
-        popularity: [n_items], training events per item.
-        user_keys, item_keys: uint64 [n_users], [n_items] what is hashed instead of the ids (default: the ids).
         chunk: instances at a time; bounds memory at about chunk * (look_back + 64) * 60 bytes.
     """
 
-    def __init__(
-        self,
-        log: EventLog,
-        instances: Instances,
-        f_ptr: np.ndarray,
-        f_items: np.ndarray,
-        popularity: np.ndarray,
-        *,
-        size: int = 20,
-        seed: int = 0,
-        user_keys: np.ndarray | None = None,
-        item_keys: np.ndarray | None = None,
-        look_back: int = 200,
-        chunk: int = 1024,
-    ):
-        self.log, self.instances, self.f_ptr, self.f_items = log, instances, f_ptr, f_items
-        self.popularity, self.seed, self.look_back, self.chunk = popularity, seed, look_back, chunk
-        self.user_keys = np.arange(log.n_users) if user_keys is None else user_keys
-        self.item_keys = np.arange(log.n_items) if item_keys is None else item_keys
+    def __init__(self, sources: CandidateSources, instances: Instances, f_ptr: np.ndarray, f_items: np.ndarray, *,
+                 size: int = 20, seed: int = 0, look_back: int = 200, chunk: int = 1024):
+        self.sources, self.instances, self.f_ptr, self.f_items = sources, instances, f_ptr, f_items
+        self.seed, self.look_back, self.chunk = seed, look_back, chunk
         self.shape = (len(instances), size)
         self._lists = np.zeros(self.shape, dtype=np.int32)  # touched, and so in memory, only where something is drawn
         self._drawn = np.zeros(-(-len(instances) // chunk), dtype=bool)
@@ -62,7 +62,7 @@ class CandidateLists:
         return self.shape[0]
 
     def __getitem__(self, index) -> np.ndarray:
-        rows = np.arange(*index.indices(len(self))) if isinstance(index, slice) else np.atleast_1d(index) % len(self)
+        rows = np.arange(*index.indices(len(self))) if isinstance(index, slice) else np.arange(len(self))[index]
         for number in np.unique(rows // self.chunk):
             if not self._drawn[number]:
                 low = number * self.chunk
@@ -70,26 +70,16 @@ class CandidateLists:
                 self._drawn[number] = True
         return self._lists[index].astype(np.int64)
 
-    def __array__(self, dtype=None, copy=None) -> np.ndarray:
-        return self[:] if dtype is None else self[:].astype(dtype)
-
-    @cached_property
-    def _sources(self):
-        """(exposures, reactions, items by their keys, their shares of the popularity, summed up)."""
-        by_key = np.argsort(self.item_keys, kind="stable")
-        shares = np.cumsum(self.popularity[by_key]) / max(self.popularity.sum(), 1)
-        return FeedbackStream(self.log, (EXPOSURE,)), _Reacted(self.log), by_key, shares
-
     def _draw(self, low: int) -> np.ndarray:
         """The lists of the chunk that begins with instance ``low``."""
-        log, item_keys, look_back, size = self.log, self.item_keys, self.look_back, self.shape[1]
-        exposures, reacted, by_key, shares = self._sources
+        sources, look_back, size = self.sources, self.look_back, self.shape[1]
+        log, item_keys, reacted = sources.log, sources.item_keys, sources.reacted
         part = self.instances[low : low + self.chunk]
         bounds = self.f_ptr[low : low + len(part) + 1]
         future = np.repeat(np.arange(len(part)), np.diff(bounds)) * log.n_items + self.f_items[bounds[0] : bounds[-1]]
-        key = mix(self.seed, self.user_keys[part.user], item_keys[part.item], part.time)[:, None]
+        key = mix(self.seed, sources.user_keys[part.user], item_keys[part.item], part.time)[:, None]
 
-        rows, _ = exposures.last(part.begin, part.end, look_back)
+        rows, _ = sources.exposures.last(part.begin, part.end, look_back)
         rows = rows[:, ::-1]  # the nearest first
         shown = np.where(rows >= 0, log.item[rows], 0)
         same_day = log.time[rows] // SECONDS_A_DAY == (part.time // SECONDS_A_DAY)[:, None]
@@ -104,12 +94,12 @@ class CandidateLists:
         for exposed, drawn in ((2 * size, 0), (look_back, _DRAWS // 3), (look_back, _DRAWS)):
             short = np.flatnonzero((chosen == 0).any(axis=1))
             draws = uniform(mix(key[short], np.uint64(2**32) + np.arange(drawn, dtype=np.uint64)))
-            at = np.searchsorted(shares, draws, side="right")
-            popular = np.where(at < log.n_items, by_key[np.minimum(at, log.n_items - 1)], 0)
+            at = np.searchsorted(sources.shares, draws, side="right")
+            popular = np.where(at < log.n_items, sources.by_key[np.minimum(at, log.n_items - 1)], 0)
             queue = np.concatenate([shown[short, :exposed], popular], axis=1)
             queue = np.where(_forbidden(queue, part, future, reacted, short), 0, queue)
             chosen[short] = _first_distinct(queue, size - 1)
-        _complete(chosen, part, future, reacted, self.popularity, key, item_keys)
+        _complete(chosen, part, future, reacted, sources.popularity, key, item_keys)
 
         drawn = np.concatenate([chosen, part.item[:, None]], axis=1)
         order = np.where(drawn > 0, mix(key, 1, item_keys[drawn]), _LAST)  # the true item's place is a draw, too

@@ -12,7 +12,7 @@ from recbole.utils import FeatureSource, FeatureType
 
 from recbole_conrec.data import atomic, cache
 from recbole_conrec.data.arrays import token_keys
-from recbole_conrec.data.candidates import CandidateLists
+from recbole_conrec.data.candidates import CandidateLists, CandidateSources
 from recbole_conrec.data.events import NEGATIVE, POSITIVE, EventLog, FeedbackStream, Instances, RowStream, Window
 from recbole_conrec.data.loading import AtomicDataset
 from recbole_conrec.data.protocol import Protocol, context_kinds, swing_options
@@ -88,6 +88,7 @@ class NegativeFeedbackDataset(AtomicDataset):
             self._forget(needless)
             self.inter_feat = events.drop(columns=list(needless)).reset_index(drop=True)
             cache.save(file, key, self.inter_feat)
+        pa.default_memory_pool().release_unused()  # what reading took: the log is made next
         self._register(set(self.inter_feat) - {_FEEDBACK}, header, FeatureSource.INTERACTION)
 
     def _remap_ID_all(self):
@@ -100,7 +101,6 @@ class NegativeFeedbackDataset(AtomicDataset):
             n_items=self.item_num,
         )
         self.inter_feat = events[[self.uid_field, self.iid_field]].iloc[:0].copy()
-        pa.default_memory_pool().release_unused()  # what reading took; the arrays below need it
         self._forget(set(events) - {self.uid_field, self.iid_field, _FEEDBACK})
 
     def _set_list_fields(self):
@@ -193,18 +193,8 @@ class NegativeFeedbackDataset(AtomicDataset):
         if key not in self._shared:
             instances, protocol = self.splits[split], self.protocol
             f_ptr, f_items = self.future(instances, (NEGATIVE,))
-            popularity = np.bincount(self.log.item[self.train_mask], minlength=self.log.n_items)
-            candidates = CandidateLists(
-                self.log,
-                instances,
-                f_ptr,
-                f_items,
-                popularity,
-                size=protocol.candidates,
-                seed=protocol.candidate_seed,
-                user_keys=token_keys(self.field2id_token[self.uid_field]),
-                item_keys=token_keys(self.field2id_token[self.iid_field]),
-            )
+            candidates = CandidateLists(self._candidate_sources(), instances, f_ptr, f_items,
+                                        size=protocol.candidates, seed=protocol.candidate_seed)
             self._shared[key] = Truth(
                 next=instances.item,
                 f_ptr=f_ptr,
@@ -214,6 +204,13 @@ class NegativeFeedbackDataset(AtomicDataset):
                 candidates=candidates,
             )
         return self._shared[key]
+
+    def _candidate_sources(self) -> CandidateSources:
+        if "candidates" not in self._shared:
+            popularity = np.bincount(self.log.item[self.train_mask], minlength=self.log.n_items)
+            keys = (token_keys(self.field2id_token[field]) for field in (self.uid_field, self.iid_field))
+            self._shared["candidates"] = CandidateSources(self.log, popularity, *keys)
+        return self._shared["candidates"]
 
     def swing(self) -> Neighbours:
         """Swing neighbours over the training negatives, with the options of `swing`, computed once."""

@@ -33,7 +33,7 @@ def run_board(files: list[str], options: dict, console) -> int:
         raise UserError(f"--jobs={jobs}: expected a number of processes, 1 or more")
     if commands and not dry:
         raise UserError("--commands prints what --dry-run would run; say --dry-run --commands")
-    board = _narrowed(name, files, options)
+    board = narrowed(name, files, options)
 
     def say(text):
         console.print(text, highlight=False, soft_wrap=True, markup=False)
@@ -81,7 +81,7 @@ def run_compare(names: list[str], files: list[str], options: dict, console) -> i
         board = read_board(options.pop("leaderboard", "paper"))
         dataset = options.pop("dataset", board.datasets[0])
         board = board.narrow(datasets=[dataset], seeds=options.pop("seeds", None),
-                             **combine(*(read_yaml(file) for file in files), options))
+                             **_overrides(files, options))
         both = compare.from_board(board, (names[0], names[1]), dataset, metric)
     console.print(compare.table(both))
     if out:
@@ -97,21 +97,26 @@ def run_publish(files: list[str], options: dict, console) -> int:
         raise UserError("usage: recbole-conrec publish --leaderboard=NAME --out=FOLDER [--rows=A,B] [--seeds=3] "
                         "[--dataset=NAME]")
     name, out = options.pop("leaderboard"), Path(str(options.pop("out")))
-    board = _narrowed(name, files, options)
+    board = narrowed(name, files, options)
     written = publish(board, out)
     console.print(f"{len(written)} of {len(board.tasks)} records: {out}/", highlight=False, soft_wrap=True)
     return 0
 
 
-def _narrowed(name: str, files: list[str], options: dict) -> Board:
+def narrowed(name: str, files: list[str], options: dict) -> Board:
     """The board, with the rows, seeds, data sets and options of a command line; ``options`` is used up."""
     wanted = {ours: options.pop(key, None) for key, ours in
               (("rows", "rows"), ("seeds", "seeds"), ("dataset", "datasets"))}
-    strongest = combine(*(read_yaml(file) for file in files), options)
-    if key := next((key for key in ("datasets", "rows", "seeds") if key in strongest), None):
+    return read_board(name).narrow(**wanted, **_overrides(files, options))
+
+
+def _overrides(files: list[str], options: dict) -> dict:
+    """The user's options, which go over a board's. UserError for a key of the board's own."""
+    given = combine(*(read_yaml(file) for file in files), options)
+    if key := next((key for key in ("datasets", "rows", "seeds") if key in given), None):
         raise UserError(f"'{key}' is a key of a board's YAML; the command line narrows a board by --dataset=A,B, "
                         "--rows=A,B and --seeds=3")
-    return read_board(name).narrow(**wanted, **strongest)
+    return given
 
 
 def write(board: Board, folder: Path, console) -> list[Path]:

@@ -46,7 +46,7 @@ def next_rows(run: StageRun) -> list[dict]:
     begin, end = log.start[:-1], log.first_at_or_after(np.arange(log.n_users), data.cuts.valid_start)
     context = stage_context(run.stage, run.config)
     rows = []
-    for _ in range(int(run.stage["epochs"])):
+    for _ in range(run.stage["epochs"]):
         rows += run.model.prompts.packed(begin, end, context, context.max_events, data.first_dislike, run.rng)
     return rows
 

@@ -10,8 +10,10 @@ ICDE 2024, arXiv 2311.09049; code RUCAIBox/LC-Rec. Departures:
 - Decoding walks the trie of existing IDs. The public code limits the tokens by their position alone, so that codes of
   different items can be put together to IDs that no item has.
 - The events of a prompt are named disliked or liked, and next items are next dislikes, as in every row here.
-- All of a user's negatives are trained in one pass over his sequence; the public code makes one row of each, with the
-  last 20 items. Histories of titles, and those that lead to a title, have that shape here, too (``text_history``).
+- Negatives are trained together, in stretches of ``history`` events of a user's sequence that overlap by half; the
+  public code makes one row of each, with the last 20 items. So a target far into a sequence is trained with 10 to 19
+  events before it, while prompts tell 20. Histories of titles, and those that lead to a title, are rows as in the
+  public code (``text_history``).
 - One phrasing per task; the public code draws one of 12 to 20 each time.
 - The tasks that need texts written by GPT-3.5 (item search by intention, preference inference) and item descriptions
   are left out: the data sets have no such texts.

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from randomlog import events_of, random_log
 
-from recbole_conrec.data.candidates import CandidateLists
+from recbole_conrec.data.candidates import CandidateLists, CandidateSources
 from recbole_conrec.data.events import EventLog, Instances, RowStream, Window
 from recbole_conrec.data.splits import SplitRule, first_dislikes, split_instances
 from recbole_conrec.data.truth import future_items
@@ -22,7 +22,8 @@ def setting(log, rule=None, part="test", window=None):
 
 def drawn(log, instances, ptr, items, popularity, **options):
     """(all lists as an array, the true item's place in each)."""
-    lists = CandidateLists(log, instances, ptr, items, popularity, **options)[:]
+    keys = {name: options.pop(name, None) for name in ("user_keys", "item_keys")}
+    lists = CandidateLists(CandidateSources(log, popularity, **keys), instances, ptr, items, **options)[:]
     return lists, np.argmax(lists == instances.item[:, None], axis=1)
 
 
@@ -97,12 +98,14 @@ def test_only_what_is_read_is_drawn(monkeypatch):
     every, _ = drawn(log, instances, ptr, items, popularity)
     draw, begun = CandidateLists._draw, []
     monkeypatch.setattr(CandidateLists, "_draw", lambda self, low: (begun.append(low), draw(self, low))[1])
-    lists = CandidateLists(log, instances, ptr, items, popularity, chunk=4)
+    lists = CandidateLists(CandidateSources(log, popularity), instances, ptr, items, chunk=4)
     assert (lists[5] == every[5]).all() and (lists[4:7] == every[4:7]).all() and begun == [4]
     picked = np.array([9, 2, 6])
     assert (lists[picked] == every[picked]).all() and begun == [4, 0, 8]
     assert (lists[-1] == every[-1]).all() and lists.shape == every.shape and len(lists) == len(every)
-    assert (np.asarray(lists) == every).all() and len(begun) == -(-len(every) // 4)
+    mask = np.arange(len(every)) == 13
+    assert (lists[mask] == every[mask]).all()
+    assert (lists[:] == every).all() and len(begun) == len(set(begun)) == -(-len(every) // 4)
 
 
 def test_lists_do_not_depend_on_internal_ids():

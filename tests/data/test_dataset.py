@@ -98,7 +98,7 @@ def test_truth_is_aligned_and_shared_by_the_copies(make_tiny):
         assert len(truth.candidates) == len(truth.f_ptr) - 1 == len(truth.low_activity) == len(part)
         for n, item in enumerate(truth.next):
             assert item in truth.f_items[truth.f_ptr[n] : truth.f_ptr[n + 1]]
-            assert truth.candidates[n, truth.answer[n]] == item
+            assert truth.candidates[n][truth.answer[n]] == item
     assert dataset.swing() is dataset.build()[2].swing()
 
 

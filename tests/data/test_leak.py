@@ -13,7 +13,7 @@ import tinylog
 from randomlog import random_log
 
 from recbole_conrec.config import make_config
-from recbole_conrec.data.candidates import CandidateLists
+from recbole_conrec.data.candidates import CandidateLists, CandidateSources
 from recbole_conrec.data.dataset import NegativeFeedbackDataset
 from recbole_conrec.data.events import NEGATIVE, POSITIVE, EventLog, FeedbackStream, RowStream, Window
 from recbole_conrec.data.splits import SplitRule, first_dislikes, split_instances
@@ -45,7 +45,7 @@ def test_changing_items_and_feedback_from_t0_on_moves_nothing(by, seed):
             "low activity": is_low_activity(log, one, 3),
             "long tail": long_tail_items(log, train, 5),
             "swing": near.matrix().toarray(),
-            "candidates": CandidateLists(log, one, ptr, items, popularity)[:],
+            "candidates": CandidateLists(CandidateSources(log, popularity), one, ptr, items)[:],
         }
 
     changed_f = 0

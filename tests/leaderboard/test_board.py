@@ -243,6 +243,8 @@ def test_a_row_that_fails_is_told_and_the_others_go_on(small, tmp_path, monkeypa
     (["--leaderboard=paper", "--dry-run", "--datasets=ml-100k"], "--dataset=A,B"),
     (["--leaderboard=quick", "--dry-run", "--epochz=2"], "row 'Pop': unknown option 'epochz'"),
     (["compare", "A"], "usage"),
+    (["compare", "SASRec", "Caser", "--datasets=ml-100k"], "--dataset=A,B"),
+    (["study", "metrics", "--datasets=sim-small"], "--dataset=A,B"),
     (["compare", "SASRec", "Caser", "--dataset=absent"], "absent"),
 ])
 def test_mistakes_are_one_line(arguments, words, tmp_path, monkeypatch, capsys):
