@@ -1,6 +1,6 @@
 """The language tasks that LC-Rec and MiniOneRec mix: between IDs and titles, and from histories to either.
 
-    next            history of IDs -> ID, on stretches of sequences: one pass trains all their negatives (llm/prompts.py)
+    next            history of IDs -> ID, on stretches of sequences: a pass trains all their negatives (llm/prompts.py)
     title_of        ID -> title
     item_of         title -> ID
     next_title      history of IDs -> title
