@@ -17,7 +17,7 @@ def test_the_loss_against_its_definition(make_tiny):
 
 
 def test_certainty_of_recommending_a_dislike_costs_much_and_is_finite(make_tiny):
-    config, data = make_tiny("NotToRecommend", **TRANSFORMER)
+    config, data = make_tiny("NotToRecommend", not_to_recommend=1.0, **TRANSFORMER)
     model = NotToRecommend(config, data).eval()
     batch = data[range(4)]
     logits = torch.zeros(4, data.item_num).scatter(1, batch["item_id"][:, None], 200.0).requires_grad_()
