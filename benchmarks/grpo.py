@@ -100,7 +100,7 @@ def whole_steps(args, backbone, prompts, G: int, length: int, folder: str) -> No
 
     def ours(steps):
         return train_grpo(backbone, trie, rows, reward, output_dir=folder, G=G, steps=steps, beta=0.0, lr=1e-6,
-                          prompts_per_step=args.prompts_per_step, logging_steps=1000,
+                          prompts_per_step=args.prompts_per_step, logging_steps=1000, bf16=args.device != "cpu",
                           gradient_checkpointing=args.gradient_checkpointing)
 
     if not args.no_warm_up:

@@ -12,11 +12,13 @@ import codecs
 import difflib
 import fnmatch
 import importlib.resources
+import os
 import re
 from functools import reduce
 from pathlib import Path
 
 import recbole
+import torch
 import yaml
 from recbole.config import Config
 from recbole.utils import InputType
@@ -38,6 +40,10 @@ NAMED = {"stages"}
 NORMALISED = {"train_neg_sample_args", "eval_args", "topk", "metrics", "valid_metric"}
 # Mappings whose keys depend on a choice made inside them; their readers check them.
 OPEN = {"tokenizer", "llm_options", "eval_args", "train_neg_sample_args", "load_col", "unload_col", "feedback"}
+
+
+# As the user or a scheduler set it: every Config of RecBole's writes its `gpu_id` there.
+VISIBLE_GPUS = os.environ.get("CUDA_VISIBLE_DEVICES")
 
 
 class _Loader(yaml.SafeLoader):
@@ -182,6 +188,7 @@ def make_config(model: str | None, dataset: str | None, files=(), options: dict 
         merged["train_neg_sample_args"] = merged.get("train_neg_sample_args") or {"distribution": "uniform",
                                                                                  "sample_num": 1}
     _check_names(merged)
+    merged.setdefault("gpu_id", _gpus(merged.get("use_gpu", True)))
     config = _Config(model_class, dataset, merged)
     config["row"] = name
     return config
@@ -212,6 +219,16 @@ def _recbole_defaults(model: str) -> dict:
     folder = Path(recbole.__file__).parent / "properties"
     files = (folder / "overall.yaml", folder / "dataset" / "sample.yaml", folder / "model" / f"{model}.yaml")
     return reduce(merge, [read_yaml(file) for file in files if file.is_file()], {})
+
+
+def _gpus(wanted: bool) -> str:
+    """What `gpu_id` is where nobody gave one: of the GPUs that may be used all for processes launched together, which
+    take one each, and the first for one alone. RecBole's '0' would overrule a scheduler's choice."""
+    if not wanted:  # RecBole 1.2.1 reads no `use_gpu`
+        return ""
+    if "LOCAL_RANK" in os.environ:
+        return VISIBLE_GPUS or ",".join(map(str, range(torch.cuda.device_count())))
+    return "0" if VISIBLE_GPUS is None else VISIBLE_GPUS.split(",")[0]
 
 
 def _check_names(options: dict) -> None:

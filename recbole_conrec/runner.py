@@ -98,6 +98,7 @@ def _run(config, model_class: type, identity: str, run_dir: Path) -> Result:
             "fit_s": fit_seconds(),
             "eval_s": evaluated - fitted,
             "peak_mb": peak_mb(),
+            "peak_gpu_mb": torch.cuda.max_memory_allocated() / 2**20 if config["device"].type == "cuda" else None,
             "parameters": sum(p.numel() for p in network.parameters()),
             **getattr(trainer, "cost", {}),
         },

@@ -110,22 +110,26 @@ class HarnessMixin:
             "torch": torch.get_rng_state(), "random": list(random.getstate()[1]), "numpy": _numpy_state(),
             "loader": self._loader.generator.get_state(),
         }
+        if self.device.type == "cuda":  # dropout draws there
+            state["cuda"] = torch.cuda.get_rng_state(self.device)
         replace_file(self.run_dir / "last.pt", lambda path: torch.save(state, path))
 
     def _resume(self) -> bool:
         file = self.run_dir / "last.pt"
         if not file.exists():
             return False
-        state = torch.load(file, weights_only=True, map_location=self.device)
+        state = torch.load(file, weights_only=True, map_location="cpu")
         self.start_epoch, self.cur_step = state["epoch"] + 1, state["cur_step"]
         self.best_valid_score, self.best_valid_result = state["best"], state["best_result"]
         self.train_loss_dict, self.curve = state["losses"], state["curve"]
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
-        torch.set_rng_state(state["torch"].cpu())
+        torch.set_rng_state(state["torch"])
+        if self.device.type == "cuda" and "cuda" in state:
+            torch.cuda.set_rng_state(state["cuda"], self.device)
         np.random.set_state(("MT19937", np.array(state["numpy"][0], dtype=np.uint32), *state["numpy"][1:]))
         random.setstate((3, tuple(state["random"]), None))
-        self._loader.generator.set_state(state["loader"].cpu())
+        self._loader.generator.set_state(state["loader"])
         self.saved_model_file = str(self.run_dir / "model.safetensors")
         return True
 

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from recbole_conrec.config import parse_value
+from recbole_conrec.config import VISIBLE_GPUS, parse_value
 from recbole_conrec.evaluation.table import seconds
 from recbole_conrec.leaderboard import lock, records
 from recbole_conrec.leaderboard.board import Task
@@ -153,7 +153,9 @@ def _start(task: Task, jobs: int) -> subprocess.Popen:
         words[0] = sys.executable
     elif words[:2] == ["accelerate", "launch"]:
         words[:2] = [sys.executable, "-m", "accelerate.commands.launch"]
-    environment = dict(os.environ)
+    environment = {key: value for key, value in os.environ.items() if key != "CUDA_VISIBLE_DEVICES"}
+    if VISIBLE_GPUS is not None:
+        environment["CUDA_VISIBLE_DEVICES"] = VISIBLE_GPUS
     if jobs > 1:
         if "show_progress" not in task.options:
             words.append("--show_progress=False")

@@ -66,7 +66,7 @@ def train_grpo(
     resume: str | bool | None = None,
     logging_steps: int = 1,
     gradient_checkpointing: bool = False,
-    bf16: bool | None = None,
+    bf16: bool = False,
     progress: Callable[[int, int, dict], None] | None = None,
     callbacks: list[TrainerCallback] = (),
 ) -> list[dict]:

@@ -36,7 +36,7 @@ def train_sft(
     resume: str | bool | None = None,
     logging_steps: int = 50,
     gradient_checkpointing: bool = False,
-    bf16: bool | None = None,
+    bf16: bool = False,
     progress: Callable[[int, int, dict], None] | None = None,
     callbacks: list[TrainerCallback] = (),
 ) -> list[dict]:
@@ -53,7 +53,7 @@ def train_sft(
         accumulate: batches per optimizer step.
         warmup: share of the steps over which the learning rate rises; `schedule` as transformers names it.
         resume: a checkpoint folder, or True for the last one in `output_dir`. The run continues bit for bit.
-        bf16: mixed precision (default: on a GPU that has it).
+        bf16: mixed precision, on a GPU; not by default, so that a run computes the same on a GPU as on a CPU.
         progress: called with (step, of how many, last log entry) after each log entry.
     """
     tasks = rows if isinstance(rows, dict) else {"rows": rows}

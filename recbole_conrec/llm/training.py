@@ -14,14 +14,12 @@ from recbole_conrec.llm.loading import out_of_memory
 warnings.filterwarnings("ignore", "`(is_)?gradient_checkpointing` is deprecated", FutureWarning)
 
 
-def runtime_arguments(backbone, gradient_checkpointing: bool, bf16: bool | None) -> dict:
+def runtime_arguments(backbone, gradient_checkpointing: bool, bf16: bool) -> dict:
     """Trainer arguments that fit the machine. TRL's defaults are for large GPUs: on a CPU bf16 is 100 times slower."""
     on_cpu = backbone.device.type == "cpu"
-    if bf16 is None:
-        bf16 = not on_cpu and torch.cuda.is_bf16_supported()
     return {
         "use_cpu": on_cpu,
-        "bf16": bf16,
+        "bf16": bf16 and not on_cpu,
         "gradient_checkpointing": gradient_checkpointing,
         "dataloader_pin_memory": not on_cpu,
         "remove_unused_columns": False,

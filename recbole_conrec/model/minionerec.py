@@ -50,6 +50,8 @@ def grpo(run: StageRun):
     for kind in PROMPTS:
         share = stage.get("weights", {}).get(kind, 1 if kind == "next" else 0)
         part, told, context = histories(run, round(share * stage["samples"]))
+        if not len(part):
+            continue
         if kind == "next":
             wide = context_of(run.config["context"], run.config["history"])
             tokens = unpadded(*prompts.history(*told, wide, part.user))

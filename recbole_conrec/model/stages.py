@@ -27,7 +27,7 @@ from recbole_conrec.llm.sft import train_sft
 from recbole_conrec.model.stage_store import StageStore
 from recbole_conrec.trainer import peak_mb
 
-COMMON = frozenset({"evaluate_every", "save_every", "select"})
+COMMON = frozenset({"evaluate_every", "save_every", "select", "bf16"})
 SFT_NEEDS = frozenset({"epochs", "lr", "batch_size"})
 SFT_TAKES = COMMON | {"weight_decay", "warmup", "schedule", "accumulate", "max_grad_norm"}
 GRPO_NEEDS = frozenset({"samples", "steps", "prompts_per_step", "G", "beta", "lr"})
@@ -35,7 +35,7 @@ GRPO_TAKES = COMMON | {"temperature", "iterations", "clip", "accumulate", "rollo
                        "schedule"}
 # Options that are no numbers: checked elsewhere, or one of a few values.
 OTHERS = {"name", "task", "context", "window", "clean", "weights", "future"}
-CHOICES = {"reward": tuple(REWARDS), "select": ("best", "last"), "constrained": (True, False),
+CHOICES = {"reward": tuple(REWARDS), "select": ("best", "last"), "constrained": (True, False), "bf16": (True, False),
            "rollout": ("sample", "beam"), "schedule": ("cosine", "linear", "constant", "constant_with_warmup",
                                                        "inverse_sqrt", "polynomial", "cosine_with_restarts")}
 COUNTS = {"epochs", "evaluate_every", "save_every", "batch_size", "samples", "steps", "prompts_per_step", "G",
@@ -181,7 +181,7 @@ class StageRun:
         return {
             "output_dir": str(self.store.folder), "seed": self.config["seed"], "progress": bar,
             "callbacks": [self.best], "save_steps": save_every, "logging_steps": math.gcd(log_every, save_every),
-            "resume": self.store.checkpoint(),
+            "resume": self.store.checkpoint(), "bf16": self.stage.get("bf16", False),
         }
 
 
