@@ -117,3 +117,19 @@ def test_every_shipped_yaml_is_a_mapping_of_known_options():
         for file in (folder / kind).iterdir():
             if file.name.endswith(".yaml"):
                 assert module.read_yaml(file), file
+
+
+def test_gpus_are_those_of_the_scheduler(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")  # set here so that what RecBole writes there is undone
+    monkeypatch.setattr(module, "VISIBLE_GPUS", "3,5")
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    assert make_config("Pop", "ml-100k")["gpu_id"] == "3"  # one process takes the first of them
+    assert make_config("Pop", "ml-100k", options={"gpu_id": "5"})["gpu_id"] == "5"
+    assert make_config("Pop", "ml-100k", options={"use_gpu": False})["gpu_id"] == ""
+    monkeypatch.setenv("LOCAL_RANK", "1")  # as accelerate and torchrun do: each takes the one of its rank
+    assert make_config("Pop", "ml-100k")["gpu_id"] == "3,5"
+    monkeypatch.setattr(module, "VISIBLE_GPUS", None)
+    monkeypatch.setattr(module.torch.cuda, "device_count", lambda: 2)
+    assert make_config("Pop", "ml-100k")["gpu_id"] == "0,1"
+    monkeypatch.delenv("LOCAL_RANK")
+    assert make_config("Pop", "ml-100k")["gpu_id"] == "0"  # RecBole's default

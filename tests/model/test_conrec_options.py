@@ -89,6 +89,7 @@ def test_windows_count_in_windows_of_the_data():
     ({"warm-up": {"epochs": 0}}, "epochs is 0; expected at least 1"),
     ({"warm-up": {"weights": 3}}, "'weights' is no option of the task 'next'"),
     ({"warm-up": {"schedule": "linaer"}}, "schedule is 'linaer'; expected one of cosine, linear"),
+    ({"warm-up": {"bf16": "yes"}}, "bf16 is 'yes'; expected one of True, False"),
     ({"grpo-1": {"rollout": "greedy"}}, "rollout is 'greedy'; expected one of sample, beam"),
     ({"grpo-2": {"clean": {"factor": 1.5}}}, "clean is .* expected a mapping"),
     ({"grpo-*": {"clean": 5}}, "clean is 5; expected a mapping"),

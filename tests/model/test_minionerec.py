@@ -49,6 +49,11 @@ def test_grpo_over_beams_follows_tuning(make):
     assert last["reward"] == pytest.approx(last["rewards/rule/mean"] + last["rewards/rank/mean"], abs=1e-5)
 
 
+def test_a_kind_of_prompts_may_be_left_out(make):
+    trainer, _ = train_on(make(stages=[{**TUNING, "epochs": 1}, {**GRPO, "steps": 1, "weights": {"titles_next": 0}}]))
+    assert trainer.stages[1]["samples"] == 50
+
+
 def test_prompts_of_other_kinds_are_refused(make):
     with pytest.raises(UserError, match="next, item_of, titles_next"):
         make(stages=[TUNING, {**GRPO, "weights": {"title_of": 1}}])
