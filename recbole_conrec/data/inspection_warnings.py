@@ -65,7 +65,8 @@ def _unseen(seen: Inspection):
     if test.unseen > 0.1:
         return ("items never seen", f"{test.unseen:.0%} of the test instances are on items without any event in "
                                     f"training ({test.undisliked:.0%} without a dislike): rows that know ids alone "
-                                    f"cannot hit them",
+                                    f"cannot hit them, and their CandAcc is below chance where the other candidates "
+                                    f"are known",
                 "judge rows with content (semantic IDs, text) against each other, or split: {by: user}; LIF shows the "
                 "long tail")
 
