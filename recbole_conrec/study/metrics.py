@@ -232,18 +232,24 @@ def verdict(one: Fidelity) -> str:
 
 
 def draw(one: Fidelity, name: str, folder: Path) -> Path:
-    """Each metric against the true quality. Returns the path of ``folder/metrics-NAME.png``."""
-    figure = Figure(figsize=(3.6 * len(one.names), 4.6), layout="constrained")
-    for n, axis in enumerate(np.atleast_1d(figure.subplots(1, len(one.names)))):
+    """The rows from the truly best to the worst: true quality, and below it each metric, which should fall with it.
+
+    Returns the path of ``folder/metrics-NAME.png``."""
+    order, place = np.argsort(-one.quality, kind="stable"), np.arange(len(one.rows))
+    figure = Figure(figsize=(2 + 0.45 * len(order), 1.5 + 1.7 * (1 + len(one.names))), layout="constrained")
+    axes = figure.subplots(1 + len(one.names), 1, sharex=True)
+    every, trained = one.tau["all rows"][0], one.tau["trained rows"][0]
+    titles = ["true quality"]
+    titles += [f"{one.names[n]}: tau {every[n]:.2f}, trained {trained[n]:.2f}" for n in range(len(one.names))]
+    for axis, title, values in zip(axes, titles, [one.quality, *one.values.T], strict=True):
         for chosen, colour, label in ((one.trained, "#2e86c1", "trained"), (~one.trained, "#95a5a6", "reference")):
-            axis.plot(one.quality[chosen], one.values[chosen, n], "o", color=colour, label=label)
-        for row, x, y in zip(one.rows, one.quality, one.values[:, n], strict=True):
-            axis.annotate(row, (x, y), fontsize=6, xytext=(3, 3), textcoords="offset points")
-        tau = one.tau["all rows"][0, n], one.tau["trained rows"][0, n]
-        axis.set(title=f"{one.names[n]}: tau {tau[0]:.2f}, trained {tau[1]:.2f}", xlabel="true quality")
-        axis.margins(x=0.2)
-    figure.axes[0].legend()
-    figure.suptitle(f"{name}: metrics against the true quality of the rows")
+            axis.plot(place[chosen[order]], values[order][chosen[order]], "o", color=colour, label=label)
+        axis.set_title(title, fontsize=10)
+        axis.grid(axis="x", alpha=0.3)
+    axes[0].legend()
+    names = [one.rows[n] for n in order]
+    axes[-1].set_xticks(place, names, rotation=60, ha="right", rotation_mode="anchor", fontsize=8)
+    figure.suptitle(f"{name}: metrics beside the true quality of the rows")
     path = folder / f"metrics-{name}.png"
     figure.savefig(path, dpi=110)
     return path
