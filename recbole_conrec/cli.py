@@ -1,5 +1,6 @@
 """The command line: arguments and subcommands, nothing else."""
 
+import os
 import signal
 import sys
 import warnings
@@ -27,6 +28,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run a command line. Returns the exit code: 0; 1 if a leaderboard is not complete; 2 for a mistake in the
     command, a file or an option; 75 if another process is at the same run; 130 if it was interrupted."""
     argv = sys.argv[1:] if argv is None else argv
+    if not {"", os.getcwd()} & set(sys.path):  # as `python -m` has it: models may lie in the folder one works in
+        sys.path.insert(0, os.getcwd())
     signal.signal(signal.SIGTERM, _interrupt)  # a scheduler's way to say stop: a board then ends its runs, too
     # RecBole's calls of pandas and torch functions that will change one day are no news to a user
     warnings.filterwarnings("ignore", category=FutureWarning, module="recbole")

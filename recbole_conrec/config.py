@@ -176,8 +176,9 @@ def make_config(model: str | None, dataset: str | None, files=(), options: dict 
     model_class = registry.find_model(external.get("model_class") or name)
 
     defaults = reduce(lay, [overall(), properties("model", name), dataset_options(dataset, data_path)])
-    # a file that brings a model brings the options of that model with it
-    own_keys = {key for layer in layers if "model_class" in layer for key in layer}
+    # a file that brings a model brings the options of that model with it; of a model from outside we know none
+    foreign = ":" in name or (name not in registry.MODELS and name in registry.entry_points())
+    own_keys = {key for layer in layers if foreign or "model_class" in layer for key in layer}
     _check_keys(external, defaults, model_class.__name__, own_keys | {"model", "dataset", "model_class"})
     merged = reduce(lay, layers, defaults)
     _check_types(external, merged, {**_recbole_defaults(model_class.__name__), **defaults})

@@ -44,13 +44,20 @@ def load(path: str):
     if not name:
         raise UserError(f"'{path}' is no dotted path: expected 'package.module:Class'")
     try:
-        return getattr(importlib.import_module(module), name)
+        found = importlib.import_module(module)
     except ModuleNotFoundError as error:
-        if not f"{module}.".startswith(f"{error.name}."):
-            raise  # the module exists; something that it imports does not
+        if not f"{module}.".startswith(f"{error.name}."):  # the module exists; something that it imports does not
+            raise _broken(path, module, error) from error
         raise UserError(f"'{path}': there is no module '{error.name}' to import; is its package installed?") from None
-    except AttributeError:
-        raise UserError(f"'{path}': module '{module}' has no '{name}'") from None
+    except Exception as error:  # whatever a module does when it is imported
+        raise _broken(path, module, error) from error
+    if not hasattr(found, name):
+        raise UserError(f"'{path}': module '{module}' has no '{name}'")
+    return getattr(found, name)
+
+
+def _broken(path: str, module: str, error: Exception) -> UserError:
+    return UserError(f"'{path}': importing '{module}' failed: {type(error).__name__}: {error}")
 
 
 def entry_points() -> dict[str, str]:

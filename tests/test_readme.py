@@ -1,7 +1,7 @@
 """What the README tells people to type exists, and its section on adding a baseline works as written."""
 
+import csv
 import re
-import textwrap
 from pathlib import Path
 
 import pytest
@@ -9,6 +9,7 @@ import tinylog
 import yaml
 
 from recbole_conrec import cli, config, registry
+from recbole_conrec.leaderboard.board import read_board
 from recbole_conrec.runner import run
 
 ROOT = Path(__file__).parent.parent
@@ -59,26 +60,56 @@ def test_options_that_are_named_exist():
             assert key in config.overall()
 
 
-def test_a_baseline_of_ones_own(tmp_path, monkeypatch, tiny_path):
-    """The YAML of the README, a class in a package outside of ours, every column filled."""
-    package = tmp_path / "my_package"
-    package.mkdir()
-    (package / "__init__.py").touch()
-    (package / "my_file.py").write_text(textwrap.dedent("""
-        from recbole.model.sequential_recommender import SASRec
-
-        class MyRec(SASRec):
-            def __init__(self, config, dataset):
-                assert config["hidden_size"] == 64 and config["n_layers"] == 1
-                super().__init__(config, dataset)
-    """))
-    monkeypatch.syspath_prepend(tmp_path)
+@pytest.fixture
+def readmes_folder(tmp_path, monkeypatch):
+    """A folder with the files of the README's section on adding a baseline, as they stand there; the working folder."""
+    section = README.split("## Add a baseline")[1].split("\n## ")[0]
+    for _, text in re.findall(r"```(python|yaml)\n(.*?)```", section, flags=re.S):
+        file = tmp_path / text.splitlines()[0].removeprefix("# ")
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text)
     monkeypatch.chdir(tmp_path)
-    text, = (text for kind, text in BLOCKS if kind == "yaml" and "\nmodel_class" in text)
-    sasrec = {"n_layers": 1, "n_heads": 2, "inner_size": 64, "hidden_dropout_prob": 0.1, "attn_dropout_prob": 0.1,
-              "hidden_act": "gelu", "layer_norm_eps": 1e-12, "initializer_range": 0.02, "loss_type": "CE"}
-    (tmp_path / "my_model.yaml").write_text(text + yaml.safe_dump(sasrec))
-    result = run(None, "tiny", ["my_model.yaml"], {
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path
+
+
+def test_a_baseline_by_the_readmes_board(readmes_folder, tiny_path, capsys):
+    """Its command, narrowed to a small log: both rows fill every column."""
+    command, = (line for line in COMMANDS if "my_board.yaml" in line)
+    (readmes_folder / "small.yaml").write_text(yaml.safe_dump(
+        {**tinylog.OPTIONS, "data_path": str(tiny_path), "gpu_id": "", "epochs": 1, "show_progress": False}))
+    assert cli.main([*command.split()[2:], "--dataset=tiny", "--config_files=small.yaml"]) == 0
+    assert "MyRec" in capsys.readouterr().out
+    rows = list(csv.DictReader((readmes_folder / "results" / "my_board" / "board.csv").open()))
+    assert {row["row"] for row in rows} == {"SASRec", "MyRec"}
+    assert len(rows) == 10 and all(int(row["n"]) > 0 for row in rows)
+
+    before = read_board("my_board.yaml").tasks[-1].identity
+    with (readmes_folder / "my_package" / "my_file.py").open("a") as file:
+        file.write("# another version of the model\n")
+    assert read_board("my_board.yaml").tasks[-1].identity != before
+
+
+def test_a_baseline_by_one_file(readmes_folder, tiny_path):
+    row, = yaml.safe_load((readmes_folder / "my_board.yaml").read_text())["rows"]
+    file = readmes_folder / "my_model.yaml"
+    file.write_text(yaml.safe_dump({"model": row["name"], "model_class": row["model_class"], **row["options"]}))
+    result = run(None, "tiny", [str(file)], {
         **tinylog.OPTIONS, "data_path": str(tiny_path), "gpu_id": "", "epochs": 1, "show_progress": False})
     assert result.record["model"] == "MyRec"
     assert all(figure["n"] > 0 for figure in result.record["metrics"].values())
+
+
+def test_a_baseline_by_entry_point(readmes_folder):
+    """An installed package is a folder on the path with metadata; the declaration is the README's."""
+    declared, = (text for kind, text in BLOCKS if kind == "toml")
+    name, target = (part.strip(' "') for part in declared.splitlines()[1].split("="))
+    info = readmes_folder / "my_package-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-package\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[recbole_conrec.models]\n{name} = {target}\n")
+    assert registry.find_model("MyRec").__module__ == "my_package.my_file"
+    row, = yaml.safe_load((readmes_folder / "my_board.yaml").read_text())["rows"]
+    options = {**row["options"], "an_option_of_mine": 3}  # only the model knows which ones it has
+    assert config.make_config("MyRec", "ml-100k", options=options)["an_option_of_mine"] == 3
+    assert config.make_config(target, "ml-100k", options=options)["an_option_of_mine"] == 3

@@ -18,6 +18,8 @@ from recbole_conrec.model.candidate_scores import WAYS
 
 KEYS = ("title", "extends", "datasets", "seeds", "metrics", "topk", "options", "improvement", "rows")
 ROW_KEYS = ("name", "model", "model_class", "options", "seeds", "minutes", "launch")
+ROW_TYPES = (("options", dict, "a mapping"), ("seeds", int, "how many of the board's seeds, at least 1"),
+             ("minutes", int | float, "a number"), ("launch", str, "a command line such as 'accelerate launch ...'"))
 FIRST_SEED = 2020  # RecBole's default
 
 
@@ -111,7 +113,7 @@ class Board:
             strongest: options over everything else.
         """
         known = {row.name: row for row in self.rows}
-        names = _names(rows) if rows is not None else list(known)
+        names = list(known) if rows is None else _names(rows)
         for name in names:
             if name not in known:
                 raise UserError(f"--rows: '{name}' is no row of '{self.name}'{nearest(name, known)}; "
@@ -129,6 +131,8 @@ def read_board(name: str) -> Board:
     for key in ("datasets", "rows"):
         if not isinstance(content.get(key), list) or not content[key]:
             raise UserError(f"{name}: '{key}' must be a list with at least one entry")
+    if not isinstance(content.get("options") or {}, dict):
+        raise UserError(f"{name}: options: {content['options']!r} must be a mapping")
     metrics = content.get("metrics") or overall()["metrics"]
     for metric in metrics:
         if metric not in (known := [*RANKING, "CandAcc", *(f"CandAcc.{way}" for way in WAYS)]):
@@ -161,7 +165,7 @@ def combine(*layers: dict) -> dict:
     return out
 
 
-def _content(name: str) -> dict:
+def _content(name: str, extended_by: tuple[str, ...] = ()) -> dict:
     folder = importlib.resources.files("recbole_conrec.properties") / "leaderboard"
     if name.endswith((".yaml", ".yml")):
         file = Path(name)
@@ -175,8 +179,15 @@ def _content(name: str) -> dict:
     _check_keys(content, KEYS, name)
     if "extends" not in content:
         return content
-    base = _content(str(content["extends"]))  # rows are added below; anything else is replaced
-    return {**base, **content, "rows": [*base["rows"], *content.get("rows", [])]}
+    chain = (*extended_by, name)
+    if (below := str(content["extends"])) in chain:
+        raise UserError(f"{name}: extends: {' -> '.join([*chain, below])} has no end")
+    base = _content(below, chain)  # rows are added below; anything else is replaced
+    rows = [given or [] for given in (base.get("rows"), content.get("rows"))]
+    for given in rows:
+        if not isinstance(given, list):
+            raise UserError(f"{name}: 'rows' must be a list")
+    return {**base, **content, "rows": [*rows[0], *rows[1]]}
 
 
 def _row(entry, board: str) -> Row:
@@ -184,6 +195,10 @@ def _row(entry, board: str) -> Row:
     if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
         raise UserError(f"{board}: a row is a name or a mapping with a 'name', found {entry!r}")
     _check_keys(entry, ROW_KEYS, f"{board}: row '{entry['name']}'")
+    for key, kinds, words in ROW_TYPES:
+        if (value := entry.get(key)) is not None and (not isinstance(value, kinds) or isinstance(value, bool)
+                                                      or (key == "seeds" and value < 1)):
+            raise UserError(f"{board}: row '{entry['name']}': {key}: {value!r} must be {words}")
     options = dict(entry.get("options") or {})
     if "model_class" in entry:
         options["model_class"] = entry["model_class"]

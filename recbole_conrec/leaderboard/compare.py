@@ -10,6 +10,7 @@ from rich import box
 from rich.table import Table
 
 from recbole_conrec.errors import UserError
+from recbole_conrec.evaluation.table import FEW
 from recbole_conrec.leaderboard import records, statistics
 from recbole_conrec.leaderboard.board import Board
 from recbole_conrec.leaderboard.records import Record
@@ -51,7 +52,9 @@ def from_board(board: Board, names: tuple[str, str], dataset: str, metric: str) 
     """Two rows of a board, each averaged over its own seeds. Raises UserError for a row without records."""
     found: list[list[Record]] = []
     for name in names:
-        tasks = [t for t in board.narrow(rows=[name]).tasks if t.dataset == dataset and not t.unavailable]
+        tasks = [task for task in board.narrow(rows=[name]).tasks if task.dataset == dataset]
+        if tasks and tasks[0].unavailable:
+            raise UserError(f"'{name}': not available: {tasks[0].unavailable}")
         read = [records.read(task.folder, task.identity)[0] for task in tasks]
         found.append([record for record in read if record])
         if not found[-1]:
@@ -65,7 +68,8 @@ def table(both: Pair) -> Table:
     out = Table(title=f"{both.metric}: A = {a}, B = {b}", title_justify="left", box=box.SIMPLE_HEAD, show_edge=False,
                 pad_edge=False, padding=(0, 2, 0, 0), caption_justify="left", caption_style="dim",
                 caption="A wins where its outcome is higher (averaged over seeds). Difference A - B with its 95 % "
-                        "bootstrap interval over users; * where it leaves out 0 (not corrected for many groups)")
+                        "bootstrap interval over users; * where it leaves out 0 (not corrected for many "
+                        f"groups; none below {FEW} instances)")
     for column in ("instances", "n", "A wins", "B wins", "A", "B", "A - B", "interval"):
         out.add_column(column, justify="left" if column == "instances" else "right", no_wrap=column != "instances")
     counts = ~np.isnan(both.first) & ~np.isnan(both.second)
@@ -102,7 +106,7 @@ def _row(label: str, both: Pair, chosen: np.ndarray, rng) -> list[str]:
     difference = first - second
     sums, counts = statistics.by_user(difference[:, None], both.facts["user"][chosen])
     low, high = statistics.intervals(sums, counts, rng)[:, 0]
-    mark = "*" if low > 0 or high < 0 else ""
+    mark = "*" if (low > 0 or high < 0) and len(first) >= FEW else ""
     return [label, f"{len(first):,}", f"{int((difference > 0).sum()):,}", f"{int((difference < 0).sum()):,}",
             figure(first.mean()), figure(second.mean()), figure(difference.mean(), sign=True) + mark,
             f"[{figure(low, sign=True)} {figure(high, sign=True)}]"]

@@ -43,7 +43,7 @@ def hold(folder: Path, patience: float = 2.0, name: str = RUN):
 def is_held(folder: Path) -> bool:
     """Does some process run in this folder now?"""
     try:
-        file = open(folder / RUN, encoding="utf-8")
+        file = open(folder / RUN, "r+", encoding="utf-8")  # over NFS an exclusive lock needs a file that can be written
     except FileNotFoundError:
         return False
     with file:

@@ -26,8 +26,10 @@ RESULT, OUTCOMES = "result.json", "outcomes.parquet"
 # Options that say where and how loudly to run, not what to compute.
 WHERE = {"checkpoint_dir", "data_path", "run_dir", "show_progress", "state", "gpu_id", "use_gpu", "device", "worker",
          "local_rank", "log_wandb", "wandb_project", "loss_decimal_place"}
+COST = {"fit_s", "eval_s", "peak_mb", "parameters"}  # of every record; there may be more
 # Facts of an instance that stand beside its outcomes, so that rows can be compared without the data.
 FACTS = ("instance", "user", "item", "t0", "activity", "negatives", "popularity", "window")
+FILES = (".npy", ".npz", ".safetensors", ".gguf", ".json", ".txt", ".csv", ".parquet")
 OWN = ("recbole", "recbole_conrec")
 
 
@@ -66,7 +68,7 @@ def identify(config, model_class: type) -> str:
     from recbole_conrec import __version__
 
     options = {k: v for k, v in plain(config).items() if k not in WHERE}
-    parts = [options, fingerprint(config), __version__, *foreign_source(model_class)]
+    parts = [options, fingerprint(config), __version__, *foreign_source(model_class), *named_files(options)]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -74,6 +76,15 @@ def foreign_source(model_class: type) -> list[str]:
     """The digest of the source file of a model that is neither ours nor RecBole's; [] for one that is."""
     ours = model_class.__module__.split(".")[0] in OWN
     return [] if ours else [atomic.digest(Path(inspect.getfile(model_class)))]
+
+
+def named_files(options) -> list[str]:
+    """The digests of the files that options name, such as vectors or IDs, in order; [] if they name none."""
+    if isinstance(options, dict | list):
+        parts = [options[key] for key in sorted(options)] if isinstance(options, dict) else options
+        return [digest for part in parts for digest in named_files(part)]
+    file = Path(options) if isinstance(options, str) and options.endswith(FILES) else None
+    return [_digest(file.resolve(), file.stat().st_mtime_ns)] if file and file.is_file() else []
 
 
 def fingerprint(config) -> str:
@@ -91,7 +102,7 @@ def _digest(file: Path, changed: int) -> str:
 
 def folder_of(config, identity: str) -> Path:
     """Where a run of this identity lives."""
-    return Path(config["checkpoint_dir"]) / config["dataset"] / f"{config['row']}-{identity[:12]}"
+    return Path(config["checkpoint_dir"]) / config["dataset"] / f"{config['row'].replace('/', '_')}-{identity[:12]}"
 
 
 def facts(data) -> dict[str, np.ndarray]:
@@ -130,7 +141,8 @@ def read(folder: Path, identity: str | None = None) -> tuple[Record | None, str]
     try:
         result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
         wanted = result["outcomes_sha256"]
-        complete = all(key in result for key in ("identity", "metrics", "cost", "data_fingerprint", "seed", "dataset"))
+        complete = (all(key in result for key in ("identity", "metrics", "data_fingerprint", "seed", "dataset"))
+                    and isinstance(result["config"], dict) and COST <= set(result["cost"]))
     except (ValueError, KeyError, TypeError) as error:
         return None, f"{folder / RESULT} is corrupt ({type(error).__name__}: {error})"
     if not complete:

@@ -1,6 +1,7 @@
 """The commands: ``--leaderboard=NAME`` plans or runs what is missing and writes the tables; ``compare A B``."""
 
 import shlex
+import sys
 from pathlib import Path
 
 from rich.table import Table
@@ -36,8 +37,12 @@ def run_board(files: list[str], options: dict, console) -> int:
     board = narrowed(name, files, options)
 
     def say(text):
+        if commands:  # the output is a list of commands, and nothing else
+            print(text, file=sys.stderr)
+            return
         console.print(text, highlight=False, soft_wrap=True, markup=False)
 
+    _check_data(board)
     todo = schedule.missing(board.tasks, say)
     if commands:
         for task in todo:
@@ -47,7 +52,7 @@ def run_board(files: list[str], options: dict, console) -> int:
         console.print(_plan(board, todo, jobs))
         return 0
     failed = schedule.execute(todo, jobs, say)
-    written = write(board, Path(out or Path("results") / board.name), console)
+    written = write(board, Path(str(out or Path("results") / board.name)), console)
     say(f"written to {', '.join(map(str, written))}")
     absent = {task.row.name: task.unavailable for task in board.tasks if task.unavailable}
     for row, why in absent.items():
@@ -55,6 +60,15 @@ def run_board(files: list[str], options: dict, console) -> int:
     for task, why in failed.items():
         say(f"{task}: failed: {why}")
     return 1 if failed or absent else 0
+
+
+def _check_data(board: Board) -> None:
+    """Raise UserError for a data set without files, rather than let every one of its runs fail."""
+    for dataset in board.datasets:
+        task = next((task for task in board.tasks if task.dataset == dataset and not task.unavailable), None)
+        file = Path(task.config["data_path"]) / f"{dataset}.inter" if task else None
+        if file and not file.is_file():
+            raise UserError(f"{file}: there is no such file; check `data_path` and the data set's name")
 
 
 def run_compare(names: list[str], files: list[str], options: dict, console) -> int:
@@ -85,7 +99,7 @@ def run_compare(names: list[str], files: list[str], options: dict, console) -> i
         both = compare.from_board(board, (names[0], names[1]), dataset, metric)
     console.print(compare.table(both))
     if out:
-        compare.write(both, Path(out))
+        compare.write(both, Path(str(out)))
         console.print(f"every instance: {out}", highlight=False, soft_wrap=True)
     return 0
 
@@ -105,6 +119,8 @@ def run_publish(files: list[str], options: dict, console) -> int:
 
 def narrowed(name: str, files: list[str], options: dict) -> Board:
     """The board, with the rows, seeds, data sets and options of a command line; ``options`` is used up."""
+    if empty := next((key for key in ("rows", "seeds", "dataset") if key in options and options[key] is None), None):
+        raise UserError(f"--{empty}= says nothing; give a value, or leave it out for all of the board's")
     wanted = {ours: options.pop(key, None) for key, ours in
               (("rows", "rows"), ("seeds", "seeds"), ("dataset", "datasets"))}
     return read_board(name).narrow(**wanted, **_overrides(files, options))
@@ -123,7 +139,10 @@ def write(board: Board, folder: Path, console) -> list[Path]:
     """Print a board's tables and write them as board.html, .md, .tex and .csv. Returns the files."""
     sections = standings(board)
     for section in sections:
-        console.print(tables.terminal(section, board.title))
+        for table in tables.terminal(section, board.title, console.width):
+            console.print(table)
+            console.print()
+        console.print(tables.key(section), style="dim")
         console.print()
         if after := stages.terminal(section):
             console.print(after)

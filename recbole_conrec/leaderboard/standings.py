@@ -92,7 +92,7 @@ def _section(board: Board, dataset: str) -> Section:
     _check_same_data(there, dataset)
     facts = next(iter(there[0].records.values())).facts()
     section.users = len(np.unique(facts["user"]))
-    _fill(there, columns, facts["user"], np.random.default_rng(zlib.crc32(dataset.encode())))
+    _fill(there, columns, facts["user"], zlib.crc32(dataset.encode()))
     for column in columns:
         cells = [line.cells[column] for line in there if column in line.cells]
         section.usual_n[column] = max((cell.n for cell in cells), key=[c.n for c in cells].count, default=0)
@@ -138,12 +138,12 @@ def _check_same_data(lines: list[Line], dataset: str) -> None:
                         "let every row have the same split, window, feedback and candidates")
 
 
-def _fill(lines: list[Line], columns: list[str], user: np.ndarray, rng) -> None:
-    """Cells, ranks and tests of lines that have records."""
+def _fill(lines: list[Line], columns: list[str], user: np.ndarray, seed: int) -> None:
+    """Cells, ranks and tests of lines that have records. A line's interval does not depend on the other lines."""
     for line in lines:
         names = list(line.outcomes)
         means = np.stack([line.outcomes[name].mean(axis=0) for name in names], axis=1)  # [N, M], over seeds
-        low, high = statistics.intervals(*statistics.by_user(means, user), rng)
+        low, high = statistics.intervals(*statistics.by_user(means, user), np.random.default_rng(seed))
         for place, name in enumerate(names):
             seeds = np.nanmean(line.outcomes[name], axis=1)
             n = int((~np.isnan(means[:, place])).sum())
@@ -164,7 +164,7 @@ def _fill(lines: list[Line], columns: list[str], user: np.ndarray, rng) -> None:
     differences = np.stack([line.outcomes[column] - by_name[line.cells[column].versus].outcomes[column]
                             for line, column in tests], axis=1)
     sums, _ = statistics.by_user(differences, user)
-    adjusted = statistics.holm(statistics.randomisation(sums, rng))
+    adjusted = statistics.holm(statistics.randomisation(sums, np.random.default_rng(seed)))
     for (line, column), p in zip(tests, adjusted, strict=True):
         line.cells[column].p = float(p)
 

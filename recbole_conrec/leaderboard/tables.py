@@ -14,8 +14,13 @@ from recbole_conrec.model.candidate_scores import read_ways
 
 COSTS = {"fit": ("fit_s", seconds), "eval": ("eval_s", seconds), "peak": ("peak_mb", megabytes),
          "params": ("parameters", lambda value: count(round(value)))}
+NAME, CELL, COST = 14, 15, 8  # columns of text that a row's name, a figure with its interval, and the costs take
 KEY = ("± standard deviation over seeds; [95 % bootstrap interval over users]; bold best, underlined second; "
        "* better than the best other row (paired randomisation by user, Holm, p < .05)")
+
+
+TEX = {"~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "\\": "\\textbackslash{}",
+       **{character: f"\\{character}" for character in "&%#_{}$"}}
 
 
 def figure(value: float, sign: bool = False) -> str:
@@ -48,27 +53,36 @@ def improvement(section: Section, column: str) -> str:
     return f"{100 * share:+.1f} %{'*' if holds else ''}"
 
 
-def terminal(section: Section, title: str) -> Table:
-    """Fits in 100 columns with five metrics; reads without colour."""
-    table = Table(title=f"{title}: {section.dataset}", title_justify="left", box=box.SIMPLE_HEAD, show_edge=False,
-                  padding=(0, 1, 0, 0), pad_edge=False, caption=key(section), caption_justify="left",
-                  caption_style="dim")
-    table.add_column("row")
-    for column in section.columns:
+def terminal(section: Section, title: str, width: int) -> list[Table]:
+    """Tables one below the other, each with as many metrics as fit into ``width``; they read without colour."""
+    columns = section.columns
+    blocks = math.ceil(len(columns) / max(1, (width - NAME - COST) // CELL))
+    size = math.ceil(len(columns) / blocks)  # of about the same number of columns
+    parts = [columns[start : start + size] for start in range(0, len(columns), size)]
+    return [_terminal(section, f"{title}: {section.dataset}" if part is parts[0] else None, part, part is parts[-1])
+            for part in parts]
+
+
+def _terminal(section: Section, title: str | None, columns: list[str], last: bool) -> Table:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0),
+                  pad_edge=False, caption_justify="left", caption_style="dim")
+    table.add_column("row", min_width=NAME, overflow="fold")
+    for column in columns:
         table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("fit\nparams", justify="right", no_wrap=True)
-    table.add_row("n", *(f"{section.usual_n.get(c, 0):,}" for c in section.columns), "", style="italic dim")
+    if last:
+        table.add_column("fit\nparams", justify="right", no_wrap=True)
+    table.add_row("n", *(f"{section.usual_n.get(c, 0):,}" for c in columns), style="italic dim")
     for line in section.lines:
-        cells = [_rich(line.cells.get(column), section.usual_n.get(column, 0)) for column in section.columns]
+        cells = [_rich(line.cells.get(column), section.usual_n.get(column, 0)) for column in columns]
         name = Text(line.row.name)
         if line.note:
             name.append(f"\n{line.note}", style="dim italic")
         costs = [write(line.cost[field]) for field, write in (COSTS["fit"], COSTS["params"])] if line.records else ["-"]
-        table.add_row(name, *cells, "\n".join(costs))
+        table.add_row(name, *cells, *(["\n".join(costs)] if last else []))
     if section.improvement:
         table.add_section()
         table.add_row(f"{section.improved} over the best other",
-                      *(improvement(section, column) for column in section.columns), "")
+                      *(improvement(section, column) for column in columns))
     return table
 
 
@@ -158,9 +172,7 @@ def _tex_cell(cell: Cell | None) -> str:
 
 
 def _tex(text: str) -> str:
-    for character in "&%#_":
-        text = text.replace(character, f"\\{character}")
-    return text
+    return "".join(TEX.get(character, character) for character in text)
 
 
 def comma_separated(sections: list[Section]) -> str:

@@ -36,7 +36,8 @@ class StageStore:
             ignored = ignored - {"candidate_scores"}
         options = {k: v for k, v in records.plain(config).items() if k not in ignored}
         content = [options, config["stages"][:number + 1], data.fingerprint, model.semantic_ids.fingerprint,
-                   type(model).__qualname__, __version__, *records.foreign_source(type(model))]
+                   type(model).__qualname__, __version__, *records.foreign_source(type(model)),
+                   *records.named_files(options)]
         key = hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
         return cls(Path(config["checkpoint_dir"]) / config["dataset"] / "stages" / key)
 

@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from recbole_conrec import registry
 from recbole_conrec.cli import main, parse
 from recbole_conrec.errors import UserError
-from recbole_conrec.leaderboard import lock, records, schedule
+from recbole_conrec.leaderboard import compare, lock, records, schedule
 from recbole_conrec.leaderboard.board import combine, read_board
 from recbole_conrec.leaderboard.publish import publish
 from recbole_conrec.leaderboard.standings import standings
@@ -53,11 +54,26 @@ def test_narrowing():
     ("datasets: [tiny]\nrows: [Pop]\nmetrics: [NDCG]", "NDCG"),
     ("datasets: [tiny]\nrows: [Pop]\nimprovement: CoNRec", "CoNRec"),
     ("datasets: [tiny]\nrows: [Pop]\nseeds: all", "seeds"),
+    ("extends: paper\nrows: 5", "'rows' must be a list"),
+    ("extends: bad.yaml", "has no end"),
+    ("datasets: [tiny]\nrows: [Pop]\noptions: 5", "options: 5 must be a mapping"),
+    ("datasets: [tiny]\nrows: [{name: Pop, options: [a]}]", "row 'Pop': options"),
+    ("datasets: [tiny]\nrows: [{name: Pop, seeds: [1, 2]}]", "row 'Pop': seeds"),
+    ("datasets: [tiny]\nrows: [{name: Pop, seeds: 0}]", "row 'Pop': seeds"),
+    ("datasets: [tiny]\nrows: [{name: Pop, minutes: soon}]", "row 'Pop': minutes"),
+    ("datasets: [tiny]\nrows: [{name: Pop, launch: 3}]", "row 'Pop': launch"),
 ])
-def test_mistakes_in_a_board(text, words, tmp_path):
-    (tmp_path / "bad.yaml").write_text(text)
+def test_mistakes_in_a_board(text, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("bad.yaml").write_text(text)
     with pytest.raises(UserError, match=words):
-        read_board(str(tmp_path / "bad.yaml"))
+        read_board("bad.yaml")
+
+
+def test_a_board_may_extend_another_without_rows_of_its_own(tmp_path):
+    (tmp_path / "more.yaml").write_text("extends: quick\nrows:\n")
+    more, quick = read_board(str(tmp_path / "more.yaml")), read_board("quick")
+    assert [row.name for row in more.rows] == [row.name for row in quick.rows]
 
 
 def test_layers_of_options():
@@ -128,6 +144,10 @@ def test_plan_and_commands(board, small):
     task, = schedule.missing(read_board(str(folder / "board.yaml")).narrow(**options, seeds=3).tasks, print)
     words = shlex.split(printed)
     assert code == 0 and words == schedule.command(task)
+    (task.folder / records.RESULT).parent.mkdir(parents=True, exist_ok=True)
+    (task.folder / records.RESULT).write_text("{")  # what is said of it must not stand among the commands
+    assert board(seeds=3, **{"dry-run": True, "commands": True})[1] == printed
+    (task.folder / records.RESULT).unlink()
     assert words[:3] == ["python", "-m", "recbole_conrec"]
     read = parse(words[3:])[1]  # the command says what the board would run, to the last option
     assert (read.pop("model"), read.pop("dataset")) == ("SASRec", "tiny") and read == task.options
@@ -147,6 +167,18 @@ def test_identity_follows_options_data_and_place(small, tmp_path):
     assert board.narrow(**moved).tasks[0].identity != one.identity
 
 
+def test_identity_follows_the_files_that_options_name(small, tmp_path):
+    vectors = tmp_path / "vectors.npy"
+    encoder = [{"name": "file", "path": str(vectors)}]
+    board = read_board("paper").narrow(rows=["CoNRec"], **{"tokenizer.encoder": encoder})
+    seen = set()
+    for content in (None, [1.0], [2.0]):  # absent, there, changed
+        if content:
+            np.save(vectors, content)
+        seen.add(records.identify(board.tasks[0].config, registry.find_model("CoNRec")))
+    assert len(seen) == 3
+
+
 def test_records_merge_by_copying_and_corrupt_ones_are_named(small, tmp_path):
     folder, options = small
     there = read_board(str(folder / "board.yaml")).narrow(**{**options, "checkpoint_dir": str(tmp_path)})
@@ -163,6 +195,9 @@ def test_records_merge_by_copying_and_corrupt_ones_are_named(small, tmp_path):
     record = json.loads((third.folder / records.RESULT).read_text())
     (third.folder / records.RESULT).write_text(json.dumps({**record, "identity": "0"}))
     assert schedule.missing(there.tasks, said.append) == [first, second, third]
+    (third.folder / records.RESULT).write_text(json.dumps({**record, "cost": {}}))
+    assert "keys are missing" in records.read(third.folder)[1]
+    (third.folder / records.RESULT).write_text(json.dumps({**record, "identity": "0"}))
     for task, line in zip((first, second, third), said, strict=True):
         assert str(task.folder) in line and "corrupt" in line or "of another run" in line
     notes = [line.note for line in standings(there)[0].lines]
@@ -235,12 +270,29 @@ def test_a_row_that_fails_is_told_and_the_others_go_on(small, tmp_path, monkeypa
     assert "terminal.log" in printed and "CandAcc" in printed
 
 
+@pytest.mark.parametrize("source, words", [
+    ("class Mine(:\n", "importing 'my_broken' failed: SyntaxError"), ("import no_such_package\n", "No module named"),
+    ("1 / 0\n", "ZeroDivisionError"), ("class Other:\n    pass\n", "module 'my_broken' has no 'Mine'")])
+def test_a_class_that_cannot_be_imported_is_told(source, words, small, tmp_path, monkeypatch, board):
+    (tmp_path / "my_broken.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "my_broken", raising=False)
+    (tmp_path / "more.yaml").write_text(f"extends: {small[0] / 'board.yaml'}\n"
+                                        "rows: [{name: Mine, model_class: 'my_broken:Mine'}]\n")
+    code, printed = board(leaderboard=str(tmp_path / "more.yaml"), rows=["Pop", "Mine"])
+    assert code == 1 and "Mine: not available" in printed and words in printed
+    with pytest.raises(UserError, match="'Mine': not available"):
+        compare.from_board(read_board(str(tmp_path / "more.yaml")).narrow(**small[1]), ("Pop", "Mine"), "tiny", "HR@5")
+
+
 @pytest.mark.parametrize("arguments, words", [
     (["--leaderboard=papre"], "unknown board 'papre'; did you mean 'paper'"),
     (["--leaderboard=paper", "--jobs=many"], "--jobs=many"),
     (["--leaderboard=paper", "--commands"], "--dry-run"),
     (["--leaderboard=paper", "--dry-run", "--rows=Casar"], "did you mean 'Caser'"),
     (["--leaderboard=paper", "--dry-run", "--datasets=ml-100k"], "--dataset=A,B"),
+    (["--leaderboard=quick", "--dry-run", "--rows="], "--rows= says nothing"),
+    (["--leaderboard=quick", "--dry-run", "--dataset=ml-100"], "ml-100.inter: there is no such file"),
     (["--leaderboard=quick", "--dry-run", "--epochz=2"], "row 'Pop': unknown option 'epochz'"),
     (["compare", "A"], "usage"),
     (["compare", "SASRec", "Caser", "--datasets=ml-100k"], "--dataset=A,B"),

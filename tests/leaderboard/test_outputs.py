@@ -3,11 +3,10 @@
 import csv
 import json
 import re
-import textwrap
-from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from recbole_conrec.cli import main
 from recbole_conrec.errors import UserError
@@ -15,7 +14,7 @@ from recbole_conrec.leaderboard import compare, records
 from recbole_conrec.leaderboard.board import Row, read_board
 from recbole_conrec.leaderboard.page import page
 from recbole_conrec.leaderboard.standings import Cell, Line, Section, standings
-from recbole_conrec.leaderboard.tables import comma_separated, latex, markdown
+from recbole_conrec.leaderboard.tables import comma_separated, figure, latex, markdown, terminal
 
 
 @pytest.fixture
@@ -34,6 +33,39 @@ def test_markdown(section):
     assert '<span style="color:gray">.9000 [.5000, 1.0000] n=12</span>' in text
     assert "<u>.1000</u>" in text and "| +23.4 %* |" in text and "unknown model 'D'" in text
     assert len({line.count("|") for line in text.splitlines() if line.startswith("|")}) == 1
+
+
+@pytest.mark.parametrize("width", [80, 100, 160])
+def test_terminal(width, small, capsys):
+    """Every row's name and every figure is there in full, however wide the terminal."""
+    folder, options = small
+    board = read_board(str(folder / "board.yaml")).narrow(**options)
+    shown = standings(board)[0]
+    console = Console(width=width)
+    for table in terminal(shown, "Title", width):
+        console.print(table)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= width and "…" not in "".join(lines)
+    blocks = len(terminal(shown, "Title", width))
+    assert blocks == {80: 2, 100: 1, 160: 1}[width]
+    for line in shown.lines:
+        found = [text for text in lines if text.startswith(line.row.name.split()[0])]
+        assert len([text for text in found if "over the best other" not in text]) >= blocks
+    for cell in (cell for line in shown.lines for cell in line.cells.values()):
+        assert any(f"[{figure(cell.low)} {figure(cell.high)}]" in text for text in lines)
+
+
+def test_intervals_do_not_depend_on_the_other_rows(small):
+    folder, options = small
+    board = read_board(str(folder / "board.yaml")).narrow(**options)
+    every, alone = standings(board)[0].lines[1], standings(board.narrow(rows=["Swing"]))[0].lines[0]
+    assert every.row.name == alone.row.name and every.cells["HR@5"].low == alone.cells["HR@5"].low
+    assert {name: cell.high for name, cell in every.cells.items()} == {n: c.high for n, c in alone.cells.items()}
+
+
+def test_latex_of_unusual_names(section):
+    section.lines[1].row = Row("C~{x}^$\\", "B", {})
+    assert "C\\textasciitilde{}\\{x\\}\\textasciicircum{}\\$\\textbackslash{} & " in latex([section], "T")
 
 
 def test_latex(section):
@@ -117,32 +149,3 @@ def test_rows_of_different_data_are_not_compared(small):
         compare.pair(("A", "B"), [record], [other], "HR@5")
     with pytest.raises(UserError, match="has no HR@50; it has HR@5"):
         compare.pair(("A", "B"), [record], [record], "HR@50")
-
-
-def test_a_baseline_by_the_readmes_board(small, tmp_path, monkeypatch, capsys):
-    """The board of the README, run as it stands there, with its class in a package outside of ours."""
-    readme = (Path(__file__).parent.parent.parent / "README.md").read_text()
-    text, = (t for t in re.findall(r"```yaml\n(.*?)```", readme, flags=re.S) if "extends:" in t)
-    (tmp_path / "my_package").mkdir()
-    (tmp_path / "my_package" / "__init__.py").touch()
-    (tmp_path / "my_package" / "my_file.py").write_text(textwrap.dedent("""
-        from recbole_conrec.model.pop import Pop
-
-        class MyRec(Pop):
-            def __init__(self, config, dataset):
-                assert config["hidden_size"] == 64
-                super().__init__(config, dataset)
-    """))
-    (tmp_path / "my_board.yaml").write_text(text)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-    assert main(["--leaderboard=my_board.yaml", "--rows=MyRec", "--dataset=tiny", "--epochs=1",
-                 f"--config_files={small[0] / 'options.yaml'}", "--checkpoint_dir=saved"]) == 0
-    assert "MyRec" in capsys.readouterr().out
-    rows = list(csv.DictReader((tmp_path / "results" / "my_board" / "board.csv").open()))
-    assert len(rows) == 5 and all(int(row["n"]) > 0 for row in rows)
-
-    before = read_board("my_board.yaml").tasks[-1].identity
-    with (tmp_path / "my_package" / "my_file.py").open("a") as file:
-        file.write("# another version of the model\n")
-    assert read_board("my_board.yaml").tasks[-1].identity != before
