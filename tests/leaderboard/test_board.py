@@ -270,6 +270,16 @@ def test_a_row_that_fails_is_told_and_the_others_go_on(small, tmp_path, monkeypa
     assert "terminal.log" in printed and "CandAcc" in printed
 
 
+def test_a_row_may_be_launched_by_accelerate(small, tmp_path, board):
+    (tmp_path / "more.yaml").write_text(f"extends: {small[0] / 'board.yaml'}\nrows:\n"
+                                        "  - {name: Large, model: Pop, seeds: 1, options: {train_batch_size: 7},\n"
+                                        "     launch: accelerate launch --num_processes=1 --cpu}\n")
+    code, printed = board(leaderboard=str(tmp_path / "more.yaml"), rows=["Pop", "Large"])
+    assert code == 0 and "Large on tiny, seed 5: HR@5" in printed
+    dry = board(leaderboard=str(tmp_path / "more.yaml"), rows=["Large"], seeds=[9], commands=True, **{"dry-run": True})
+    assert dry[1].startswith("accelerate launch --num_processes=1 --cpu -m recbole_conrec --model=Pop")
+
+
 @pytest.mark.parametrize("source, words", [
     ("class Mine(:\n", "importing 'my_broken' failed: SyntaxError"), ("import no_such_package\n", "No module named"),
     ("1 / 0\n", "ZeroDivisionError"), ("class Other:\n    pass\n", "module 'my_broken' has no 'Mine'")])
