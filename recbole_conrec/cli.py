@@ -121,7 +121,10 @@ def convert(argv: list[str]) -> int:
     options = _options(argv[1:])
     if "raw" not in options:
         raise UserError(f"convert {name}: --raw=FOLDER is needed, the folder into which the download was unpacked")
-    _print_counts(convert(name, options.pop("raw"), options.pop("out", "dataset"), **options))
+    folders = str(options.pop("raw")), str(options.pop("out", "dataset"))  # a folder may be called 2024
+    if options.get("dataset") is not None:
+        options["dataset"] = str(options["dataset"])
+    _print_counts(convert(name, *folders, **options))
     return 0
 
 
@@ -130,7 +133,9 @@ def simulate(argv: list[str]) -> int:
 
     options = _options(argv)
     _known("simulate", options, simulate)
-    _print_counts(simulate(Path(options.pop("out", "dataset")), **options))
+    if "name" in options:
+        options["name"] = str(options["name"])
+    _print_counts(simulate(Path(str(options.pop("out", "dataset"))), **options))
     return 0
 
 

@@ -142,8 +142,11 @@ def draw(seen: Inspection, folder: Path) -> Path:
     sizes = seen.parts["test"].future_size
     window.hist(sizes, bins=np.arange(0.5, np.quantile(sizes, 0.99) + 1.5), color=COLOURS["negative"])
     window.set(title="Dislikes in the window (test)", xlabel="|F|, the next one included", ylabel="instances")
-    days = np.bincount(seen.active_days)
-    activity.loglog(np.flatnonzero(days), days[days > 0], ".", color=COLOURS["positive"])
+    days, users = np.unique(seen.active_days[seen.active_days > 0], return_counts=True)
+    activity.loglog(days, users, ".", color=COLOURS["positive"])
+    if days[-1] < 10 * days[0]:  # the labels of a log axis would overlap
+        activity.set_xscale("linear")
+        activity.xaxis.get_major_locator().set_params(integer=True)
     activity.set(title="Days on which a user is active", xlabel="days", ylabel="users")
     figure.suptitle(seen.name)
     folder = Path(folder)

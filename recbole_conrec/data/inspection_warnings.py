@@ -22,6 +22,14 @@ def findings(seen: Inspection) -> list[Finding]:
     return [Finding(*found) for check in _CHECKS if (found := check(seen))]
 
 
+def _not_seconds(seen: Inspection):
+    last = seen.span[1]
+    if last > 2**33:  # the year 2242
+        return ("times are not seconds", f"the last event is at {last:,}, after the year 2200: cuts, days and windows "
+                                         f"are not what they say",
+                "write seconds into the .inter file (milliseconds / 1000), or convert anew with the right `unit`")
+
+
 def _few_instances(seen: Inspection):
     count = seen.parts["test"].instances
     if count < 500:
@@ -124,5 +132,5 @@ def _no_positives(seen: Inspection):
                 "set `feedback.positive`")
 
 
-_CHECKS = (_few_instances, _bursty, _empty_window, _endless_window, _unseen, _item_decides, _popular, _dense, _ties,
-           _no_positives, _no_exposures, _low_activity, _no_text)
+_CHECKS = (_not_seconds, _few_instances, _bursty, _empty_window, _endless_window, _unseen, _item_decides, _popular,
+           _dense, _ties, _no_positives, _no_exposures, _low_activity, _no_text)

@@ -58,9 +58,9 @@ def simulate(out: Path, *, name: str = "sim-small", users: int = 150, items: int
     Raises:
         UserError: for an option outside its range, or an existing data set.
     """
-    _check(users=(users, 1, 10**8), items=(items, 20, 10**8), days=(days, 2, 10**4), sessions=(sessions, 1, 10**4),
-           shown=(shown, 1, 100), negative_ratio=(negative_ratio, 0, 1), noise=(noise, 0, 1), drift=(drift, 0, 1),
-           new_items=(new_items, 0, 0.9))
+    _check(users=(users, 1, 10**8), items=(items, 20, 10**8), days=(days, 2, 10**4), shown=(shown, 1, 100),
+           seed=(seed, 0, 2**63 - 1), sessions=(sessions, 1.0, 1e4), negative_ratio=(negative_ratio, 0.001, 1.0),
+           noise=(noise, 0.0, 1.0), drift=(drift, 0.0, 1.0), new_items=(new_items, 0.0, 0.9))
     seconds = days * DAY
     rng = np.random.default_rng(seed)
     catalogue = make_catalogue(rng, items, seconds, new_items)
@@ -87,9 +87,12 @@ def simulate(out: Path, *, name: str = "sim-small", users: int = 150, items: int
 
 
 def _check(**ranges) -> None:
+    """Each option is (value, lowest, highest); it must be whole where the lowest is an int."""
     for option, (value, low, high) in ranges.items():
-        if not low <= value <= high:
-            raise UserError(f"simulate: {option} = {value}; expected a number from {low} to {high}")
+        whole = isinstance(low, int)
+        number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
+        if not number or not low <= value <= high:
+            raise UserError(f"simulate: {option} = {value}; expected a {'whole ' * whole}number from {low} to {high}")
 
 
 def _write(folder: Path, name: str, catalogue: Catalogue, tastes: list[Tastes], events: Shown, seconds: int) -> None:

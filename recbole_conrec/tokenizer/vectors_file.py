@@ -2,8 +2,12 @@
 
 from collections import Counter
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
@@ -11,15 +15,17 @@ from recbole_conrec.errors import UserError
 from recbole_conrec.tokenizer.inputs import Items
 
 WHERE = "tokenizer.encoder (file)"
+COLUMNS = ("embed", "normalized_embed", "embedding")  # of a .parquet, the first that it has
 
 
 class VectorsFile:
-    """Rows of a .npy, or of the tensor ``vectors`` in a .safetensors. An item that the file lacks is zero.
+    """Rows of a .npy, of the tensor ``vectors`` in a .safetensors, of the array ``embedding`` in a .npz (VK-LSVD's), or
+    of a column of lists in a .parquet (see COLUMNS; Yambda's). An item that the file lacks is zero.
 
     Args:
         path: the file; vectors [n, dim].
-        ids: text file with the item id of each row, one a line; a .safetensors may hold whole-number ids in a tensor
-            ``ids`` instead.
+        ids: text file with the item id of each row, one a line. Not needed where the file holds them: a .safetensors
+            (whole numbers) in ``ids``, a .npz or .parquet in ``item_id``.
     """
 
     reads_text = False
@@ -34,14 +40,16 @@ class VectorsFile:
         return vectors
 
     def transform(self, items: Items) -> np.ndarray:
-        vectors, ids = self._read()
+        if len(items.ids) != len(items):
+            raise UserError(f"{WHERE}: new items need their ids (Items.ids) to be found in {self.path}")
+        vectors, ids = self._read(items)
         row = {item: index for index, item in enumerate(ids)}
         found = np.array([row.get(item, -1) for item in items.ids], dtype=np.int64)
-        if len(found) != len(items):
-            raise UserError(f"{WHERE}: new items need their ids (Items.ids) to be found in {self.path}")
-        return np.where(found[:, None] >= 0, vectors[found], 0).astype(np.float32)
+        wanted = np.zeros((len(items), vectors.shape[1]), dtype=np.float32)
+        wanted[found >= 0] = vectors[found[found >= 0]]
+        return wanted
 
-    def _read(self) -> tuple[np.ndarray, list[str]]:
+    def _read(self, items: Items) -> tuple[np.ndarray, list[str]]:
         path, ids = Path(self.path), None
         try:
             if path.suffix == ".npy":
@@ -49,13 +57,19 @@ class VectorsFile:
             elif path.suffix == ".safetensors":
                 tensors = load_file(path)
                 vectors, ids = tensors.get("vectors"), tensors.get("ids")
+            elif path.suffix == ".npz":
+                vectors, ids = _npz(path, items if self.ids is None else None)
+            elif path.suffix == ".parquet":
+                if self.ids is not None:
+                    raise UserError(f"{WHERE}.ids: leave it out: {path} holds its own ids in the column 'item_id'")
+                vectors, ids = _parquet(path, items)
             else:
-                raise UserError(f"{WHERE}.path: '{path}' ends neither in .npy nor in .safetensors")
+                raise UserError(f"{WHERE}.path: '{path}' ends in none of .npy, .safetensors, .npz and .parquet")
             if self.ids is not None:
                 ids = Path(self.ids).read_text(encoding="utf-8").splitlines()
         except FileNotFoundError as error:
             raise UserError(f"{WHERE}: {error.filename}: no such file") from None
-        except (SafetensorError, ValueError) as error:
+        except (SafetensorError, ValueError, EOFError, BadZipFile, pa.ArrowException) as error:
             raise UserError(f"{WHERE}: {path}: cannot be read ({error})") from None
         if ids is None:
             raise UserError(f"{WHERE}.ids: say which item each row of {path} belongs to: a text file, one id a line")
@@ -64,11 +78,11 @@ class VectorsFile:
             raise UserError(f"{WHERE}: {path}: expected vectors [{len(ids)}, dim] for {len(ids)} ids, found {shape}")
         if not np.isfinite(vectors).all():
             row = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
-            raise UserError(f"{WHERE}: {path}: row {row} (counted from 0) holds a value that is no finite number")
+            raise UserError(f"{WHERE}: {path}: the vector of item '{ids[row]}' holds a value that is no finite number")
         ids = [str(i) for i in ids]
-        double, count = Counter(ids).most_common(1)[0]
-        if count > 1:
-            raise UserError(f"{WHERE}: item id '{double}' comes twice in {self.ids or path}; give each item one row")
+        doubles = [item for item, count in Counter(ids).most_common(1) if count > 1]
+        if doubles:
+            raise UserError(f"{WHERE}: item id '{doubles[0]}' comes twice in {self.ids or path}; give each one row")
         return vectors, ids
 
     def state(self) -> tuple[dict, dict]:
@@ -81,3 +95,41 @@ class VectorsFile:
     @classmethod
     def from_state(cls, state: dict, arrays: dict) -> "VectorsFile":
         return cls(**state)
+
+
+def _npz(path: Path, items: Items | None) -> tuple[np.ndarray, np.ndarray | None]:
+    """The arrays ``embedding`` and, if there, ``item_id``; the rows of ``items`` alone (None: all), since a whole
+    catalogue's ids as Python's strings would not fit."""
+    with np.load(path, allow_pickle=False) as arrays:
+        if "embedding" not in arrays:
+            raise UserError(f"{WHERE}: {path}: no array 'embedding'; it holds {', '.join(arrays)}")
+        vectors, ids = arrays["embedding"], arrays.get("item_id")
+    if items is not None and ids is not None and ids.shape == vectors.shape[:1]:
+        kept = _among(pa.array(ids), items).to_numpy(zero_copy_only=False)
+        vectors, ids = vectors[kept], ids[kept]
+    return vectors, ids
+
+
+def _parquet(path: Path, items: Items) -> tuple[np.ndarray, list[str]]:
+    """The rows of ``items``, read in parts; a row without a vector is left out."""
+    with open(path, "rb") as handle:
+        file = pa.parquet.ParquetFile(handle)
+        names = file.schema_arrow.names
+        column = next((name for name in COLUMNS if name in names), None)
+        if column is None or "item_id" not in names:
+            raise UserError(f"{WHERE}: {path}: expected the columns 'item_id' and one of {', '.join(COLUMNS)}; found "
+                            f"{', '.join(names)}")
+        parts, ids, lengths = [], [], set()
+        for batch in file.iter_batches(columns=["item_id", column]):
+            rows = pa.Table.from_batches([batch]).filter(pc.is_valid(batch[column]))
+            lengths |= set(pc.list_value_length(rows[column]).unique().to_pylist())
+            rows = rows.filter(_among(rows["item_id"], items))
+            ids += rows["item_id"].cast(pa.string()).to_pylist()
+            parts.append(pc.list_flatten(rows[column]).cast(pa.float32()).to_numpy())
+    if len(lengths) != 1:
+        raise UserError(f"{WHERE}: {path}: '{column}' holds lists of {len(lengths)} lengths; expected one")
+    return np.concatenate(parts).reshape(len(ids), -1 if ids else lengths.pop()), ids
+
+
+def _among(ids, items: Items):
+    return pc.is_in(ids.cast(pa.string()), pa.array(items.ids, pa.string()))

@@ -4,6 +4,7 @@ import pytest
 from rawfiles import read, rows, write
 
 from recbole_conrec.data.convert import convert
+from recbole_conrec.data.convert.amazon import _path
 from recbole_conrec.errors import UserError
 
 
@@ -54,6 +55,39 @@ def test_2014_reviews_and_python_literals(tmp_path):
         ("B002", "", "", "Beauty"),
     ]
     assert summary["repeats"] == 1 and summary["negatives"] == 2 and summary["positives"] == 1
+
+
+def test_2014_reviews_may_be_python_literals(tmp_path, monkeypatch):
+    monkeypatch.setattr("recbole_conrec.data.convert.reading.LITERALS", 2)
+    literals = "".join(f"{json.loads(line)}\n" for line in REVIEWS.splitlines())
+    assert literals.startswith("{'overall'")
+    meta = {"meta_Beauty.json": "{'asin': 'B001', 'categories': [['Beauty']]}\n"}
+    raw = write(tmp_path / "raw", meta | {"reviews_Beauty.json.gz": literals})
+    convert("amazon-2014", raw, tmp_path / "out")
+    assert rows(read(tmp_path / "out", "amazon-2014", "inter")) == EVENTS
+    for bad, words in (("{'reviewerID': 'A', 'asin': 'B', 'overall': 'x'}\n", "row 5: 'overall' is 'x'"),
+                       ("{'reviewerID': 'A', 'asin': 'B', 'unixReviewTime': 3}\n", "row 5: 'overall' is None"),
+                       ("{'reviewerID'\n", "row 5: neither JSON")):
+        write(raw, {"reviews_Beauty.json.gz": literals + bad})
+        with pytest.raises(UserError, match=words):
+            convert("amazon-2014", raw, tmp_path / "out", overwrite=True)
+
+
+@pytest.mark.parametrize(
+    "item, words",
+    [
+        ({"category": [], "main_cat": "All Beauty"}, "All-Beauty"),
+        ({"category": [], "main_cat": '<img src="x.png" alt="Fashion"/>'}, ""),
+        ({"categories": [[]], "main_category": "All Beauty"}, "All-Beauty"),
+        ({"categories": [], "main_category": None}, ""),
+        ({"category": ["A", "B"], "main_cat": "C"}, "A B"),
+        ({"categories": [["A", "B"], ["C"]]}, "A B"),
+        ({"category": "A B"}, "A-B"),
+        ({}, ""),
+    ],
+)
+def test_an_item_without_a_path_has_its_main_category(item, words):
+    assert _path(item) == words
 
 
 def test_2014_ratings_have_the_user_first_and_2018_the_item(tmp_path):

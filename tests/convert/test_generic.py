@@ -127,16 +127,68 @@ def test_without_time_the_order_of_the_rows_is_the_time(tmp_path):
         ({"events": MAPPING["events"] | {"format": "xml"}}, "format 'xml'"),
         ({"events": MAPPING["events"] | {"fields": {"stars": "number"}}}, "field 'stars' is 'number'"),
         ({"events": MAPPING["events"] | {"fields": {"user_id": "token"}}}, "another name than"),
-        ({"events": MAPPING["events"] | {"fields": {"device": "float"}}}, "row 2: 'device' is 'TV"),
+        (
+            {"events": MAPPING["events"] | {"fields": MAPPING["events"]["fields"] | {"device": "float"}}},
+            "row 2: 'device' is 'TV",
+        ),
         ({"events": "events.csv"}, "expected a mapping"),
         ({"feedback": {}}, "no 'feedback"),
-        ({"items": MAPPING["items"] | {"fields": {"name": "token"}}}, "items.json: no 'name' in its first 2 rows"),
+        (
+            {"items": MAPPING["items"] | {"fields": {"title": "token", "name": "token"}}},
+            "items.json: no 'name' in its first 2 rows",
+        ),
+        ({"events": MAPPING["events"] | {"fields": ["rating"]}}, "fields is \\['rating'\\]; expected a mapping"),
+        ({"events": MAPPING["events"] | {"user": 7}}, "user is 7; expected text"),
+        ({"windw": {"unit": "events", "length": 3}}, "unknown key 'windw'; did you mean 'window'"),
+        ({"itms": {}}, "unknown key 'itms'; did you mean 'items'"),
+        ({"window": {"unit": "weeks", "length": 3}}, "mapping.yaml: window: unit 'weeks'"),
+        ({"window": {"lenght": 3}}, "mapping.yaml: window: 'lenght' is unknown"),
+        ({"split": {"by": "weekday"}}, "mapping.yaml: split: by 'weekday'"),
+        ({"feedback": {"negative": "rating <= 2", "postive": "rating > 3"}}, "feedback: 'postive' is unknown"),
+        ({"item_text": ["tittle"]}, "item_text: 'tittle' is no field of 'items'; did you mean 'title'"),
+        ({"item_category": "category"}, "item_category: 'category' is no field .* title, tags, price"),
+        ({"feedback": {"negative": "rating <= 2", "positive": "rating >= 2"}}, "user 'bob', item 'x': .* both"),
     ],
 )
 def test_mistakes_in_the_mapping_are_named(tmp_path, changes, words):
     with pytest.raises(UserError, match=words):
         run(tmp_path, **changes)
     assert not (tmp_path / "out").exists() or list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"feedback": {"negative": "ratng <= 2"}},
+        {"windw": {"unit": "days", "length": 7}},
+        {"window": {"unit": "weeks", "length": 7}},
+        {"item_text": ["tittle"]},
+    ],
+)
+def test_the_protocol_is_checked_before_anything_is_read(tmp_path, monkeypatch, changes):
+    def read(*_, **__):
+        raise AssertionError("events were read")
+
+    monkeypatch.setattr("recbole_conrec.data.convert.generic.csv_chunks", read)
+    with pytest.raises(UserError):
+        run(tmp_path, **changes)
+
+
+def test_a_rule_on_a_field_that_is_not_kept_is_named(tmp_path):
+    with pytest.raises(UserError, match="'ratng <= 2' asks for 'ratng'.*; did you mean 'rating'"):
+        run(tmp_path, feedback={"negative": "ratng <= 2"})
+
+
+@pytest.mark.parametrize("sign", ['"', "\t", "\r", "\n"])
+def test_an_id_that_an_atomic_file_cannot_hold_is_named(tmp_path, sign):
+    user = json.dumps(f"x{sign}y")
+    events = MAPPING["events"] | {"files": "e.jsonl", "unit": "s", "fields": {"rating": "float"}}
+    with pytest.raises(UserError, match="row 1: 'who' is .x.+y.; expected an id without"):
+        run(
+            tmp_path,
+            {"events": events, "feedback": {"negative": "rating < 3"}},
+            {"e.jsonl": f'{{"who": {user}, "what": "i", "at": 1, "rating": 1}}\n'},
+        )
 
 
 def test_the_mapping_is_needed(tmp_path):

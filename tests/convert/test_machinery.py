@@ -1,5 +1,8 @@
 """What every converter relies on: order, repeats, whole data sets or none, errors that name the place."""
 
+import os
+import resource
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -40,6 +43,28 @@ def test_sorting_in_pieces_keeps_memory_bounded(tmp_path, monkeypatch):
         sorter.add(pa.table({"t": piece}))
         assert sum(map(len, sorter._waiting)) < 200
     assert max(map(len, sorter.sorted())) < 300
+
+
+def test_few_files_are_open_however_many_runs_there_are(tmp_path, monkeypatch):
+    monkeypatch.setattr(sorting, "RUN", 5)
+    monkeypatch.setattr(sorting, "RANGE", 50)
+    monkeypatch.setattr(sorting, "BATCH", 4)
+    monkeypatch.setattr(sorting, "FILES", 4)
+    times = np.random.default_rng(0).integers(0, 300, 2000)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    spare = os.open(os.devnull, os.O_RDONLY)  # numbers of open files are given from below
+    resource.setrlimit(resource.RLIMIT_NOFILE, (spare + 40, hard))
+    try:
+        sorter = sorting.TimeSorter(tmp_path, "t")
+        for number in np.array_split(np.arange(2000), 400):
+            sorter.add(pa.table({"t": times[number], "n": number}))
+        assert len(list(tmp_path.iterdir())) < 20
+        tables = list(sorter.sorted())
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        os.close(spare)
+    assert pa.concat_tables(tables)["n"].to_pylist() == np.argsort(times, kind="stable").tolist()
+    assert max(map(len, tables)) < 200
 
 
 def test_repeats_are_rows_equal_in_everything(tmp_path):
@@ -131,17 +156,38 @@ def test_unknown_names_and_options(tmp_path):
         convert("ml-10k", tmp_path, tmp_path)
     with pytest.raises(UserError, match="unknown option 'colour'"):
         convert("ml-1m", tmp_path, tmp_path, colour="red")
-    with pytest.raises(UserError, match="data set name"):
+    with pytest.raises(UserError, match="unknown option 'name'; its options: raw, out, dataset, overwrite"):
+        convert("ml-1m", tmp_path, tmp_path, name="foo")
+    with pytest.raises(UserError, match="--overwrite: 'no thanks'"):
+        convert("ml-1m", tmp_path, tmp_path, overwrite="no thanks")
+    with pytest.raises(UserError, match="--dataset: data set name"):
         convert("ml-1m", tmp_path, tmp_path, dataset="../x")
     for name, converter in CONVERTERS.items():
         assert name == name.lower() and converter.description and "\n" not in converter.description
+
+
+@pytest.mark.parametrize(
+    "name, option, value, expected",
+    [
+        ("yambda-50m", "misclick_seconds", "ten", "a whole number"),
+        ("yambda-50m", "misclick_seconds", 1.5, "a whole number"),
+        ("yambda-50m", "misclick_seconds", True, "a whole number"),
+        ("steam-australia", "year", "abc", "a whole number"),
+        ("kuairand-pure", "random", 2, "true or false"),
+        ("generic", "mapping", 5, "text"),
+        ("amazon-2018", "category", None, "text"),
+    ],
+)
+def test_options_of_another_kind_are_named(tmp_path, name, option, value, expected):
+    with pytest.raises(UserError, match=f"convert {name}: {option} = {value!r}; expected {expected}"):
+        convert(name, tmp_path, tmp_path / "out", **{option: value})
 
 
 def test_an_existing_data_set_survives_a_failure(tmp_path):
     good = raw_ml(tmp_path / "good", "userId,movieId,rating,timestamp\n1,1,2,10\n")
     bad = raw_ml(tmp_path / "bad", "userId,movieId,rating,timestamp\n1,1,two,10\n")
     convert("ml-20m", good, tmp_path / "out")
-    with pytest.raises(UserError, match="exists already"):
+    with pytest.raises(UserError, match="exists already; pass --overwrite to replace it, or another --dataset"):
         convert("ml-20m", good, tmp_path / "out")
     with pytest.raises(UserError, match="'two'"):
         convert("ml-20m", bad, tmp_path / "out", overwrite=True)

@@ -46,7 +46,11 @@ def test_kaggle(tmp_path):
 def test_strange_cells_are_named(tmp_path, row, words):
     raw = write(
         tmp_path / "raw",
-        {"recommendations.csv": f"app_id,helpful,funny,date,is_recommended,hours,user_id,review_id\n{row}\n"},
+        {
+            "recommendations.csv": f"app_id,helpful,funny,date,is_recommended,hours,user_id,review_id\n{row}\n",
+            "games.csv": "app_id,title\n",
+            "games_metadata.json": "",
+        },
     )
     with pytest.raises(UserError, match=words):
         convert("steam", raw, tmp_path / "out")
@@ -80,6 +84,13 @@ def test_australia_drops_dates_without_a_year(tmp_path):
     summary = convert("steam-australia", raw, tmp_path / "out", dataset="dated", year=2016)
     assert summary["negatives"] == 2 and summary["reviews without a year dropped"] == 0
     assert rows(read(tmp_path / "out", "dated", "inter"))[-1] == ("café", "1250", "0", "0", "1466726400")
+
+
+def test_a_user_without_an_id_is_named(tmp_path):
+    reviews = AUSTRALIA.replace("'user_id': '7656'", "'steam': '7656'")
+    raw = write(tmp_path / "raw", {"australian_user_reviews.json": reviews, "steam_games.json": GAMES})
+    with pytest.raises(UserError, match="row 1: no 'user_id'"):
+        convert("steam-australia", raw, tmp_path / "out")
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,12 @@ def test_dislikes_taken_back_at_once_are_dropped(tmp_path, multi):
     assert summary["positives"] == 4 and summary["negatives"] == 5 and summary["events"] == 11
 
 
+def test_single_files_win_over_the_one_of_all_events(tmp_path):
+    folder = raw(tmp_path)
+    (folder / "flat" / "50m" / "multi_event.parquet").write_bytes(b"not read")
+    assert convert("yambda-50m", folder, tmp_path / "out")["events"] == 11
+
+
 def test_misclicks_are_an_option(tmp_path):
     folder = raw(tmp_path)
     assert convert("yambda-50m", folder, tmp_path / "out", dataset="a", misclick_seconds=-1)["negatives"] == 7

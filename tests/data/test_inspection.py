@@ -132,6 +132,7 @@ def change_test(seen, **changes):
 @pytest.mark.parametrize(
     "name, change, number, mend",
     [
+        ("times are not seconds", lambda s: replace(s, span=(0, 1_700_000_000_000)), "1,700,000,000,000", "/ 1000"),
         ("few test instances", lambda s: change_test(s, instances=100), "100 test instances", "split.ratio"),
         ("bursty", lambda s: replace(s, active_days=np.ones_like(s.active_days)), "100% of the users", "by: user"),
         ("window covers nothing", lambda s: change_test(s, followed=0.01), "1.0%", "window.length"),
@@ -164,6 +165,20 @@ def test_each_warning_fires_alone_and_names_number_and_mend(seen, name, change, 
     (found,) = findings(change(good))
     assert found.name == name
     assert number in found.what and mend in found.mend
+
+
+def test_times_that_are_not_seconds_come_first(seen):
+    names = [found.name for found in findings(replace(seen, span=(0, 2**34), tied=1.0))]
+    assert names[0] == "times are not seconds" and len(names) > 1
+
+
+@pytest.mark.parametrize("days, scale", [([24, 31, 28], "linear"), ([1, 9], "linear"), ([1, 10], "log")])
+def test_days_within_one_decade_have_a_plain_axis(seen, tmp_path, monkeypatch, days, scale):
+    figures = []
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda figure, *_, **__: figures.append(figure))
+    draw(replace(seen, active_days=np.array([0, *days])), tmp_path)
+    axis = next(axis for axis in figures[0].axes if axis.get_title().startswith("Days on which"))
+    assert axis.get_xscale() == scale
 
 
 def test_a_split_per_user_and_windows_of_events_suit_bursts(seen):

@@ -137,7 +137,11 @@ def test_blocks_of_users_do_not_change_what_is_promised(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("options, words", [
-    ({"users": 0}, "users = 0"), ({"drift": 2}, "drift = 2"), ({"items": 5}, "items = 5"), ({"name": "a/b"}, "a/b")])
+    ({"users": 0}, "users = 0"), ({"drift": 2}, "drift = 2"), ({"items": 5}, "items = 5"), ({"name": "a/b"}, "a/b"),
+    ({"users": "abc"}, "users = abc; expected a whole number from 1"), ({"users": 50.5}, "users = 50.5; .* whole"),
+    ({"seed": -1}, "seed = -1"), ({"seed": True}, "seed = True"), ({"sessions": "many"}, "sessions = many"),
+    ({"noise": float("nan")}, "noise = nan"), ({"negative_ratio": 0}, "negative_ratio = 0; .* from 0.001"),
+    ({"overwrite": "abc"}, "--overwrite: 'abc'")])
 def test_wrong_options_are_named(tmp_path, options, words):
     with pytest.raises(UserError, match=words):
         simulate(tmp_path, **options)
@@ -145,7 +149,7 @@ def test_wrong_options_are_named(tmp_path, options, words):
 
 def test_an_existing_data_set_is_kept_unless_told(tmp_path):
     simulate(tmp_path, users=5, items=20)
-    with pytest.raises(UserError, match="--overwrite"):
+    with pytest.raises(UserError, match="pass --overwrite to replace it, or another --name"):
         simulate(tmp_path, users=5, items=20)
     simulate(tmp_path, users=6, items=20, overwrite=True)
     assert [path.name for path in tmp_path.iterdir()] == ["sim-small"]

@@ -1,6 +1,8 @@
 import json
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import scipy.sparse
 from safetensors.numpy import save_file
@@ -108,7 +110,7 @@ def test_whole_number_ids_may_lie_beside_the_vectors(tmp_path):
 @pytest.mark.parametrize(("vectors", "ids", "message"), [
     ([[1.0, 2]], "a\nb", r"expected vectors \[2, dim\]"),
     ([[1.0, 2], [3, 4]], "a\na", "'a' comes twice"),
-    ([[1.0, 2], [3, np.nan]], "a\nb", "row 1"),
+    ([[1.0, 2], [3, np.nan]], "a\nb", "item 'b'"),
     ([[1.0, 2], [3, 4]], "c\nd", "none of the data set's items"),
     ([[1.0, 2], [3, 4]], None, "no such file"),
 ])
@@ -118,6 +120,66 @@ def test_mistakes_in_a_file_of_vectors_are_named(tmp_path, vectors, ids, message
         (tmp_path / "ids.txt").write_text(ids)
     with pytest.raises(UserError, match=message):
         VectorsFile(path=tmp_path / "v.npy", ids=tmp_path / "ids.txt").fit(Items(["", ""], ids=["[PAD]", "a"]))
+
+
+def owners_file(path, vectors, ids):
+    """As VK-LSVD (.npz, half precision) and Yambda (.parquet, lists) publish theirs."""
+    if path.suffix == ".npz":
+        np.savez(path, item_id=np.array(ids), embedding=np.array(vectors, dtype=np.float16))
+    else:
+        pq.write_table(pa.table({"item_id": pa.array(ids), "embed": pa.array(vectors)}), path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["v.npz", "v.parquet"])
+@pytest.mark.parametrize("ids", [[7, 9, 3], ["7", "x", "3"]])
+def test_files_that_hold_their_own_ids(tmp_path, name, ids):
+    path = owners_file(tmp_path / name, [[1.0, 2], [3, 4], [5, 6]], ids)
+    got = VectorsFile(path=path).fit(Items([""] * 4, ids=["[PAD]", "3", "absent", "7"]))
+    assert got.dtype == np.float32 and got.tolist() == [[0, 0], [5, 6], [0, 0], [1, 2]]
+    assert VectorsFile(path=path).transform(Items([""], ids=["new"])).tolist() == [[0, 0]]
+
+
+def test_a_track_without_a_vector_and_a_large_file(tmp_path):
+    rows = 200_000  # more than one batch
+    vectors = [None, *([[float(n), 1.0] for n in range(1, rows)])]
+    path = owners_file(tmp_path / "v.parquet", vectors, list(range(rows)))
+    got = VectorsFile(path=path).fit(Items([""] * 3, ids=["0", "199999", "5"]))
+    assert got.tolist() == [[0, 0], [199999, 1], [5, 1]]
+
+
+@pytest.mark.parametrize(("name", "columns", "ids", "message"), [
+    ("v.npz", {"vec": [[1.0]], "item_id": [1]}, None, "no array 'embedding'; it holds vec, item_id"),
+    ("v.npz", {"embedding": [[1.0]]}, None, "say which item each row"),
+    ("v.npz", {"embedding": [[1.0]], "item_id": [1, 2]}, None, r"expected vectors \[2, dim\]"),
+    ("v.npz", {"embedding": np.array([[1.0]], dtype=object), "item_id": [1]}, None, "cannot be read"),
+    ("v.npz", None, None, "cannot be read"),
+    ("v.parquet", {"vec": [[1.0]], "item_id": [1]}, None, "one of embed, .*; found vec, item_id"),
+    ("v.parquet", {"embed": [[1.0]]}, None, "expected the columns 'item_id'"),
+    ("v.parquet", {"embed": [[1.0], [1.0, 2]], "item_id": [1, 2]}, None, "lists of 2 lengths"),
+    ("v.parquet", {"embed": [1.0], "item_id": [1]}, None, "cannot be read"),
+    ("v.parquet", {"embed": [["x"]], "item_id": [1]}, None, "cannot be read"),
+    ("v.parquet", {"embed": [[np.nan]], "item_id": [1]}, None, "item '1'"),
+    ("v.parquet", {"embed": [[1.0], [2.0]], "item_id": [1, 1]}, None, "'1' comes twice"),
+    ("v.parquet", {"embed": [[1.0]], "item_id": [2]}, None, "none of the data set's items"),
+    ("v.parquet", {"embed": [[1.0]], "item_id": [1]}, "1", "leave it out"),
+    ("v.parquet", None, None, "cannot be read"),
+    ("v.csv", None, None, "none of .npy"),
+    ("w.parquet", {}, None, "w.parquet: no such file"),
+])
+def test_mistakes_in_an_owners_file_are_named(tmp_path, name, columns, ids, message):
+    path = tmp_path / name
+    if columns is None:
+        path.write_bytes(b"half a file")
+    elif columns and name.endswith("npz"):
+        np.savez(path, **{key: np.array(value) for key, value in columns.items()})
+    elif columns:
+        pq.write_table(pa.table(columns), path)
+    if ids:
+        (tmp_path / "ids.txt").write_text(ids)
+    with pytest.raises(UserError, match=message) as error:
+        VectorsFile(path=path, ids=tmp_path / "ids.txt" if ids else None).fit(Items(["", ""], ids=["[PAD]", "1"]))
+    assert "\n" not in str(error.value)
 
 
 @pytest.fixture(scope="module")

@@ -33,8 +33,16 @@ class Converter:
     @property
     def options(self) -> dict:
         """Options that a user may give, with their defaults."""
+        return {p.name: p.default for p in self._parameters()}
+
+    @property
+    def kinds(self) -> dict:
+        """What a user's options must be instances of."""
+        return {p.name: p.annotation for p in self._parameters()}
+
+    def _parameters(self) -> list[inspect.Parameter]:
         parameters = list(inspect.signature(self.run).parameters.values())[2:]
-        return {p.name: p.default for p in parameters if p.name not in self.fixed}
+        return [p for p in parameters if p.name not in self.fixed]
 
 
 CONVERTERS = {
@@ -66,7 +74,8 @@ CONVERTERS = {
 }
 
 
-def convert(name: str, raw, out, *, dataset: str | None = None, overwrite: bool = False, **options) -> dict[str, int]:
+def convert(name: str, raw, out, /, *, dataset: str | None = None, overwrite: bool = False,
+            **options) -> dict[str, int]:
     """Convert a download.
 
     Args:
@@ -88,14 +97,21 @@ def convert(name: str, raw, out, *, dataset: str | None = None, overwrite: bool 
     converter = CONVERTERS[name]
     for option in options:
         if option not in converter.options:
-            known = ", ".join(converter.options) or "none"
-            raise UserError(f"convert {name}: unknown option '{option}'{nearest(option, converter.options)}; its "
-                            f"options: {known}")
+            known = ["raw", "out", "dataset", "overwrite", *converter.options]
+            raise UserError(f"convert {name}: unknown option '{option}'{nearest(option, known)}; its options: "
+                            f"{', '.join(known)}")
+        _check_type(name, option, options[option], converter.kinds[option])
     for option, default in converter.options.items():
         if default is inspect.Parameter.empty and option not in options:
             raise UserError(f"convert {name}: --{option} is needed")
     dataset = dataset or name
-    with new_dataset(out, dataset, overwrite) as folder:
+    with new_dataset(out, dataset, overwrite, option="dataset") as folder:
         draft = Draft(folder, dataset)
         converter.run(Path(raw), draft, **converter.fixed, **options)
     return draft.summary
+
+
+def _check_type(name: str, option: str, value, kind) -> None:
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        expected = {bool: "true or false", str: "text"}.get(kind, "a whole number")
+        raise UserError(f"convert {name}: {option} = {value!r}; expected {expected}")

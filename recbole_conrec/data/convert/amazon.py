@@ -2,11 +2,12 @@
 
 Layouts, gzipped or not:
 
-- 2014: ``reviews_CATEGORY.json`` or ``reviews_CATEGORY_5.json`` (reviewerID, asin, overall, unixReviewTime), or
+- 2014: ``reviews_CATEGORY.json`` or ``reviews_CATEGORY_5.json`` (reviewerID, asin, overall, unixReviewTime; some of
+  them Python literals), or
   ``ratings_CATEGORY.csv`` (user, item, rating, timestamp; no header); ``meta_CATEGORY.json``, Python literals (asin,
   title, brand, categories: a list of paths).
 - 2018: ``CATEGORY.json`` or ``CATEGORY_5.json`` with the fields of 2014, or ``CATEGORY.csv`` (item, user, rating,
-  timestamp: item first; no header); ``meta_CATEGORY.json`` (asin, title, brand, category: one path).
+  timestamp: item first; no header); ``meta_CATEGORY.json`` (asin, title, brand, category: one path, main_cat).
 - 2023: ``CATEGORY.jsonl`` (user_id, parent_asin, rating, timestamp in milliseconds), or the CSV of its benchmark (with
   a header); ``meta_CATEGORY.jsonl`` (parent_asin, title, store, main_category, categories: one path). An item is a
   ``parent_asin``: colours and sizes of one product are one item.
@@ -21,7 +22,15 @@ import pyarrow as pa
 
 from recbole_conrec.data.convert.chunk import Chunk
 from recbole_conrec.data.convert.draft import Draft, text_tables
-from recbole_conrec.data.convert.reading import csv_chunks, find, find_all, json_chunks, literal_lines
+from recbole_conrec.data.convert.reading import (
+    csv_chunks,
+    find,
+    find_all,
+    is_json,
+    json_chunks,
+    literal_chunks,
+    literal_lines,
+)
 from recbole_conrec.errors import UserError
 
 OLD = {"reviewerID": "user", "asin": "item", "overall": "rating", "unixReviewTime": "time"}
@@ -40,9 +49,9 @@ def convert(raw: Path, draft: Draft, *, year: int, category: str = "*") -> None:
         "split": {"by": "time", "ratio": [0.7, 0.1, 0.2]},
         "window": {"unit": "days", "length": 30},
     })
-    draft.events(["user_id:token", "item_id:token", "rating:float", "timestamp:float"],
-                 _events(_reviews(raw, year, category), year))
+    reviews = _reviews(raw, year, category)
     meta = find(raw, f"meta_{category}.json", f"meta_{category}.jsonl", what="features of items")
+    draft.events(["user_id:token", "item_id:token", "rating:float", "timestamp:float"], _events(reviews, year))
     header = ["item_id:token", "title:token_seq", "brand:token", "categories:token_seq"]
     draft.items(header, text_tables(_items(meta, year)))
 
@@ -65,7 +74,8 @@ def _reviews(raw: Path, year: int, category: str) -> Path:
 def _events(path: Path, year: int) -> Iterator[pa.Table]:
     fields = NEW if year == 2023 else OLD
     if ".json" in path.name:
-        chunks = json_chunks(path, {field: KINDS[meaning] for field, meaning in fields.items()})
+        read = json_chunks if is_json(path) else literal_chunks  # some of 2014 are Python literals
+        chunks = read(path, {field: KINDS[meaning] for field, meaning in fields.items()})
         names = {meaning: field for field, meaning in fields.items()}
     elif year == 2023:
         chunks, names = csv_chunks(path, list(fields)), {meaning: field for field, meaning in fields.items()}
@@ -102,7 +112,10 @@ def _words(text) -> str:
 
 
 def _path(item: dict) -> str:
-    """The steps of an item's (first) path of categories, one word each: 'Beauty Skin-Care Face'."""
-    paths = item.get("categories") or item.get("category") or [item.get("main_category")]
-    path = paths[0] if isinstance(paths[0], list) else paths if isinstance(paths, list) else [paths]
-    return " ".join("-".join(_words(step).split()) for step in path if step)
+    """The steps of an item's (first) path of categories, one word each: 'Beauty Skin-Care Face'. Where it has none, its
+    main category."""
+    paths = item.get("categories") or item.get("category") or []
+    path = paths if isinstance(paths, list) else [paths]
+    path = path[0] if path and isinstance(path[0], list) else path
+    main = item.get("main_category") or item.get("main_cat")  # 2023, 2018
+    return " ".join("-".join(_words(step).split()) for step in path or [main] if step)

@@ -34,14 +34,16 @@ class Chunk:
         return self.table[field]
 
     def ids(self, field: str) -> pa.ChunkedArray:
-        """Ids as text, cut of blanks around them. Raises UserError for an empty one, or one with a tab or line end."""
+        """Ids as text, cut of blanks around them. Raises UserError for one that is empty or that an atomic file
+        cannot hold."""
         column = self.column(field)
         if pa.types.is_floating(column.type):
             self.refuse(field, pc.not_equal(column, pc.round(column)), "a whole number or text as an id")
             column = column.cast(pa.int64())
         text = pc.utf8_trim_whitespace(column.cast(pa.string()))
         self.refuse(field, pc.fill_null(pc.equal(text, ""), True), "an id")
-        self.refuse(field, pc.match_substring_regex(text, r"[\t\r\n]"), "an id without tabs and line ends")
+        self.refuse(field, pc.match_substring_regex(text, r'[\t\r\n"]'),
+                    "an id without tabs, line ends and double quotes")
         return text
 
     def numbers(self, field: str, kind: pa.DataType = pa.float64()) -> pa.ChunkedArray:  # noqa: B008

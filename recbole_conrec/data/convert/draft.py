@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from recbole_conrec.config import nearest
 from recbole_conrec.data.convert.sorting import TimeSorter, without_repeats
 from recbole_conrec.data.convert.writing import AtomicFile, clean, write_yaml
 from recbole_conrec.data.feedback import FeedbackRules
@@ -46,6 +47,10 @@ class Draft:
                 an earlier one are dropped. None: the tables come in the order wanted, and nothing is dropped.
         """
         names = [column.split(":")[0] for column in header]
+        for field, rule in self._rules.fields.items():
+            if field not in names:
+                raise UserError(f"{self.name}: the feedback rule '{rule}' asks for '{field}', which the events do not "
+                                f"have{nearest(field, names)}; they have {', '.join(names)}")
         known = {"user_id": _Distinct(), "item_id": _Distinct()}
         counts = dict.fromkeys(("events", "negatives", "positives", "repeats"), 0)
         with AtomicFile(self.folder / f"{self.name}.inter", header) as file:
@@ -83,9 +88,16 @@ class Draft:
 
     def _count_feedback(self, table: pa.Table, counts: dict[str, int]) -> None:
         frame = table.select(self._rules.fields).to_pandas()
-        counts["negatives"] += int(self._rules.negative.mask(frame).sum())
+        negative = self._rules.negative.mask(frame)
+        counts["negatives"] += int(negative.sum())
         if self._rules.positive is not None:
-            counts["positives"] += int(self._rules.positive.mask(frame).sum())
+            positive = self._rules.positive.mask(frame)
+            counts["positives"] += int(positive.sum())
+            if (negative & positive).any():
+                event = table.slice(int(np.argmax(negative & positive)), 1).to_pylist()[0]
+                raise UserError(f"{self.name}: user '{event['user_id']}', item '{event['item_id']}': the event is both "
+                                f"negative by '{self._rules.negative.text}' and positive by "
+                                f"'{self._rules.positive.text}'; make the rules exclude each other")
 
     def items(self, header: list[str], tables: Iterable[pa.Table]) -> None:
         """Write ``name.item``: one row for each item that has events, the first where its id comes again.

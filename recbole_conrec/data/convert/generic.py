@@ -24,6 +24,7 @@ Types are RecBole's: token, float, token_seq (words parted by blanks), float_seq
 
 import json
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -31,10 +32,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from recbole_conrec.config import nearest, read_yaml
+from recbole_conrec.config import lay, nearest, overall, read_yaml
 from recbole_conrec.data.convert.chunk import Chunk
 from recbole_conrec.data.convert.draft import Draft
 from recbole_conrec.data.convert.reading import csv_chunks, find_all, json_chunks, lines, parquet_chunks
+from recbole_conrec.data.protocol import Protocol
 from recbole_conrec.errors import UserError
 
 FORMATS = {"csv": "csv", "tsv": "csv", "txt": "csv", "json": "json", "jsonl": "json", "ndjson": "json",
@@ -42,6 +44,8 @@ FORMATS = {"csv": "csv", "tsv": "csv", "txt": "csv", "json": "json", "jsonl": "j
 TYPES = ("token", "float", "token_seq", "float_seq")
 SOURCE = {"files", "format", "separator", "encoding", "header", "fields"}
 SECTIONS = {"events": SOURCE | {"user", "item", "time", "unit"}, "items": SOURCE | {"item"}, "users": SOURCE | {"user"}}
+TEXTS = {"files", "format", "separator", "encoding", "user", "item", "time", "unit"}  # keys whose value is one word
+UNITS = ("s", "ms", "us", "ns", "iso", None)
 SAMPLE = 1000  # lines of JSON from which the columns' types are told
 
 
@@ -54,6 +58,7 @@ def convert(raw: Path, draft: Draft, *, mapping: str) -> None:
         raise UserError(f"{mapping}: no section 'events'; it says where the events are")
     if "negative" not in (options.get("feedback") or {}):
         raise UserError(f"{mapping}: no 'feedback: {{negative: RULE}}'; it says which events are negative")
+    _check_protocol(mapping, options, sections["items"].fields if "items" in sections else {})
     draft.protocol(f"Made by the mapping {Path(mapping).name}.", options)
     events = sections["events"]
     header = ["user_id:token", "item_id:token", *events.header, "timestamp:float"]
@@ -62,6 +67,25 @@ def convert(raw: Path, draft: Draft, *, mapping: str) -> None:
         draft.items(["item_id:token", *sections["items"].header], _features(sections["items"], "item"))
     if "users" in sections:
         draft.users(["user_id:token", *sections["users"].header], _features(sections["users"], "user"))
+
+
+def _check_protocol(mapping: str, options: dict, item_fields: dict) -> None:
+    """The options that are passed on, before anything is read. Raises UserError as a run would, naming the mapping."""
+    known = overall()
+    for key in options:
+        if key not in known:
+            raise UserError(f"{mapping}: unknown key '{key}'{nearest(key, [*known, *SECTIONS])}; there are the "
+                            f"sections {', '.join(SECTIONS)} and the options of properties/overall.yaml")
+    try:
+        Protocol.of(defaultdict(lambda: None, lay(known, options)))  # RecBole's own options are none
+    except UserError as error:
+        raise UserError(f"{mapping}: {error}") from None
+    for option in ("item_text", "item_category"):
+        value = options.get(option) or []
+        for field in map(str, value if isinstance(value, list) else [value]):
+            if field not in item_fields:
+                raise UserError(f"{mapping}: {option}: '{field}' is no field of 'items'{nearest(field, item_fields)}; "
+                                f"its fields: {', '.join(item_fields) or 'none'}")
 
 
 class _Source:
@@ -76,9 +100,17 @@ class _Source:
                                 f"{', '.join(sorted(known))}")
         for key in {"files", "user", "item"} & known - set(options):
             raise UserError(f"{where}: no '{key}'")
+        for key in TEXTS & set(options):
+            if not isinstance(options[key], str | None):
+                raise UserError(f"{where}: {key} is {options[key]!r}; expected text: put it in quotes")
+        if not isinstance(options.get("fields"), dict | None):
+            raise UserError(f"{where}: fields is {options['fields']!r}; expected a mapping 'name: type'")
+        if options.get("unit") not in UNITS:
+            raise UserError(f"{where}: unit '{options['unit']}' is unknown; there are s, ms, us, ns and iso")
         self.where, self.options = where, options
         self.files = find_all(raw, options["files"], what=where)
-        self.fields = {name: self._field(name, field) for name, field in (options.get("fields") or {}).items()}
+        self.fields = {str(name): self._field(str(name), field)
+                       for name, field in (options.get("fields") or {}).items()}
         self.header = [f"{name}:{kind}" for name, (_, kind) in self.fields.items()]
         ending = self.files[0].name.removesuffix(".gz").rpartition(".")[2]
         self.format = options.get("format") or FORMATS.get(ending)
@@ -120,8 +152,6 @@ class _Source:
 def _events(source: _Source) -> Iterator[pa.Table]:
     names = ["user_id", "item_id", *source.fields, "timestamp"]
     user, item, time, unit = (source.options.get(key) for key in ("user", "item", "time", "unit"))
-    if (unit or "s") not in ("s", "ms", "us", "ns", "iso"):
-        raise UserError(f"{source.where}: unit '{unit}' is unknown; there are s, ms, us, ns and iso")
     count = 0
     for chunk in source.chunks():
         times = chunk.times(time, unit or "s") if time else pa.array(np.arange(count, count + len(chunk)))

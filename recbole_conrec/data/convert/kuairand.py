@@ -35,13 +35,13 @@ def convert(raw: Path, draft: Draft, *, random: bool = True) -> None:
     })
     logs = find_all(raw, "log_standard_*.csv", what="logs of standard recommendation")
     logs += find_all(raw, "log_random_*.csv", what="log of random exposures") if random else []
+    basic = find(raw, "video_features_basic_*.csv", what="features of videos")
     header = ["user_id:token", "item_id:token", *(f"{signal}:float" for signal in SIGNALS), "timestamp:float"]
     draft.events(header, (table for log in logs for table in _events(log)), order="time_ms")
     texts = [
         _Texts(csv_chunks(path, ["final_video_id", *fields], multiline=True) if path else [], fields, draft)
         for path, fields in ((captions, CAPTIONS), (categories, CATEGORIES))
     ]
-    basic = find(raw, "video_features_basic_*.csv", what="features of videos")
     draft.items(["item_id:token", "caption:token_seq", "cover_text:token_seq", "category:token", "author:token",
                  "video_type:token", "tag:token_seq"], _items(basic, texts))
 

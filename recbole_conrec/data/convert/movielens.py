@@ -28,8 +28,8 @@ def convert_100k(raw: Path, draft: Draft) -> None:
     header = _protocol(draft, "movie_title", "class")
     data = find(raw, "u.data", what="ratings of MovieLens-100K")
     names = ["user", "item", "rating", "time"]
-    draft.events(INTER, _ratings(csv_chunks(data, names, names=names, separator="\t", quoted=False), *names))
     path = find(raw, "u.item", what="movies of MovieLens-100K")
+    draft.events(INTER, _ratings(csv_chunks(data, names, names=names, separator="\t", quoted=False), *names))
     draft.items(header, text_tables(_movies_100k(path)))
     path = find(raw, "u.user", what="users of MovieLens-100K", optional=True)
     if path:
@@ -63,8 +63,8 @@ def convert_dat(raw: Path, draft: Draft, *, encoding: str, title: str, genre: st
     header = _protocol(draft, title, genre)
     data = find(raw, "ratings.dat", what="ratings of MovieLens-1M or 10M")
     names = ["user", "item", "rating", "time"]
-    draft.events(INTER, _ratings(csv_chunks(data, names, names=names, separator="::"), *names))
     path = find(raw, "movies.dat", what="movies of MovieLens-1M or 10M")
+    draft.events(INTER, _ratings(csv_chunks(data, names, names=names, separator="::"), *names))
     rows = delimited(path, ["id", "title", "genres"], "::", encoding)
     draft.items(header, text_tables((row["id"], *split_title(row["title"]), _genres(row["genres"])) for _, row in rows))
     path = find(raw, "users.dat", what="users of MovieLens-1M", optional=True)
@@ -78,8 +78,8 @@ def convert_csv(raw: Path, draft: Draft, *, title: str, genre: str) -> None:
     header = _protocol(draft, title, genre)
     data = find(raw, "ratings.csv", what="ratings of MovieLens-20M or later")
     names = ["userId", "movieId", "rating", "timestamp"]
-    draft.events(INTER, _ratings(csv_chunks(data, names), *names))
     path = find(raw, "movies.csv", what="movies of MovieLens-20M or later")
+    draft.events(INTER, _ratings(csv_chunks(data, names), *names))
     draft.items(header, _movies_csv(path))
 
 

@@ -5,8 +5,11 @@ import csv
 import gzip
 import io
 import json
+import os
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,7 +22,8 @@ from tqdm import tqdm
 from recbole_conrec.data.convert.chunk import Chunk
 from recbole_conrec.errors import UserError
 
-BLOCK = 16 << 20  # bytes read at a time
+BLOCK = 16 << 20    # bytes read at a time
+LITERALS = 100_000  # rows of Python literals read at a time
 
 
 def find(raw: Path, *patterns: str, what: str, optional: bool = False) -> Path | None:
@@ -35,25 +39,48 @@ def find(raw: Path, *patterns: str, what: str, optional: bool = False) -> Path |
 
 
 def find_all(raw: Path, *patterns: str, what: str, optional: bool = False) -> list[Path]:
-    """All files that fit the first pattern that any file fits, sorted by path."""
+    """All files that fit the first pattern that any file fits, sorted by path. Links to folders are followed."""
     raw = Path(raw)
     if not raw.is_dir():
         raise UserError(f"{raw}: no such folder; --raw is the folder into which you unpacked the download")
+    folders = _folders(raw)
     for pattern in patterns:
-        files = sorted(path for ending in ("", ".gz") for path in raw.rglob(pattern + ending) if path.is_file())
+        found = (path for folder in folders for ending in ("", ".gz") for path in folder.rglob(pattern + ending))
+        files = {path.resolve(): path for path in found if path.is_file()}  # each once, however many links lead to it
         if files:
-            return files
+            return sorted(files.values())
     if optional:
         return []
     raise UserError(f"{raw}: no file {' or '.join(patterns)} ({what}); unpack the official download there")
 
 
+def _folders(raw: Path) -> list[Path]:
+    """``raw`` and the links to folders below it, into which ``rglob`` does not go; each folder once, so no loops."""
+    folders, seen = [raw], {raw.resolve()}
+    for folder, names, _ in os.walk(raw, followlinks=True):
+        for path in (Path(folder, name) for name in sorted(names)):
+            if not path.is_symlink():
+                continue
+            if path.resolve() in seen:
+                names.remove(path.name)
+            else:
+                seen.add(path.resolve())
+                folders.append(path)
+    return folders
+
+
 @contextmanager
 def opened(path: Path) -> Iterator[BinaryIO]:
-    """A file's bytes, unzipped if its name ends in .gz, with a progress bar over the bytes on disk."""
+    """A file's bytes, unzipped if its name ends in .gz, with a progress bar over the bytes on disk.
+
+    Raises UserError if a .gz file ends too early or is none.
+    """
     with open(path, "rb") as file, tqdm.wrapattr(file, "read", total=path.stat().st_size, desc=path.name, unit="B",
                                                  unit_scale=True, leave=False) as counted:
-        yield gzip.GzipFile(fileobj=counted) if path.suffix == ".gz" else counted
+        try:
+            yield gzip.GzipFile(fileobj=counted) if path.suffix == ".gz" else counted
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise UserError(f"{path}: not a whole gzip file ({error}); download it again") from None
 
 
 def lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]:
@@ -193,6 +220,10 @@ def _check_json(path: Path, number: int, line: str, fields: dict[str, pa.DataTyp
         content = json.loads(line)
     except json.JSONDecodeError as error:
         raise UserError(f"{path}, row {number}: not JSON ({error.msg}); expected one object per line") from None
+    _check_fields(path, number, content, fields)
+
+
+def _check_fields(path: Path, number: int, content: dict, fields: dict[str, pa.DataType]) -> None:
     for field, kind in fields.items():
         try:
             pa.array([content.get(field)], kind)
@@ -213,6 +244,29 @@ def literal_lines(path: Path) -> Iterator[tuple[int, dict]]:
         if not isinstance(content, dict):
             raise UserError(f"{path}, row {number}: expected an object with named fields, found {line[:80]!r}")
         yield number, content
+
+
+def literal_chunks(path: Path, fields: dict[str, pa.DataType]) -> Iterator[Chunk]:
+    """As :func:`json_chunks`, of a file that :func:`literal_lines` reads: slower."""
+    rows = literal_lines(path)
+    while part := list(islice(rows, LITERALS)):
+        try:
+            table = pa.table({field: pa.array([row.get(field) for _, row in part], kind)
+                              for field, kind in fields.items()})
+        except (pa.ArrowInvalid, pa.ArrowTypeError):
+            for number, row in part:
+                _check_fields(path, number, row, fields)
+            raise
+        yield Chunk(path, part[0][0], table)
+
+
+def is_json(path: Path) -> bool:
+    """Whether a file's first line is JSON (an empty file is)."""
+    _, line = next(lines(path), (1, "{}"))
+    try:
+        return isinstance(json.loads(line), dict)
+    except json.JSONDecodeError:
+        return False
 
 
 def parquet_chunks(path: Path, columns: list[str], optional: tuple[str, ...] = (),

@@ -33,11 +33,11 @@ def convert(raw: Path, draft: Draft) -> None:
         "window": {"unit": "events", "length": 100},
     })
     path = find(raw, "onerec_bench_release.parquet", what="users' sequences")
+    captions = find(raw, "pid2caption.parquet", what="captions")
     header = ["user_id:token", "item_id:token", *(f"{signal}:float" for signal in SIGNALS), "timestamp:float"]
     chunks = parquet_chunks(path, ["uid", *COLUMNS], rows=2000)  # a user has hundreds of events
     draft.events(header, map(_events, chunks), order=None)
-    path = find(raw, "pid2caption.parquet", what="captions")
-    draft.items(["item_id:token", "caption:token_seq"], _captions(path, draft))
+    draft.items(["item_id:token", "caption:token_seq"], _captions(captions, draft))
 
 
 def _events(chunk: Chunk) -> pa.Table:

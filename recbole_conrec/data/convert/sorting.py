@@ -1,6 +1,6 @@
 """Putting events in time order when they may not fit in memory: sorted runs on disk, merged range by range."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +11,15 @@ from tqdm import tqdm
 RUN = 2_000_000    # events sorted in memory at a time
 RANGE = 1_000_000  # events merged at a time; more only where so many share one time
 BATCH = 8_192      # events read from a run at a time
-SAMPLE = 10_000    # times remembered of each run, to cut the ranges
+SAMPLE = 10_000    # times remembered of each RUN events, to cut the ranges
+FILES = 128        # runs of one size that become one: each is an open file, of which a process may have about 1,000
 
 
 class TimeSorter:
     """Collects tables of events, then gives them back in order of one integer column; ties keep their first order.
 
-    Memory holds one run, then one range of all runs, and a sample of the times; the rest waits in ``folder``.
+    Memory holds one run, then one range of all runs, and a sample of the times; the rest waits in ``folder``. Every
+    FILES runs of one size are merged into one, so that few files are open however many events there are.
 
     Args:
         folder: an empty folder for the runs.
@@ -26,53 +28,84 @@ class TimeSorter:
 
     def __init__(self, folder: Path, key: str):
         self.folder, self.key = folder, key
-        self.rows = 0
         self._waiting: list[pa.Table] = []
-        self._runs: list[_Run] = []
+        self._runs: list[_Run] = []  # in the order of their events
+        self._written = 0
 
     def add(self, table: pa.Table) -> None:
         self._waiting.append(table)
-        self.rows += len(table)
         if sum(map(len, self._waiting)) >= RUN:
             self._write_run()
 
     def _write_run(self) -> None:
         table = _sort(pa.concat_tables(self._waiting), self.key)
         self._waiting = []
-        self._runs.append(_Run(self.folder / f"{len(self._runs)}.arrow", table, self.key))
+        self._add_run([table], 0)
+        # levels never rise along the runs: of FILES of them, the first and the last say that all are of one
+        while len(last := self._runs[-FILES:]) == FILES and last[0].level == last[-1].level:
+            self._runs = self._runs[:-FILES]
+            self._add_run(self._merged(last, "merge"), last[0].level + 1)
+            for run in last:
+                run.remove()
+
+    def _add_run(self, tables: Iterable[pa.Table], level: int) -> None:
+        self._runs.append(_Run(self.folder / f"{self._written}.arrow", tables, self.key, level))
+        self._written += 1
 
     def sorted(self) -> Iterator[pa.Table]:
         """The events in order, in tables that never part events of the same time. Call once, when all are added."""
         if self._waiting:
             self._write_run()
-        with tqdm(total=self.rows, unit="event", unit_scale=True, desc="sort", leave=False) as bar:
-            bounds = [None, *self._bounds(), None]
+        yield from self._merged(self._runs, "sort")
+
+    def _merged(self, runs: list["_Run"], what: str) -> Iterator[pa.Table]:
+        with tqdm(total=sum(run.rows for run in runs), unit="event", unit_scale=True, desc=what, leave=False) as bar:
+            bounds = [None, *_bounds(runs), None]
             for low, high in zip(bounds, bounds[1:], strict=False):
-                parts = [part for run in self._runs for part in run.between(low, high)]
+                parts = [part for run in runs for part in run.between(low, high)]
                 if parts:
                     yield _sort(pa.concat_tables(parts), self.key)
                     bar.update(sum(map(len, parts)))
 
-    def _bounds(self) -> list[int]:
-        """Times that cut all runs together into ranges of about RANGE events."""
-        if not self._runs:
-            return []
-        sample = np.sort(np.concatenate([run.sample for run in self._runs]))
-        share = min(len(sample), max(1, RANGE * len(sample) // self.rows))
-        return np.unique(sample[share::share]).tolist()
+
+def _bounds(runs: list["_Run"]) -> list[int]:
+    """Times that cut runs together into ranges of about RANGE events."""
+    sample = np.sort(np.concatenate([np.empty(0, np.int64), *(run.sample for run in runs)]))
+    if len(sample) == 0:
+        return []
+    share = min(len(sample), max(1, RANGE * len(sample) // sum(run.rows for run in runs)))
+    return np.unique(sample[share::share]).tolist()
 
 
 class _Run:
-    """Sorted events in a file; only the first time of each batch is remembered."""
+    """Sorted events in a file; only the first time of each batch and a sample of the times are remembered.
 
-    def __init__(self, path: Path, table: pa.Table, key: str):
-        times = table[key].to_numpy()
-        step = max(1, len(times) // SAMPLE)
-        self.key, self.first, self.sample = key, times[::BATCH].copy(), times[step // 2 :: step].copy()  # no views
-        with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
-            for begin in range(0, len(table), BATCH):
-                writer.write_table(table.slice(begin, BATCH).combine_chunks())
-        self._reader = pa.ipc.open_file(pa.OSFile(str(path)))
+    Args:
+        tables: the events, in order.
+        level: how often they were merged; runs of one level are of about one size.
+    """
+
+    def __init__(self, path: Path, tables: Iterable[pa.Table], key: str, level: int):
+        self.path, self.key, self.level, self.rows = path, key, level, 0
+        first, sample, writer = [], [], None
+        step = max(1, RUN // SAMPLE)
+        with pa.OSFile(str(path), "wb") as file:
+            for table in tables:
+                writer = writer or pa.ipc.new_file(file, table.schema)
+                times = table[key].to_numpy()
+                first.append(times[::BATCH].copy())  # no views, which would keep the table
+                sample.append(times[step // 2 :: step].copy())
+                for begin in range(0, len(table), BATCH):
+                    writer.write_table(table.slice(begin, BATCH).combine_chunks())
+                self.rows += len(table)
+            writer.close()
+        self.first, self.sample = np.concatenate(first), np.concatenate(sample)
+        self._file = pa.OSFile(str(path))
+        self._reader = pa.ipc.open_file(self._file)
+
+    def remove(self) -> None:
+        self._file.close()
+        self.path.unlink()
 
     def between(self, low: int | None, high: int | None) -> Iterator[pa.Table]:
         """The events with low <= time < high; None is no bound."""

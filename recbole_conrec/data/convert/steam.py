@@ -26,6 +26,7 @@ import pyarrow.compute as pc
 from recbole_conrec.data.convert.chunk import Chunk
 from recbole_conrec.data.convert.draft import Draft, text_tables
 from recbole_conrec.data.convert.reading import csv_chunks, find, literal_lines
+from recbole_conrec.data.convert.writing import clean
 from recbole_conrec.errors import UserError
 
 INTER = ["user_id:token", "item_id:token", "recommended:float", "hours:float", "timestamp:float"]
@@ -46,9 +47,9 @@ def _protocol(draft: Draft) -> None:
 def convert(raw: Path, draft: Draft) -> None:
     _protocol(draft)
     path = find(raw, "recommendations.csv", what="reviews")
+    games, metadata = find(raw, "games.csv", what="titles"), find(raw, "games_metadata.json", what="tags")
     columns = ["app_id", "date", "is_recommended", "hours", "user_id"]
     draft.events(INTER, map(_events, csv_chunks(path, columns)))
-    games, metadata = find(raw, "games.csv", what="titles"), find(raw, "games_metadata.json", what="tags")
     tags = {str(game.get("app_id")): game.get("tags") or [] for _, game in literal_lines(metadata)}
     draft.items(ITEM, text_tables(_games(games, tags)))
 
@@ -73,10 +74,10 @@ def convert_australia(raw: Path, draft: Draft, *, year: int | None = None) -> No
     """Args: year: of the reviews whose date has none; they are dropped without it."""
     _protocol(draft)
     path = find(raw, "australian_user_reviews.json", what="reviews")
+    games = find(raw, "steam_games.json", "output_steam_games.json", what="games")
     draft.summary["reviews without a year dropped"] = 0
     draft.events(INTER, _reviews(path, draft, year))
-    path = find(raw, "steam_games.json", "output_steam_games.json", what="games")
-    draft.items(ITEM, text_tables(_old_games(path)))
+    draft.items(ITEM, text_tables(_old_games(games)))
 
 
 def _reviews(path: Path, draft: Draft, year: int | None) -> Iterator[pa.Table]:
@@ -85,16 +86,17 @@ def _reviews(path: Path, draft: Draft, year: int | None) -> Iterator[pa.Table]:
         for review in user.get("reviews", ()):
             try:
                 match = _POSTED.match(review["posted"].strip())
-                said, item = bool(review["recommend"]), str(review["item_id"])
+                said, item, who = bool(review["recommend"]), clean(review["item_id"]), clean(user["user_id"])
             except (KeyError, AttributeError):
-                raise UserError(f"{path}, row {number}: a review lacks 'posted', 'recommend' or 'item_id'") from None
+                raise UserError(f"{path}, row {number}: no 'user_id', or a review lacks 'posted', 'recommend' or "
+                                f"'item_id'") from None
             if match is None:
                 raise UserError(f"{path}, row {number}: 'posted' is {review['posted']!r}; expected 'Posted June 24, "
                                 f"2014.'")
             if match[2] is None and year is None:
                 draft.summary["reviews without a year dropped"] += 1
                 continue
-            rows.append((str(user["user_id"]), item, int(said), 0.0, _day(path, number, match[1], match[2] or year)))
+            rows.append((who, item, int(said), 0.0, _day(path, number, match[1], match[2] or year)))
     columns = zip(*rows, strict=True) if rows else [()] * len(INTER)
     yield pa.table([pa.array(column) for column in columns], names=[column.split(":")[0] for column in INTER])
 

@@ -34,11 +34,11 @@ def convert(raw: Path, draft: Draft) -> None:
         "window": {"unit": "days", "length": 7},
     })
     header = ["user_id:token", "item_id:token", *(f"{signal}:float" for signal in SIGNALS), "timestamp:float"]
-    tables = (table for week, path in _weeks(raw) for table in _events(week, path))
-    draft.events(header, tables, order=None)
+    weeks = _weeks(raw)
     path = find(raw, "items_metadata.parquet", what="features of videos", optional=True)
     if path is None:
         raise UserError(f"{raw}: no items_metadata.parquet; put the download's folder `metadata` there too")
+    draft.events(header, (table for week, file in weeks for table in _events(week, file)), order=None)
     draft.items(["item_id:token", "author:token", "duration:float"], (pa.table(
         [chunk.ids("item_id"), pa.array([f"author{name}" for name in chunk.ids("author_id").to_pylist()]),
          chunk.numbers("duration").cast(pa.string())], names=["item", "author", "duration"],

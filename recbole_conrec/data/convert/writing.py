@@ -26,17 +26,19 @@ def clean(text) -> str:
 
 
 @contextmanager
-def new_dataset(out, name: str, overwrite: bool = False) -> Iterator[Path]:
+def new_dataset(out, name: str, overwrite: bool = False, option: str = "name") -> Iterator[Path]:
     """A folder that becomes ``out/name`` if the body ends without an error, and vanishes otherwise.
 
-    Raises UserError if ``out/name`` exists and ``overwrite`` is not set.
+    Raises UserError if ``out/name`` exists and ``overwrite`` is not set; ``option`` is the command's for the name.
     """
-    if not re.fullmatch(r"[\w.+-]+", name) or name.startswith("."):
-        raise UserError(f"data set name '{name}': expected letters, digits, '-', '_', '.' or '+'")
+    if not isinstance(name, str) or not re.fullmatch(r"[\w.+-]+", name) or name.startswith("."):
+        raise UserError(f"--{option}: data set name '{name}': expected letters, digits, '-', '_', '.' or '+'")
+    if not isinstance(overwrite, bool):
+        raise UserError(f"--overwrite: {overwrite!r}; expected true or false")
     out = Path(out)
     target = out / name
     if target.exists() and not overwrite:
-        raise UserError(f"{target}: exists already; pass --overwrite to replace it, or another --name")
+        raise UserError(f"{target}: exists already; pass --overwrite to replace it, or another --{option}")
     out.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=out))
     try:

@@ -42,10 +42,11 @@ def convert(raw: Path, draft: Draft, *, misclick_seconds: int = 10) -> None:
 
 
 def _files(raw: Path) -> dict[str, Path]:
-    """One file for each kind of event, or one for all under the key ''."""
-    file = find(raw, "multi_event.parquet", what="events of Yambda", optional=True)
-    if file:
-        return {"": file}
+    """One file for each kind of event, or one for all under the key ''; the former where a folder holds both."""
+    if not find(raw, "listens.parquet", what="listens of Yambda, flat", optional=True):
+        file = find(raw, "multi_event.parquet", what="events of Yambda", optional=True)
+        if file:
+            return {"": file}
     return {kind: find(raw, f"{kind}s.parquet", what=f"{kind}s of Yambda, flat") for kind in KINDS}
 
 
