@@ -189,7 +189,9 @@ def make_config(model: str | None, dataset: str | None, files=(), options: dict 
         merged["train_neg_sample_args"] = merged.get("train_neg_sample_args") or {"distribution": "uniform",
                                                                                  "sample_num": 1}
     _check_names(merged)
-    merged.setdefault("gpu_id", _gpus(merged.get("use_gpu", True)))
+    merged.setdefault("gpu_id", _gpus())
+    if merged.get("use_gpu") is False:  # which RecBole 1.2.1 does not read
+        merged["gpu_id"] = ""
     config = _Config(model_class, dataset, merged)
     config["row"] = name
     return config
@@ -222,11 +224,9 @@ def _recbole_defaults(model: str) -> dict:
     return reduce(merge, [read_yaml(file) for file in files if file.is_file()], {})
 
 
-def _gpus(wanted: bool) -> str:
+def _gpus() -> str:
     """What `gpu_id` is where nobody gave one: of the GPUs that may be used all for processes launched together, which
     take one each, and the first for one alone. RecBole's '0' would overrule a scheduler's choice."""
-    if not wanted:  # RecBole 1.2.1 reads no `use_gpu`
-        return ""
     if "LOCAL_RANK" in os.environ:
         return VISIBLE_GPUS or ",".join(map(str, range(torch.cuda.device_count())))
     return "0" if VISIBLE_GPUS is None else VISIBLE_GPUS.split(",")[0]

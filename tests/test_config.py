@@ -125,7 +125,7 @@ def test_gpus_are_those_of_the_scheduler(monkeypatch):
     monkeypatch.delenv("LOCAL_RANK", raising=False)
     assert make_config("Pop", "ml-100k")["gpu_id"] == "3"  # one process takes the first of them
     assert make_config("Pop", "ml-100k", options={"gpu_id": "5"})["gpu_id"] == "5"
-    assert make_config("Pop", "ml-100k", options={"use_gpu": False})["gpu_id"] == ""
+    assert make_config("Pop", "ml-100k", options={"use_gpu": False, "gpu_id": "5"})["gpu_id"] == ""
     monkeypatch.setenv("LOCAL_RANK", "1")  # as accelerate and torchrun do: each takes the one of its rank
     assert make_config("Pop", "ml-100k")["gpu_id"] == "3,5"
     monkeypatch.setattr(module, "VISIBLE_GPUS", None)

@@ -63,8 +63,8 @@ def plain(config) -> dict:
 
 
 def identify(config, model_class: type) -> str:
-    """sha256 (hex) of every option that can change a number, of the data and its protocol, of this package's version
-    and of the source file of a model that is neither ours nor RecBole's."""
+    """sha256 (hex) of every option that can change a number, of the files that options name, of the data and its
+    protocol, of this package's version and of the source file of a model that is neither ours nor RecBole's."""
     from recbole_conrec import __version__
 
     options = {k: v for k, v in plain(config).items() if k not in WHERE}
@@ -102,7 +102,12 @@ def _digest(file: Path, changed: int) -> str:
 
 def folder_of(config, identity: str) -> Path:
     """Where a run of this identity lives."""
-    return Path(config["checkpoint_dir"]) / config["dataset"] / f"{config['row'].replace('/', '_')}-{identity[:12]}"
+    return Path(config["checkpoint_dir"]) / config["dataset"] / f"{folder_name(config)}-{identity[:12]}"
+
+
+def folder_name(config) -> str:
+    """How the folders of a row's runs begin."""
+    return config["row"].replace("/", "_")
 
 
 def facts(data) -> dict[str, np.ndarray]:

@@ -57,7 +57,7 @@ def expected_seconds(tasks: list[Task]) -> dict[Task, float | None]:
     for task in tasks:
         key = task.dataset, task.row.name
         if key not in seen:
-            pattern = f"{task.config['row']}-*/{records.RESULT}"
+            pattern = f"{records.folder_name(task.config)}-*/{records.RESULT}"
             times = [t for file in task.folder.parent.glob(pattern) if (t := _seconds_of(file)) is not None]
             guess = None if task.row.minutes is None else task.row.minutes * 60
             seen[key] = statistics.median(times) if times else guess

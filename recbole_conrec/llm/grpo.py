@@ -89,6 +89,7 @@ def train_grpo(
         constrained: False samples from the whole vocabulary, and trains that distribution (`normalise` is then of no
             use). What is no ID comes to the rewards as item 0, and is counted as `invalid`.
         packed: compute a prompt once for its G completions; False repeats it.
+        bf16: mixed precision, as in ``train_sft``.
         resume: a checkpoint folder, or True for the last in `output_dir`. The backbone must come in as it did the first
             time (it is the reference); the run continues bit for bit.
 

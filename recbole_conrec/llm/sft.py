@@ -53,7 +53,7 @@ def train_sft(
         accumulate: batches per optimizer step.
         warmup: share of the steps over which the learning rate rises; `schedule` as transformers names it.
         resume: a checkpoint folder, or True for the last one in `output_dir`. The run continues bit for bit.
-        bf16: mixed precision, on a GPU; not by default, so that a run computes the same on a GPU as on a CPU.
+        bf16: mixed precision, on a GPU; not by default, so that a run has the precision that it has on a CPU.
         progress: called with (step, of how many, last log entry) after each log entry.
     """
     tasks = rows if isinstance(rows, dict) else {"rows": rows}

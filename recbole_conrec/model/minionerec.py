@@ -48,8 +48,7 @@ def grpo(run: StageRun):
     """``samples`` training instances as histories of IDs; of the other kinds of prompts ``weights`` times as many."""
     prompts, stage, rows = run.model.prompts, run.stage, []
     for kind in PROMPTS:
-        share = stage.get("weights", {}).get(kind, 1 if kind == "next" else 0)
-        part, told, context = histories(run, round(share * stage["samples"]))
+        part, told, context = histories(run, round(_share(stage, kind) * stage["samples"]))
         if not len(part):
             continue
         if kind == "next":
@@ -66,9 +65,16 @@ def grpo(run: StageRun):
 
 def check(stage: dict, config) -> None:
     weights = stage.get("weights", {})
-    if not isinstance(weights, dict) or set(weights) - set(PROMPTS):
+    if (not isinstance(weights, dict) or set(weights) - set(PROMPTS)
+            or not all(isinstance(share, int | float) for share in weights.values())):
         raise UserError(f"stage {stage['name']}: weights is {weights!r}; expected how many prompts of "
                         f"{', '.join(PROMPTS)} there are, as shares of `samples`")
+    if not any(_share(stage, kind) > 0 for kind in PROMPTS):
+        raise UserError(f"stage {stage['name']}: weights is {weights!r}; expected a share above 0")
+
+
+def _share(stage: dict, kind: str) -> float:
+    return stage.get("weights", {}).get(kind, 1 if kind == "next" else 0)
 
 
 class MiniOneRec(LCRec):

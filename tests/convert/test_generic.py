@@ -194,3 +194,9 @@ def test_an_id_that_an_atomic_file_cannot_hold_is_named(tmp_path, sign):
 def test_the_mapping_is_needed(tmp_path):
     with pytest.raises(UserError, match="--mapping is needed"):
         convert("generic", tmp_path, tmp_path / "out")
+
+
+def test_recboles_options_for_data_are_passed_on(tmp_path):
+    run(tmp_path, val_interval={"rating": "[0, 4]"})
+    written = yaml.safe_load((tmp_path / "out" / "mine" / "mine.yaml").read_text())
+    assert written["val_interval"] == {"rating": "[0, 4]"}

@@ -31,6 +31,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from recbole.utils.argument_list import dataset_arguments
 
 from recbole_conrec.config import lay, nearest, overall, read_yaml
 from recbole_conrec.data.convert.chunk import Chunk
@@ -71,13 +72,14 @@ def convert(raw: Path, draft: Draft, *, mapping: str) -> None:
 
 def _check_protocol(mapping: str, options: dict, item_fields: dict) -> None:
     """The options that are passed on, before anything is read. Raises UserError as a run would, naming the mapping."""
-    known = overall()
+    known = {*overall(), *dataset_arguments}
     for key in options:
         if key not in known:
             raise UserError(f"{mapping}: unknown key '{key}'{nearest(key, [*known, *SECTIONS])}; there are the "
-                            f"sections {', '.join(SECTIONS)} and the options of properties/overall.yaml")
+                            f"sections {', '.join(SECTIONS)}, the options of properties/overall.yaml and RecBole's for "
+                            f"data")
     try:
-        Protocol.of(defaultdict(lambda: None, lay(known, options)))  # RecBole's own options are none
+        Protocol.of(defaultdict(lambda: None, lay(overall(), options)))  # RecBole's own options are none
     except UserError as error:
         raise UserError(f"{mapping}: {error}") from None
     for option in ("item_text", "item_category"):
