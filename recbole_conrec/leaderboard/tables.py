@@ -14,7 +14,7 @@ from recbole_conrec.model.candidate_scores import read_ways
 
 COSTS = {"fit": ("fit_s", seconds), "eval": ("eval_s", seconds), "peak": ("peak_mb", megabytes),
          "params": ("parameters", lambda value: count(round(value)))}
-NAME, CELL, COST = 14, 15, 8  # columns of text that a row's name, a figure with its interval, and the costs take
+NAME_WIDTH, CELL_WIDTH, COSTS_WIDTH = 14, 15, 8  # of a row's name, a figure with its interval, the costs; characters
 KEY = ("± standard deviation over seeds; [95 % bootstrap interval over users]; bold best, underlined second; "
        "* better than the best other row (paired randomisation by user, Holm, p < .05)")
 
@@ -56,7 +56,7 @@ def improvement(section: Section, column: str) -> str:
 def terminal(section: Section, title: str, width: int) -> list[Table]:
     """Tables one below the other, each with as many metrics as fit into ``width``; they read without colour."""
     columns = section.columns
-    blocks = math.ceil(len(columns) / max(1, (width - NAME - COST) // CELL))
+    blocks = math.ceil(len(columns) / max(1, (width - NAME_WIDTH - COSTS_WIDTH) // CELL_WIDTH))
     size = math.ceil(len(columns) / blocks)  # of about the same number of columns
     parts = [columns[start : start + size] for start in range(0, len(columns), size)]
     return [_terminal(section, f"{title}: {section.dataset}" if part is parts[0] else None, part, part is parts[-1])
@@ -65,8 +65,8 @@ def terminal(section: Section, title: str, width: int) -> list[Table]:
 
 def _terminal(section: Section, title: str | None, columns: list[str], last: bool) -> Table:
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0),
-                  pad_edge=False, caption_justify="left", caption_style="dim")
-    table.add_column("row", min_width=NAME, overflow="fold")
+                  pad_edge=False)
+    table.add_column("row", min_width=NAME_WIDTH, overflow="fold")
     for column in columns:
         table.add_column(column, justify="right", no_wrap=True)
     if last:
