@@ -69,12 +69,17 @@ def child(loader: str, folder: Path) -> None:
 
 def ours(folder: Path, every_event: bool):
     """Yields after the imports, the first training batch, the first test batch with its truth, and all candidates."""
-    from recbole_conrec.config import make_config
     from recbole_conrec.data.dataset import NegativeFeedbackDataset
+    from recbole_conrec.runs.config import make_config
 
     rules = {"feedback": {"negative": "rating >= 0", "positive": None}} if every_event else {}
-    options = {"data_path": str(folder.parent), "checkpoint_dir": str(folder.parent), "use_gpu": False,
-               "MAX_ITEM_LIST_LENGTH": HISTORY, **rules}
+    options = {
+        "data_path": str(folder.parent),
+        "checkpoint_dir": str(folder.parent),
+        "use_gpu": False,
+        "MAX_ITEM_LIST_LENGTH": HISTORY,
+        **rules,
+    }
     config = make_config("Pop", folder.name, options=options)
     yield
     train, _, test = NegativeFeedbackDataset(config).build()
@@ -91,11 +96,20 @@ def stock(folder: Path, _):
     from recbole.config import Config
     from recbole.data import create_dataset, data_preparation
 
-    config = Config("SASRec", folder.name, config_dict={
-        "data_path": str(folder.parent), "load_col": {"inter": ["user_id", "item_id", "timestamp"]},
-        "MAX_ITEM_LIST_LENGTH": HISTORY, "train_neg_sample_args": None, "use_gpu": False, "train_batch_size": BATCH,
-        "eval_batch_size": BATCH,
-        "eval_args": {"split": {"RS": [0.7, 0.1, 0.2]}, "order": "TO", "group_by": "user", "mode": "full"}})
+    config = Config(
+        "SASRec",
+        folder.name,
+        config_dict={
+            "data_path": str(folder.parent),
+            "load_col": {"inter": ["user_id", "item_id", "timestamp"]},
+            "MAX_ITEM_LIST_LENGTH": HISTORY,
+            "train_neg_sample_args": None,
+            "use_gpu": False,
+            "train_batch_size": BATCH,
+            "eval_batch_size": BATCH,
+            "eval_args": {"split": {"RS": [0.7, 0.1, 0.2]}, "order": "TO", "group_by": "user", "mode": "full"},
+        },
+    )
     yield
     train, _, test = data_preparation(config, create_dataset(config))
     yield next(iter(train))
@@ -126,8 +140,11 @@ def main() -> None:
             if done.returncode:
                 sys.exit(f"{loader}: {done.stderr}")
             found = json.loads(done.stdout.splitlines()[-1])
-            cells = (f"{found[f'{s}_s']:8.2f} s {found[f'{s}_mb']:6.0f} MB "
-                     f"({found[f'{s}_mb'] - found['imports_mb']:.0f})" for s in STAGES if f"{s}_s" in found)
+            cells = (
+                f"{found[f'{s}_s']:8.2f} s {found[f'{s}_mb']:6.0f} MB ({found[f'{s}_mb'] - found['imports_mb']:.0f})"
+                for s in STAGES
+                if f"{s}_s" in found
+            )
             print(f"{events:>12,}  {loader:<30} {'   '.join(cells)}", flush=True)
             if options.json:
                 with options.json.open("a") as file:

@@ -1,8 +1,8 @@
 """Top-20 beams under a trie: this project's decoder against transformers' generate, same model and prompts.
 
-    python benchmarks/decoding.py                          # tiny
-    python benchmarks/decoding.py --llm SmolLM2.gguf
-    python benchmarks/decoding.py --constraint             # what the trie costs with a million IDs
+python benchmarks/decoding.py                          # tiny
+python benchmarks/decoding.py --llm SmolLM2.gguf
+python benchmarks/decoding.py --constraint             # what the trie costs with a million IDs
 """
 
 import torch
@@ -39,9 +39,17 @@ def compare(args, backbone) -> None:
         @torch.no_grad()
         def theirs(ids=ids, mask=mask, allowed=allowed, found=found):
             out = backbone.model.generate(
-                input_ids=ids, attention_mask=mask, num_beams=args.width, num_return_sequences=args.width,
-                max_new_tokens=3, min_new_tokens=3, do_sample=False, length_penalty=0.0, output_scores=True,
-                prefix_allowed_tokens_fn=allowed, return_dict_in_generate=True,
+                input_ids=ids,
+                attention_mask=mask,
+                num_beams=args.width,
+                num_return_sequences=args.width,
+                max_new_tokens=3,
+                min_new_tokens=3,
+                do_sample=False,
+                length_penalty=0.0,
+                output_scores=True,
+                prefix_allowed_tokens_fn=allowed,
+                return_dict_in_generate=True,
             )
             found["theirs"] = out.sequences_scores.view(len(ids), -1)
 
@@ -51,13 +59,21 @@ def compare(args, backbone) -> None:
 
         best = alternate({"ours": ours, "sample": sampled, "theirs": theirs}, args)
         gap = (found["ours"][1] - found["theirs"]).abs().max().item()
-        report(args, {
-            "beams": args.width, "batch": args.batch, "prompt": length,
-            "ratio": best["theirs"]["seconds"] / best["ours"]["seconds"],
-            "users/s": args.batch / best["ours"]["seconds"], "theirs users/s": args.batch / best["theirs"]["seconds"],
-            "MiB": best["ours"]["peak_mib"], "theirs MiB": best["theirs"]["peak_mib"],
-            "samples users/s": args.batch / best["sample"]["seconds"], "score gap": gap,
-        })
+        report(
+            args,
+            {
+                "beams": args.width,
+                "batch": args.batch,
+                "prompt": length,
+                "ratio": best["theirs"]["seconds"] / best["ours"]["seconds"],
+                "users/s": args.batch / best["ours"]["seconds"],
+                "theirs users/s": args.batch / best["theirs"]["seconds"],
+                "MiB": best["ours"]["peak_mib"],
+                "theirs MiB": best["theirs"]["peak_mib"],
+                "samples users/s": args.batch / best["sample"]["seconds"],
+                "score gap": gap,
+            },
+        )
 
 
 @torch.no_grad()
@@ -85,8 +101,18 @@ def constraint_cost(args) -> None:
 
         total = min(total, seconds_of(args, free_step))
         walk = min(walk, seconds_of(args, constrain))
-    report(args, {"catalogue": 1_000_000, "beams": args.width, "batch": args.batch, "prompt": length,
-                  "constraint ms": 1e3 * walk, "free step ms": 1e3 * total, "share": walk / total})
+    report(
+        args,
+        {
+            "catalogue": 1_000_000,
+            "beams": args.width,
+            "batch": args.batch,
+            "prompt": length,
+            "constraint ms": 1e3 * walk,
+            "free step ms": 1e3 * total,
+            "share": walk / total,
+        },
+    )
 
 
 if __name__ == "__main__":

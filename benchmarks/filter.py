@@ -34,12 +34,27 @@ def write(folder: Path, users: int, items: int, seed: int = 0) -> None:
     lengths = rng.integers(20, 101, users)
     index = folder / layout.INDEX
     index.mkdir(parents=True)
-    write_index(index, users=np.char.add("user", np.arange(users).astype(str)),
-                items=np.char.add("item", np.arange(items).astype(str)), vectors=vectors, lengths=lengths,
-                rows=rng.integers(0, items, int(lengths.sum()), dtype=np.int32), activity=np.zeros(users))
+    write_index(
+        index,
+        users=np.char.add("user", np.arange(users).astype(str)),
+        items=np.char.add("item", np.arange(items).astype(str)),
+        vectors=vectors,
+        lengths=lengths,
+        rows=rng.integers(0, items, int(lengths.sum()), dtype=np.int32),
+        activity=np.zeros(users),
+    )
     names = [f"{layout.INDEX}/{file.name}" for file in sorted(index.iterdir())]
-    layout.write_manifest(folder, {"format": layout.FORMAT, "users": users, "items": items, "size": 100, "theta": None,
-                                   "files": layout.measure(folder, names)})
+    layout.write_manifest(
+        folder,
+        {
+            "format": layout.FORMAT,
+            "users": users,
+            "items": items,
+            "size": 100,
+            "theta": None,
+            "files": layout.measure(folder, names),
+        },
+    )
 
 
 def requests(users: int, items: int, count: int):
@@ -70,13 +85,13 @@ def judge(variant: str, folder: Path):
 
         def search(user, items, ids):
             index = faiss.IndexFlatIP(DIM)
-            index.add(sets.vectors[sets.rows[sets.ptr[user]:sets.ptr[user + 1]]])
+            index.add(sets.vectors[sets.rows[sets.ptr[user] : sets.ptr[user + 1]]])
             return index.search(sets.vectors[items], 1)[0][:, 0]
 
         return search
 
     def loop(user, items, ids):
-        disliked = sets.vectors[sets.rows[sets.ptr[user]:sets.ptr[user + 1]]]
+        disliked = sets.vectors[sets.rows[sets.ptr[user] : sets.ptr[user + 1]]]
         return np.array([max(np.dot(sets.vectors[item], vector) for vector in disliked) for item in items])
 
     return loop
@@ -97,9 +112,14 @@ def run(variant: str, folder: Path, count: int) -> dict:
         if number < CHECKED:
             checked.append(np.round(np.asarray(scores, dtype=np.float64), 3).tolist())
     clock, core = np.array(clock[WARM:]) * 1e3, np.array(core[WARM:]) * 1e3
-    return {"per_s": 1e3 / clock.mean(), "clock": np.percentile(clock, [50, 99]).tolist(),
-            "core_per_s": 1e3 / core.mean(), "core": np.percentile(core, [50, 99]).tolist(), "memory": memory(),
-            "scores": checked}
+    return {
+        "per_s": 1e3 / clock.mean(),
+        "clock": np.percentile(clock, [50, 99]).tolist(),
+        "core_per_s": 1e3 / core.mean(),
+        "core": np.percentile(core, [50, 99]).tolist(),
+        "memory": memory(),
+        "scores": checked,
+    }
 
 
 def memory() -> tuple[float, float]:
@@ -128,17 +148,28 @@ def main() -> None:
     first = None
     for variant in VARIANTS:
         count = options.requests if variant != "loop" else max(options.requests // 50, 1)
-        command = [sys.executable, "-W", "ignore", __file__, f"--folder={options.folder}", f"--variant={variant}",
-                   f"--requests={count}"]
-        done = subprocess.run(command, env=os.environ | dict.fromkeys(THREADS, "1"), stdout=subprocess.PIPE, text=True,
-                              check=True)
+        command = [
+            sys.executable,
+            "-W",
+            "ignore",
+            __file__,
+            f"--folder={options.folder}",
+            f"--variant={variant}",
+            f"--requests={count}",
+        ]
+        done = subprocess.run(
+            command, env=os.environ | dict.fromkeys(THREADS, "1"), stdout=subprocess.PIPE, text=True, check=True
+        )
         result = json.loads(done.stdout)
         first = first or result["scores"]
-        assert all(abs(a - b) < 2e-3 for x, y in zip(first, result["scores"], strict=False) for a, b in
-                   zip(x, y, strict=True)), f"{variant} finds other scores"
+        assert all(
+            abs(a - b) < 2e-3 for x, y in zip(first, result["scores"], strict=False) for a, b in zip(x, y, strict=True)
+        ), f"{variant} finds other scores"
         own, files = result["memory"]
-        times = "".join(f"{rate:>12,.0f}{p50:>9.2f}{p99:>9.2f}" for rate, (p50, p99) in
-                        ((result["per_s"], result["clock"]), (result["core_per_s"], result["core"])))
+        times = "".join(
+            f"{rate:>12,.0f}{p50:>9.2f}{p99:>9.2f}"
+            for rate, (p50, p99) in ((result["per_s"], result["clock"]), (result["core_per_s"], result["core"]))
+        )
         print(f"{variant:<8}{times}{own:>9,.0f}{files:>9,.0f}", flush=True)
 
 

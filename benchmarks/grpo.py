@@ -1,7 +1,7 @@
 """GRPO: this project's trainer against TRL's defaults, same model, prompts, G and loss.
 
-    python benchmarks/grpo.py                         # tiny: forward and backward, and whole steps
-    python benchmarks/grpo.py --llm SmolLM2.gguf --G 16 --prompts-per-step 1 --prompt 256
+python benchmarks/grpo.py                         # tiny: forward and backward, and whole steps
+python benchmarks/grpo.py --llm SmolLM2.gguf --G 16 --prompts-per-step 1 --prompt 256
 """
 
 import tempfile
@@ -32,10 +32,23 @@ class Stock(GRPOTrainer):
 def config(args, G: int, folder: str, steps: int) -> GRPOConfig:
     on_cpu = args.device == "cpu"
     return GRPOConfig(
-        folder, per_device_train_batch_size=args.prompts_per_step * G, num_generations=G, max_completion_length=3,
-        max_steps=steps, use_cpu=on_cpu, bf16=not on_cpu, gradient_checkpointing=args.gradient_checkpointing,
-        loss_type="grpo", beta=0.0, learning_rate=1e-6, report_to="none", disable_tqdm=True, save_strategy="no",
-        logging_steps=1000, dataloader_pin_memory=not on_cpu, remove_unused_columns=False,
+        folder,
+        per_device_train_batch_size=args.prompts_per_step * G,
+        num_generations=G,
+        max_completion_length=3,
+        max_steps=steps,
+        use_cpu=on_cpu,
+        bf16=not on_cpu,
+        gradient_checkpointing=args.gradient_checkpointing,
+        loss_type="grpo",
+        beta=0.0,
+        learning_rate=1e-6,
+        report_to="none",
+        disable_tqdm=True,
+        save_strategy="no",
+        logging_steps=1000,
+        dataloader_pin_memory=not on_cpu,
+        remove_unused_columns=False,
         generation_kwargs={"min_new_tokens": 3},
     )
 
@@ -54,7 +67,10 @@ def trainers(args, backbone, prompts, G: int, folder: str):
     trie = backbone.semantic_ids.trie.to(args.device)
     ours = ConstrainedGRPOTrainer(backbone, trie, rows, [reward], beta=0.0, args=config(args, G, folder, 1))
     stock = Stock(
-        backbone.model, stock_reward, args=config(args, G, folder, args.steps), processing_class=backbone.tokenizer,
+        backbone.model,
+        stock_reward,
+        args=config(args, G, folder, args.steps),
+        processing_class=backbone.tokenizer,
         train_dataset=Dataset.from_dict({"prompt": [str(n) for n in range(len(prompts))]}),
     )
     stock.remove_callback(PrinterCallback)
@@ -69,8 +85,10 @@ def forward_and_backward(args, backbone, prompts, G: int, length: int, folder: s
     _, codes, _ = sample(backbone, ours.trie, ids, mask, n=G)
     tokens = torch.stack([t[codes[:, :, level]] for level, t in enumerate(ours.constraint.tokens)], 2).flatten(0, 1)
     batch = {
-        "prompt_ids": ids.repeat_interleave(G, 0), "prompt_mask": mask.repeat_interleave(G, 0),
-        "completion_ids": tokens, "completion_mask": torch.ones_like(tokens),
+        "prompt_ids": ids.repeat_interleave(G, 0),
+        "prompt_mask": mask.repeat_interleave(G, 0),
+        "completion_ids": tokens,
+        "completion_mask": torch.ones_like(tokens),
         "advantages": torch.randn(len(tokens), device=args.device),
         "num_items_in_batch": torch.tensor(tokens.numel(), device=args.device),
     }
@@ -84,12 +102,20 @@ def forward_and_backward(args, backbone, prompts, G: int, length: int, folder: s
         backbone.model.zero_grad()
 
     best = alternate({"ours": lambda: update(ours), "theirs": lambda: update(stock)}, args)
-    report(args, {
-        "what": "forward+backward", "G": G, "prompts": args.prompts_per_step, "prompt": length,
-        "ratio": best["theirs"]["seconds"] / best["ours"]["seconds"], "seconds": best["ours"]["seconds"],
-        "theirs seconds": best["theirs"]["seconds"], "MiB": best["ours"]["peak_mib"],
-        "theirs MiB": best["theirs"]["peak_mib"],
-    })
+    report(
+        args,
+        {
+            "what": "forward+backward",
+            "G": G,
+            "prompts": args.prompts_per_step,
+            "prompt": length,
+            "ratio": best["theirs"]["seconds"] / best["ours"]["seconds"],
+            "seconds": best["ours"]["seconds"],
+            "theirs seconds": best["theirs"]["seconds"],
+            "MiB": best["ours"]["peak_mib"],
+            "theirs MiB": best["theirs"]["peak_mib"],
+        },
+    )
 
 
 def whole_steps(args, backbone, prompts, G: int, length: int, folder: str) -> None:
@@ -99,9 +125,21 @@ def whole_steps(args, backbone, prompts, G: int, length: int, folder: str) -> No
     rows = [{"input_ids": row} for row in prompts]
 
     def ours(steps):
-        return train_grpo(backbone, trie, rows, reward, output_dir=folder, G=G, steps=steps, beta=0.0, lr=1e-6,
-                          prompts_per_step=args.prompts_per_step, logging_steps=1000, bf16=args.device != "cpu",
-                          gradient_checkpointing=args.gradient_checkpointing)
+        return train_grpo(
+            backbone,
+            trie,
+            rows,
+            reward,
+            output_dir=folder,
+            G=G,
+            steps=steps,
+            beta=0.0,
+            lr=1e-6,
+            prompts_per_step=args.prompts_per_step,
+            logging_steps=1000,
+            bf16=args.device != "cpu",
+            gradient_checkpointing=args.gradient_checkpointing,
+        )
 
     if not args.no_warm_up:
         ours(1)
@@ -111,8 +149,18 @@ def whole_steps(args, backbone, prompts, G: int, length: int, folder: str) -> No
         if not args.ours_only:
             theirs = min(theirs, seconds_of(args, stock.train) / args.steps)
     theirs = float("nan") if args.ours_only else theirs
-    report(args, {"what": "whole step", "G": G, "prompts": args.prompts_per_step, "prompt": length,
-                  "ratio": theirs / mine, "steps/s": 1 / mine, "theirs steps/s": 1 / theirs})
+    report(
+        args,
+        {
+            "what": "whole step",
+            "G": G,
+            "prompts": args.prompts_per_step,
+            "prompt": length,
+            "ratio": theirs / mine,
+            "steps/s": 1 / mine,
+            "theirs steps/s": 1 / theirs,
+        },
+    )
 
 
 if __name__ == "__main__":

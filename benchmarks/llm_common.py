@@ -57,9 +57,17 @@ def smollm2_shape(args, ids: SemanticIds, words: list[str]) -> Backbone:
     """A model as large as SmolLM2-135M with random weights, for machines without the file: speed does not mind."""
     words_alone = 49_152
     config = LlamaConfig(
-        vocab_size=words_alone + sum(ids.sizes), hidden_size=576, intermediate_size=1536, num_hidden_layers=30,
-        num_attention_heads=9, num_key_value_heads=3, max_position_embeddings=8192, tie_word_embeddings=True,
-        pad_token_id=0, eos_token_id=1, bos_token_id=None,
+        vocab_size=words_alone + sum(ids.sizes),
+        hidden_size=576,
+        intermediate_size=1536,
+        num_hidden_layers=30,
+        num_attention_heads=9,
+        num_key_value_heads=3,
+        max_position_embeddings=8192,
+        tie_word_embeddings=True,
+        pad_token_id=0,
+        eos_token_id=1,
+        bos_token_id=None,
     )
     model = LlamaForCausalLM(config).to(args.device, dtype_of(args.dtype))
     tokens = torch.arange(words_alone, config.vocab_size)

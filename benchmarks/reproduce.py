@@ -25,15 +25,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from recbole_conrec.config import parse_value
 from recbole_conrec.data.events import NEGATIVE, EventLog
+from recbole_conrec.generative.prompts import ALL_TEXT, PromptBuilder, context_of
+from recbole_conrec.generative.recommender import expand
 from recbole_conrec.llm.backbone import load_backbone
 from recbole_conrec.llm.batch import left_pad
 from recbole_conrec.llm.decoding import beam_search
-from recbole_conrec.llm.prompts import ALL_TEXT, PromptBuilder, context_of
 from recbole_conrec.llm.sft import train_sft
 from recbole_conrec.llm.t5 import EOS, load_t5
-from recbole_conrec.model.generative import expand
+from recbole_conrec.runs.config import parse_value
 from recbole_conrec.tokenizer.semantic_ids import SemanticIds
 
 HISTORY, BEAM = 20, 20
@@ -44,8 +44,10 @@ def read(folder: Path, name: str) -> tuple[list[list[int]], SemanticIds]:
     try:
         users, index = (json.loads((folder / f"{name}.{part}.json").read_text()) for part in ("inter", "index"))
     except FileNotFoundError as error:
-        raise SystemExit(f"{error.filename}: no such file; --data is a folder with NAME.inter.json and NAME.index.json "
-                        "of LETTER's public code") from None
+        raise SystemExit(
+            f"{error.filename}: no such file; --data is a folder with NAME.inter.json and NAME.index.json "
+            "of LETTER's public code"
+        ) from None
     codes = np.array([[int(token[3:-1]) for token in index[str(item)]] for item in range(len(index))])
     books = [np.zeros((size, 1), dtype=np.float32) for size in codes.max(axis=0) + 1]
     ids = SemanticIds(np.concatenate([np.full((1, codes.shape[1]), -1), codes]), books, collisions="shared")
@@ -60,8 +62,11 @@ class Tiger:
         self.tokens = self.backbone.item_tokens.cpu().numpy()
 
     def rows(self, sequences) -> list[dict]:
-        return [{"input_ids": self._prompt(items[:at]), "labels": self.tokens[items[at]].tolist()}
-                for items in sequences for at in range(1, len(items))]
+        return [
+            {"input_ids": self._prompt(items[:at]), "labels": self.tokens[items[at]].tolist()}
+            for items in sequences
+            for at in range(1, len(items))
+        ]
 
     def prompts(self, histories):
         return left_pad([self._prompt(items) for items in histories], self.backbone.pad_id, self.backbone.device)
@@ -93,9 +98,13 @@ class LCRec:
         """Users are numbered from 1; a time is a place in the sequence."""
         lengths = [len(items) for items in sequences]
         log = EventLog.from_arrays(
-            user=np.repeat(np.arange(1, len(lengths) + 1), lengths), item=np.concatenate(sequences),
-            time=np.concatenate([np.arange(n) for n in lengths]), feedback=np.full(sum(lengths), NEGATIVE),
-            n_users=len(lengths) + 1, n_items=len(self.backbone.semantic_ids.codes))
+            user=np.repeat(np.arange(1, len(lengths) + 1), lengths),
+            item=np.concatenate(sequences),
+            time=np.concatenate([np.arange(n) for n in lengths]),
+            feedback=np.full(sum(lengths), NEGATIVE),
+            n_users=len(lengths) + 1,
+            n_items=len(self.backbone.semantic_ids.codes),
+        )
         return PromptBuilder(self.backbone, log, self.backbone.max_length), log, np.arange(1, len(lengths) + 1)
 
 
@@ -106,15 +115,18 @@ def evaluate(model, sequences, batch: int = 256) -> dict[str, float]:
     backbone.model.eval()
     trie, ranks = backbone.semantic_ids.trie.to(backbone.device), []
     for start in range(0, len(sequences), batch):
-        part = sequences[start:start + batch]
+        part = sequences[start : start + batch]
         leaves, _ = beam_search(backbone, trie, *model.prompts([items[:-1] for items in part]), width=BEAM)
         found = expand(trie, leaves, leaves.new_zeros((len(part), 1)), 10).cpu().numpy()
         hit = found == np.array([items[-1] for items in part])[:, None]
         ranks += np.where(hit.any(axis=1), hit.argmax(axis=1), 10).tolist()
     ranks = np.array(ranks)
     gain = 1 / np.log2(ranks + 2)
-    return {f"{name}@{k}": float(np.where(ranks < k, value, 0).mean())
-            for name, value in (("Recall", 1.0), ("NDCG", gain)) for k in (5, 10)}
+    return {
+        f"{name}@{k}": float(np.where(ranks < k, value, 0).mean())
+        for name, value in (("Recall", 1.0), ("NDCG", gain))
+        for k in (5, 10)
+    }
 
 
 def show(step: int, of: int, entry: dict) -> None:
@@ -134,22 +146,38 @@ def main() -> None:
     arguments.add_argument("--users", type=int, default=None, help="test so many users, drawn by the seed; default all")
     arguments.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     arguments.add_argument("--llm", default="tiny", help="of lcrec: as for the model")
-    arguments.add_argument("--sizes", type=parse_value, default={},
-                           help="of the network, as '{layers: 2}': the keys of t5 (tiger) or llm_options.tiny (lcrec)")
+    arguments.add_argument(
+        "--sizes",
+        type=parse_value,
+        default={},
+        help="of the network, as '{layers: 2}': the keys of t5 (tiger) or llm_options.tiny (lcrec)",
+    )
     args = arguments.parse_args()
 
     sequences, ids = read(args.data, args.name)
     model = {"tiger": Tiger, "lcrec": LCRec}[args.model](ids, args)
     rows = model.rows([items[:-2] for items in sequences])
     parameters = sum(p.numel() for p in model.backbone.model.parameters())
-    print(f"{args.name}: {len(sequences):,} users, {len(ids.codes) - 1:,} items, {len(ids.trie.leaf_codes):,} IDs, "
-          f"{len(rows):,} training rows; {parameters:,} parameters", flush=True)
+    print(
+        f"{args.name}: {len(sequences):,} users, {len(ids.codes) - 1:,} items, {len(ids.trie.leaf_codes):,} IDs, "
+        f"{len(rows):,} training rows; {parameters:,} parameters",
+        flush=True,
+    )
     wall, cpu = time.perf_counter(), time.process_time()
     with tempfile.TemporaryDirectory() as folder:
-        train_sft(model.backbone, rows, output_dir=folder, epochs=args.epochs, lr=args.lr, batch_size=args.batch,
-                  warmup=0.01, seed=args.seed, progress=show)
+        train_sft(
+            model.backbone,
+            rows,
+            output_dir=folder,
+            epochs=args.epochs,
+            lr=args.lr,
+            batch_size=args.batch,
+            warmup=0.01,
+            seed=args.seed,
+            progress=show,
+        )
     took = {"train_s": time.perf_counter() - wall, "train_cpu_s": time.process_time() - cpu}
-    picked = np.random.default_rng(args.seed).permutation(len(sequences))[:args.users]
+    picked = np.random.default_rng(args.seed).permutation(len(sequences))[: args.users]
     for part, cut in (("validation", -1), ("test", None)):
         metrics = evaluate(model, [sequences[user][:cut] for user in picked])
         result = {"model": args.model, "part": part, "users": len(picked), "epochs": args.epochs, **metrics, **took}

@@ -20,8 +20,14 @@ from scipy import sparse
 
 from recbole_conrec.data.swing import swing
 
-OPTIONS = {"alpha1": 0.0, "alpha2": 0.0, "theta": 0.5, "min_common": 1, "max_user_items": 10**9,
-           "max_item_users": 10**9}
+OPTIONS = {
+    "alpha1": 0.0,
+    "alpha2": 0.0,
+    "theta": 0.5,
+    "min_common": 1,
+    "max_user_items": 10**9,
+    "max_item_users": 10**9,
+}
 
 
 def negatives(events: int, n_users: int, n_items: int) -> tuple[np.ndarray, np.ndarray]:
@@ -68,17 +74,23 @@ def recfarm_model(users, items, n_users: int, n_items: int, top: int):
     import recfarm
 
     def lists(matrix):
-        return SimpleNamespace(sparse_indices=matrix.indices.tolist(), sparse_indptr=matrix.indptr.tolist(),
-                               sparse_data=matrix.data.tolist())
+        return SimpleNamespace(
+            sparse_indices=matrix.indices.tolist(),
+            sparse_indptr=matrix.indptr.tolist(),
+            sparse_data=matrix.data.tolist(),
+        )
 
     users, items = np.append(users, n_users + np.arange(n_items)), np.append(items, np.arange(n_items))
     table = sparse.csr_matrix((np.ones(len(users)), (users, items)), shape=(n_users + n_items, n_items))
     table.sum_duplicates()
     table.data[:] = 1.0
-    disliked = {user: table.indices[a:b].tolist() for user, (a, b) in
-                enumerate(zip(table.indptr[:-1], table.indptr[1:], strict=True))}
-    model = recfarm.Swing(top, 1.0, 10**8, n_users + n_items, n_items, lists(table), lists(table.T.tocsr()), disliked,
-                          0.0)
+    disliked = {
+        user: table.indices[a:b].tolist()
+        for user, (a, b) in enumerate(zip(table.indptr[:-1], table.indptr[1:], strict=True))
+    }
+    model = recfarm.Swing(
+        top, 1.0, 10**8, n_users + n_items, n_items, lists(table), lists(table.T.tocsr()), disliked, 0.0
+    )
     return model, timed("recfarm", model.compute_swing, 1)[1]
 
 
@@ -87,8 +99,10 @@ def compare(users, items, n_users: int, n_items: int) -> None:
     found = found.matrix()
     model, theirs = recfarm_model(users, items, n_users, n_items, n_items)
     expected, slow = timed("loops", straightforward, users, items, n_items)
-    print(f"{found.nnz:,} scores; ours is {slow / ours:.1f} times as fast as the loops, {theirs / ours:.1f} times as "
-          f"recfarm")
+    print(
+        f"{found.nnz:,} scores; ours is {slow / ours:.1f} times as fast as the loops, {theirs / ours:.1f} times as "
+        f"recfarm"
+    )
     assert found.nnz == expected.nnz
     print(f"largest relative difference from the loops: {np.abs((found / expected)[found.nonzero()] - 1).max():.1e}")
     row, column = (part[:: max(1, found.nnz // 100_000)] for part in found.nonzero())
@@ -104,8 +118,10 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=float, default=default)
     options = parser.parse_args()
     defaults = {"scale": (10e6, 1e6, 1e5), "compare": (1e5, 1e4, 1e3)}[options.what]
-    sizes = (int(given or default) for given, default in zip(
-        (options.events, options.users, options.items), defaults, strict=True))
+    sizes = (
+        int(given or default)
+        for given, default in zip((options.events, options.users, options.items), defaults, strict=True)
+    )
     events, n_users, n_items = sizes
     users, items = negatives(events, n_users, n_items)
     print(f"{events:,} negatives, {n_users:,} users, {n_items:,} items")

@@ -52,6 +52,7 @@ def synthetic(n: int, seed: int = 0) -> np.ndarray:
 
 # ---- methods: each yields (seconds of work so far, codes [n, depth], X^ [n, dim])
 
+
 def ours(module, options):
     def run(vectors, sizes):
         begin = CLOCK()
@@ -59,16 +60,17 @@ def ours(module, options):
         codes = encode(forward(vectors, fit.layers), fit.codebooks)
         spent = CLOCK() - begin
         yield spent, codes, fit.info.get("error_through_decoder", decode(codes, fit.codebooks))
+
     return run
 
 
 def faiss_residual(vectors, sizes):
     begin = CLOCK()
     quantiser = faiss.ResidualQuantizer(vectors.shape[1], len(sizes), int(np.log2(sizes[0])))
-    quantiser.train(vectors[:256 * 256 * 4])
+    quantiser.train(vectors[: 256 * 256 * 4])
     packed = quantiser.compute_codes(vectors)
     spent = CLOCK() - begin
-    yield spent, packed[:, :len(sizes)].astype(np.int64), quantiser.decode(packed)  # 8 bits a code: a byte each
+    yield spent, packed[:, : len(sizes)].astype(np.int64), quantiser.decode(packed)  # 8 bits a code: a byte each
 
 
 def vq_as_is(vectors, sizes):
@@ -76,8 +78,9 @@ def vq_as_is(vectors, sizes):
     from vector_quantize_pytorch import ResidualVQ
 
     torch.manual_seed(0)
-    quantiser = ResidualVQ(dim=vectors.shape[1], codebook_size=tuple(sizes), kmeans_init=True, kmeans_iters=10,
-                           threshold_ema_dead_code=2)
+    quantiser = ResidualVQ(
+        dim=vectors.shape[1], codebook_size=tuple(sizes), kmeans_init=True, kmeans_iters=10, threshold_ema_dead_code=2
+    )
     data, spent = torch.from_numpy(vectors), 0.0
     while True:
         begin = CLOCK()
@@ -91,14 +94,23 @@ def vq_as_is(vectors, sizes):
 
 def lcrec(folder):
     """The RQ-VAE of LC-Rec (also TIGER's shape) with the defaults of its index/main.py, from a clone."""
+
     def run(vectors, sizes):
         sys.path.insert(0, str(Path(folder) / "index"))
         from models.rqvae import RQVAE
 
         torch.manual_seed(0)
-        model = RQVAE(in_dim=vectors.shape[1], num_emb_list=list(sizes), e_dim=32,
-                      layers=[2048, 1024, 512, 256, 128, 64], beta=0.25, kmeans_init=True, kmeans_iters=100,
-                      sk_epsilons=[0.0] * len(sizes), sk_iters=50)
+        model = RQVAE(
+            in_dim=vectors.shape[1],
+            num_emb_list=list(sizes),
+            e_dim=32,
+            layers=[2048, 1024, 512, 256, 128, 64],
+            beta=0.25,
+            kmeans_init=True,
+            kmeans_iters=100,
+            sk_epsilons=[0.0] * len(sizes),
+            sk_iters=50,
+        )
         optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.0)
         data, spent = torch.from_numpy(vectors), 0.0
         while True:
@@ -117,6 +129,7 @@ def lcrec(folder):
             with torch.inference_mode():
                 parts = [model(x, use_sk=False) for x in data.split(8192)]
             yield spent, torch.cat([p[2] for p in parts]).numpy(), torch.cat([p[0] for p in parts]).numpy()
+
     return run
 
 
@@ -141,8 +154,16 @@ def methods(vectors, sizes, limit, chosen):
         used = [utilisation(codes[:, d], sizes[d]) for d in range(len(sizes))]
         even = [perplexity(codes[:, d]) / sizes[d] for d in range(len(sizes))]
         when = f"{seconds:.1f}" if error <= target else f"not in {seconds:.0f}"
-        row(f"{len(vectors):,}", name, f"{target:.3f}", when, f"{error:.3f}", f"{min(used):.2f}", f"{min(even):.2f}",
-            f"{collision_rate(codes):.3f}")
+        row(
+            f"{len(vectors):,}",
+            name,
+            f"{target:.3f}",
+            when,
+            f"{error:.3f}",
+            f"{min(used):.2f}",
+            f"{min(even):.2f}",
+            f"{collision_rate(codes):.3f}",
+        )
 
 
 def sizes_table(vectors):
@@ -155,8 +176,15 @@ def sizes_table(vectors):
         codes = encode(vectors, books)
         seconds = CLOCK() - begin
         even = [perplexity(codes[:, d]) / size for d in range(3)]
-        row(f"{n:,}", str(size), f"{n / size:,.0f}", f"{relative_error(vectors, decode(codes, books)):.3f}",
-            f"{min(even):.2f}", f"{collision_rate(codes):.3f}", f"{seconds:.1f}")
+        row(
+            f"{n:,}",
+            str(size),
+            f"{n / size:,.0f}",
+            f"{relative_error(vectors, decode(codes, books)):.3f}",
+            f"{min(even):.2f}",
+            f"{collision_rate(codes):.3f}",
+            f"{seconds:.1f}",
+        )
 
 
 def collisions_table(vectors):
@@ -172,8 +200,14 @@ def collisions_table(vectors):
         begin = CLOCK()
         made, more = resolve(strategy, vectors, codes, books)
         seconds = CLOCK() - begin
-        row(f"{n:,}", strategy, f"{collision_rate(codes):.3f}", f"{collision_rate(made):.3f}",
-            f"{relative_error(vectors, decode(made, more)) / before:.3f}", f"{seconds:.1f}")
+        row(
+            f"{n:,}",
+            strategy,
+            f"{collision_rate(codes):.3f}",
+            f"{collision_rate(made):.3f}",
+            f"{relative_error(vectors, decode(made, more)) / before:.3f}",
+            f"{seconds:.1f}",
+        )
 
 
 def trie_table():
@@ -203,8 +237,13 @@ def main():
     parser.add_argument("--items", type=int, nargs="+", default=[10_000, 100_000])
     parser.add_argument("--vectors", help=".npy of float vectors [n, dim] instead of made ones")
     parser.add_argument("--parts", nargs="+", default=["methods", "sizes", "collisions", "trie"])
-    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS,
-                        help="rows of the first table; the target is 1.03 times the error of the first")
+    parser.add_argument(
+        "--methods",
+        nargs="+",
+        default=list(METHODS),
+        choices=METHODS,
+        help="rows of the first table; the target is 1.03 times the error of the first",
+    )
     parser.add_argument("--limit", type=float, default=120, help="seconds after which a method is stopped")
     parser.add_argument("--lcrec", help="folder of a clone of LC-Rec")
     arguments = parser.parse_args()
@@ -214,8 +253,16 @@ def main():
     if arguments.lcrec:
         chosen.append(("LC-Rec's RQ-VAE, latent 32", lcrec(arguments.lcrec)))
     columns = {
-        "methods": ("items", "method", "target", "seconds to target", "error", "codes in use", "perplexity / codes",
-                    "collisions"),
+        "methods": (
+            "items",
+            "method",
+            "target",
+            "seconds to target",
+            "error",
+            "codes in use",
+            "perplexity / codes",
+            "collisions",
+        ),
         "sizes": ("items", "codes a level", "items a code", "error", "perplexity / codes", "collisions", "seconds"),
         "collisions": ("items", "strategy", "collisions before", "after", "error after / before", "seconds"),
     }

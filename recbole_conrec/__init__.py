@@ -7,6 +7,8 @@ needs neither RecBole nor torch.
 
 import importlib.util
 
+from recbole_conrec.utils.version import __version__ as __version__
+
 if importlib.util.find_spec("recbole"):
     from recbole_conrec import compat
 
@@ -16,5 +18,3 @@ if importlib.util.find_spec("recbole"):
 
     register_with_recbole()
     compat.quiet_autograd()
-
-__version__ = "0.1.0"

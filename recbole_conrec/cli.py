@@ -6,7 +6,7 @@ import sys
 import warnings
 from pathlib import Path
 
-from recbole_conrec.errors import UserError
+from recbole_conrec.utils.errors import UserError
 
 TEXTS = {"user"}  # taken as they stand: in YAML 010 is 8
 FLAGS = {"--dry-run", "--commands", "--overwrite"}  # options that may stand without a value
@@ -39,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
             print(USAGE.format(subcommands="\n".join(f"  {key:<10} {text}" for key, (_, text) in SUBCOMMANDS.items())))
             return 0
         if name not in SUBCOMMANDS:
-            from recbole_conrec.config import nearest
+            from recbole_conrec.utils.names import nearest
 
             raise UserError(f"unknown subcommand '{name}'{nearest(name, SUBCOMMANDS)}; see --help")
         return SUBCOMMANDS[name][0](argv[1:] if argv[0] == name else argv) or 0
@@ -60,7 +60,7 @@ def _interrupt(*_):
 
 def parse(argv: list[str]) -> tuple[list[str], dict]:
     """['--a=1', '--b.c', 'x'] -> ([], {'a': 1, 'b.c': 'x'}); ``--config_files`` becomes the list of files."""
-    from recbole_conrec.config import parse_value
+    from recbole_conrec.utils.yaml_files import parse_value
 
     options: dict = {}
     rest = list(argv)
@@ -92,8 +92,8 @@ def run(argv: list[str]) -> int:
     import torch
 
     from recbole_conrec.evaluation.table import render
-    from recbole_conrec.llm.distributed import process_state
-    from recbole_conrec.runner import run as run_one
+    from recbole_conrec.runs.runner import run as run_one
+    from recbole_conrec.utils.distributed import process_state
 
     files, options = parse(argv)
     if "leaderboard" in options:
@@ -107,8 +107,11 @@ def run(argv: list[str]) -> int:
         return 0
     console = _console()
     console.print(render([result.record]))
-    console.print(f"written to {result.run_dir}/ (result.json, outcomes.parquet, config.yaml, run.log and the weights)",
-                  soft_wrap=True, highlight=False)
+    console.print(
+        f"written to {result.run_dir}/ (result.json, outcomes.parquet, config.yaml, run.log and the weights)",
+        soft_wrap=True,
+        highlight=False,
+    )
     return 0
 
 
@@ -116,8 +119,9 @@ def convert(argv: list[str]) -> int:
     from recbole_conrec.data.convert import CONVERTERS, convert
 
     names = "\n".join(f"  {name:<16} {c.description}" for name, c in CONVERTERS.items())
-    name = _positional(argv, "convert NAME --raw=FOLDER [--out=dataset/] [--dataset=NAME] [--overwrite=True]"
-                       f"\n\n{names}")
+    name = _positional(
+        argv, f"convert NAME --raw=FOLDER [--out=dataset/] [--dataset=NAME] [--overwrite=True]\n\n{names}"
+    )
     options = _options(argv[1:])
     if "raw" not in options:
         raise UserError(f"convert {name}: --raw=FOLDER is needed, the folder into which the download was unpacked")
@@ -129,7 +133,7 @@ def convert(argv: list[str]) -> int:
 
 
 def simulate(argv: list[str]) -> int:
-    from recbole_conrec.data.simulate import simulate
+    from recbole_conrec.data.simulation.simulate import simulate
 
     options = _options(argv)
     _known("simulate", options, simulate)
@@ -140,10 +144,10 @@ def simulate(argv: list[str]) -> int:
 
 
 def inspect(argv: list[str]) -> int:
-    from recbole_conrec.config import make_config
     from recbole_conrec.data.dataset import NegativeFeedbackDataset
-    from recbole_conrec.data.inspection import inspect
-    from recbole_conrec.data.inspection_report import draw, show
+    from recbole_conrec.data.inspection.measure import inspect
+    from recbole_conrec.data.inspection.report import draw, show
+    from recbole_conrec.runs.config import make_config
 
     name = _positional(argv, "inspect DATASET [--out=FOLDER] [--KEY=VALUE ...]")
     files, options = parse(argv[1:])
@@ -155,8 +159,8 @@ def inspect(argv: list[str]) -> int:
 
 
 def tokenize(argv: list[str]) -> int:
-    from recbole_conrec.config import make_config
     from recbole_conrec.data.dataset import NegativeFeedbackDataset
+    from recbole_conrec.runs.config import make_config
     from recbole_conrec.tokenizer.report import tokenize
 
     files, options = parse(argv)
@@ -198,8 +202,8 @@ def _study_filter(argv: list[str]) -> int:
 
 
 def _study_coverage(argv: list[str]) -> int:
-    from recbole_conrec.config import make_config
     from recbole_conrec.data.dataset import NegativeFeedbackDataset
+    from recbole_conrec.runs.config import make_config
     from recbole_conrec.study.coverage_report import run_coverage
 
     files, options = parse(argv)
@@ -226,8 +230,8 @@ def _study_metrics(argv: list[str]) -> int:
 
 
 def tune(argv: list[str]) -> int:
-    from recbole_conrec.tuning import show
-    from recbole_conrec.tuning import tune as tune_one
+    from recbole_conrec.study.tuning import show
+    from recbole_conrec.study.tuning import tune as tune_one
 
     files, options = parse(argv)
     model, dataset, search = (options.pop(key, None) for key in ("model", "dataset", "search"))
@@ -237,15 +241,17 @@ def tune(argv: list[str]) -> int:
 
 
 def explain(argv: list[str]) -> int:
-    from recbole_conrec import explain as room
-    from recbole_conrec.restore import find_run, load_run
+    from recbole_conrec.runs.restore import find_run, load_run
+    from recbole_conrec.study import explain as room
 
     files, options = parse(argv)
     own = {key: options.pop(key) for key in ("instance", "split", "stage", "k") if key in options}
     user, folder, out = (options.pop(key, None) for key in ("user", "run", "out"))
     if user is None:
-        raise UserError("usage: recbole-conrec explain --user=ID (--run=FOLDER | --model=NAME [--dataset=NAME] "
-                        "[--KEY=VALUE ...]) [--instance=1] [--split=test] [--stage=NAME] [--k=20] [--out=PAGE.html]")
+        raise UserError(
+            "usage: recbole-conrec explain --user=ID (--run=FOLDER | --model=NAME [--dataset=NAME] "
+            "[--KEY=VALUE ...]) [--instance=1] [--split=test] [--stage=NAME] [--k=20] [--out=PAGE.html]"
+        )
     if folder is None:
         folder, options = find_run(options.pop("model", None), options.pop("dataset", None), files, options)
     run = load_run(str(folder), options)
@@ -263,8 +269,10 @@ def compare(argv: list[str]) -> int:
 
     names = argv[:2]
     if len(names) != 2 or any(name.startswith("--") for name in names):
-        raise UserError("usage: recbole-conrec compare A B [--leaderboard=NAME] [--dataset=NAME] [--metric=HR@20] "
-                        "[--out=FILE.csv]; A and B are rows of the board, or folders of two runs")
+        raise UserError(
+            "usage: recbole-conrec compare A B [--leaderboard=NAME] [--dataset=NAME] [--metric=HR@20] "
+            "[--out=FILE.csv]; A and B are rows of the board, or folders of two runs"
+        )
     return run_compare(names, *parse(argv[2:]), _console())
 
 
@@ -283,7 +291,7 @@ def _positional(argv: list[str], usage: str) -> str:
 def _known(command: str, options: dict, function) -> None:
     import inspect as python_inspect
 
-    from recbole_conrec.config import nearest
+    from recbole_conrec.utils.names import nearest
 
     known = python_inspect.signature(function).parameters
     for key in options:
@@ -292,8 +300,11 @@ def _known(command: str, options: dict, function) -> None:
 
 
 def _print_counts(counts: dict) -> None:
-    print(", ".join(f"{name} {count:,}" if isinstance(count, int) else f"{name} {count}"
-                    for name, count in counts.items()))
+    print(
+        ", ".join(
+            f"{name} {count:,}" if isinstance(count, int) else f"{name} {count}" for name, count in counts.items()
+        )
+    )
 
 
 def _console():

@@ -11,10 +11,11 @@ import types
 import recbole.data.dataset
 import recbole.trainer
 
-from recbole_conrec.config import complete
 from recbole_conrec.data.dataset import NegativeFeedbackDataset
 from recbole_conrec.evaluation.plugin import register_metrics
-from recbole_conrec.registry import MODELS, TRAINERS, load
+from recbole_conrec.registry import MODELS, load
+from recbole_conrec.runs.config import complete
+from recbole_conrec.runs.trainer import find_trainer
 
 
 class StockDataset(NegativeFeedbackDataset):
@@ -55,5 +56,4 @@ def _trainer(attribute):
     name = attribute.removesuffix("Trainer")
     if name == attribute or name not in MODELS:
         raise AttributeError(attribute)
-    own = TRAINERS.get(name) or getattr(load(MODELS[name]), "trainer", "recbole_conrec.trainer:Harness")
-    return load(own) if isinstance(own, str) else own
+    return find_trainer(name, load(MODELS[name]))

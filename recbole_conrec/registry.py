@@ -12,9 +12,10 @@ from pathlib import Path
 import recbole.model
 from recbole.model import sequential_recommender
 from recbole.model.abstract_recommender import SequentialRecommender
-from recbole.utils import get_model, get_trainer
+from recbole.utils import get_model
 
-from recbole_conrec.errors import UserError
+from recbole_conrec.utils.errors import UserError
+from recbole_conrec.utils.names import nearest
 
 MODELS = {
     "CoNRec": "recbole_conrec.model.conrec:CoNRec",
@@ -34,7 +35,7 @@ MODELS = {
 }
 # Models whose training is more than RecBole's epoch loop; every other one gets the harness over its stock trainer.
 TRAINERS = {
-    "S3Rec": "recbole_conrec.trainer:S3RecTrainer",
+    "S3Rec": "recbole_conrec.runs.trainer:S3RecTrainer",
 }
 
 
@@ -72,11 +73,11 @@ def find_model(name: str) -> type:
     model_class = load(path) if path else _stock_model(name)
     if model_class is not None:
         if not (inspect.isclass(model_class) and issubclass(model_class, SequentialRecommender)):
-            raise UserError(f"model '{name}' is no SequentialRecommender of RecBole; general and context-aware models "
-                            "see no histories and are not supported")
+            raise UserError(
+                f"model '{name}' is no SequentialRecommender of RecBole; general and context-aware models "
+                "see no histories and are not supported"
+            )
         return model_class
-    from recbole_conrec.config import nearest
-
     known = sorted({*MODELS, *entry_points(), *stock_models()})
     raise UserError(f"unknown model '{name}'{nearest(name, known)}; a class of your own is 'package.module:Class'")
 
@@ -93,21 +94,14 @@ def _stock_model(name: str) -> type | None:
 def stock_files() -> set[str]:
     """Module names of RecBole's models. (Its own look-up of an unknown name ends in an import of lightgbm.)"""
     root = Path(recbole.model.__file__).parent
-    return {file.stem for kind in ("general", "sequential", "context_aware", "knowledge_aware")
-            for file in (root / f"{kind}_recommender").glob("[!_]*.py")}
+    return {
+        file.stem
+        for kind in ("general", "sequential", "context_aware", "knowledge_aware")
+        for file in (root / f"{kind}_recommender").glob("[!_]*.py")
+    }
 
 
 def stock_models() -> list[str]:
     """Names of RecBole's sequential models."""
     classes = [name for name, value in vars(sequential_recommender).items() if inspect.isclass(value)]
     return [name for name in classes if name.lower() in stock_files()]
-
-
-def find_trainer(name: str, model_class: type) -> type:
-    """The harness's trainer for a model: its own, or RecBole's epoch loop with our evaluation."""
-    own = TRAINERS.get(name) or getattr(model_class, "trainer", None)
-    if own:
-        return load(own) if isinstance(own, str) else own
-    from recbole_conrec.trainer import harnessed
-
-    return harnessed(get_trainer(model_class.type, model_class.__name__))

@@ -1,20 +1,20 @@
 """Fixtures for all tests. A small data set with structure in it (see tests/tinylog.py):
 
-    def test_something(tiny_dataset):                 # a NegativeFeedbackDataset, split by time; do not change it
-        train, valid, test = tiny_dataset.build()
+def test_something(tiny_dataset):                 # a NegativeFeedbackDataset, split by time; do not change it
+    train, valid, test = tiny_dataset.build()
 
-    def test_another(make_tiny):                      # a fresh one, with options of your own
-        config, dataset = make_tiny("SASRec", context="both", split={"by": "user"})
+def test_another(make_tiny):                      # a fresh one, with options of your own
+    config, dataset = make_tiny("SASRec", context="both", split={"by": "user"})
 
-    def test_files(tiny_path):                        # the folder for `data_path`; `dataset` is "tiny"
-        ...
+def test_files(tiny_path):                        # the folder for `data_path`; `dataset` is "tiny"
+    ...
 """
 
 import pytest
 import tinylog
 
-from recbole_conrec.config import make_config
 from recbole_conrec.data.dataset import NegativeFeedbackDataset
+from recbole_conrec.runs.config import make_config
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,15 @@
 """Layers of options, their errors, and what is never evaluated."""
 
+import importlib.resources
+
 import pytest
 import yaml
 
-from recbole_conrec import config as module
-from recbole_conrec.config import lay, make_config, parse_value
-from recbole_conrec.errors import UserError
+from recbole_conrec.options.layers import lay
+from recbole_conrec.runs import config as module
+from recbole_conrec.runs.config import make_config
+from recbole_conrec.utils.errors import UserError
+from recbole_conrec.utils.yaml_files import parse_value, read_yaml
 
 
 def test_later_layers_are_stronger(tmp_path):
@@ -28,13 +32,21 @@ def test_dots_reach_into_mappings_and_split_is_replaced_as_a_whole():
 
 
 def test_stages_change_by_name():
-    below = {"stages": [{"name": "a", "lr": 1}, {"name": "g-1", "lr": 2, "window": {"unit": "days", "length": 3}},
-                        {"name": "g-2", "lr": 3}]}
+    below = {
+        "stages": [
+            {"name": "a", "lr": 1},
+            {"name": "g-1", "lr": 2, "window": {"unit": "days", "length": 3}},
+            {"name": "g-2", "lr": 3},
+        ]
+    }
     assert lay(below, {"stages.g-1.lr": 9})["stages"][1] == {**below["stages"][1], "lr": 9}
     changed = lay(below, {"stages": {"g-*": {"beta": 0}, "g-2": {"lr": 7}, "a": None}})["stages"]
     assert changed == [{**below["stages"][1], "beta": 0}, {"name": "g-2", "lr": 7, "beta": 0}]
     assert lay(below, {"stages.g-1.window.length": 5, "stages": {"*": {"lr": 0}}})["stages"][1] == {
-        "name": "g-1", "lr": 0, "window": {"unit": "days", "length": 5}}
+        "name": "g-1",
+        "lr": 0,
+        "window": {"unit": "days", "length": 5},
+    }
     assert lay(below, {"stages": [{"name": "b"}]})["stages"] == [{"name": "b"}]
     assert below["stages"][1]["lr"] == 2  # the lower layer is left alone
     with pytest.raises(UserError, match="stages: there is no 'g-3'; did you mean .* there are a, g-1, g-2"):
@@ -52,8 +64,20 @@ def test_stages_change_by_name_through_every_layer(tmp_path):
     assert [stages[f"grpo-{n}"]["G"] for n in (1, 2, 3)] == [3, 5, 3] and stages["grpo-3"]["beta"] == 0.7
 
 
-@pytest.mark.parametrize("text, value", [("3", 3), ("1e-3", 0.001), ("0.5", 0.5), ("[1, 2]", [1, 2]), ("None", None),
-                                         ("True", True), ("a b", "a b"), ("{a: 1}", {"a": 1}), ("[", "[")])
+@pytest.mark.parametrize(
+    "text, value",
+    [
+        ("3", 3),
+        ("1e-3", 0.001),
+        ("0.5", 0.5),
+        ("[1, 2]", [1, 2]),
+        ("None", None),
+        ("True", True),
+        ("a b", "a b"),
+        ("{a: 1}", {"a": 1}),
+        ("[", "["),
+    ],
+)
 def test_values_of_the_command_line(text, value):
     assert parse_value(text) == value
 
@@ -71,12 +95,15 @@ def test_options_are_never_evaluated(tmp_path):
     assert not trap.exists()
 
 
-@pytest.mark.parametrize("options, message", [
-    ({"epochz": 3}, "unknown option 'epochz'; did you mean 'epochs'"),
-    ({"window.lenght": 3}, "unknown option 'window.lenght'; did you mean 'length'"),
-    ({"swing": {"alpha": 3}}, "unknown option 'swing.alpha'"),
-    ({"metrics": ["FHRR"]}, "FHRR"),
-])
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"epochz": 3}, "unknown option 'epochz'; did you mean 'epochs'"),
+        ({"window.lenght": 3}, "unknown option 'window.lenght'; did you mean 'length'"),
+        ({"swing": {"alpha": 3}}, "unknown option 'swing.alpha'"),
+        ({"metrics": ["FHRR"]}, "FHRR"),
+    ],
+)
 def test_unknown_options_name_the_nearest(options, message):
     with pytest.raises(UserError) as error:
         make_config("SASRec", "ml-100k", options=options)
@@ -112,11 +139,11 @@ def test_item_features_of_the_data_set_reach_the_models_that_need_one():
 
 
 def test_every_shipped_yaml_is_a_mapping_of_known_options():
-    folder = module.importlib.resources.files("recbole_conrec.properties")
+    folder = importlib.resources.files("recbole_conrec.properties")
     for kind in ("model", "dataset"):
         for file in (folder / kind).iterdir():
             if file.name.endswith(".yaml"):
-                assert module.read_yaml(file), file
+                assert read_yaml(file), file
 
 
 def test_gpus_are_those_of_the_scheduler(monkeypatch):

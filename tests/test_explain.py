@@ -8,20 +8,40 @@ import yaml
 
 from recbole_conrec.cli import main
 from recbole_conrec.data.events import NEGATIVE, POSITIVE
-from recbole_conrec.errors import UserError
-from recbole_conrec.explain import explain
-from recbole_conrec.restore import load_run
-from recbole_conrec.runner import run
+from recbole_conrec.runs.restore import load_run
+from recbole_conrec.runs.runner import run
+from recbole_conrec.study.explain import explain
+from recbole_conrec.utils.errors import UserError
 
 STAGES = [
     {"name": "warm-up", "task": "next", "epochs": 2, "lr": 0.005, "batch_size": 16},
-    {"name": "grpo-9", "task": "grpo", "samples": 8, "steps": 1, "prompts_per_step": 4, "G": 2, "beta": 0.05,
-     "lr": 1e-4, "gamma": 0.7, "reward": "negatives_minus_positives", "neighbours": 2},
+    {
+        "name": "grpo-9",
+        "task": "grpo",
+        "samples": 8,
+        "steps": 1,
+        "prompts_per_step": 4,
+        "G": 2,
+        "beta": 0.05,
+        "lr": 1e-4,
+        "gamma": 0.7,
+        "reward": "negatives_minus_positives",
+        "neighbours": 2,
+    },
 ]
-OPTIONS = {**tinylog.OPTIONS, "gpu_id": "", "topk": [5], "valid_metric": "HR@5", "valid_sample": 10, "history": 12,
-           "show_progress": False, "stages": STAGES, "candidate_scores": "likelihood",
-           "llm_options": {"tiny": {"layers": 1, "hidden": 32, "heads": 2, "kv_heads": 2, "intermediate": 64}},
-           "tokenizer": {"name": "rqkmeans", "sizes": [8, 8, 8], "encoder": ["tfidf"]}}
+OPTIONS = {
+    **tinylog.OPTIONS,
+    "gpu_id": "",
+    "topk": [5],
+    "valid_metric": "HR@5",
+    "valid_sample": 10,
+    "history": 12,
+    "show_progress": False,
+    "stages": STAGES,
+    "candidate_scores": "likelihood",
+    "llm_options": {"tiny": {"layers": 1, "hidden": 32, "heads": 2, "kv_heads": 2, "intermediate": 64}},
+    "tokenizer": {"name": "rqkmeans", "sizes": [8, 8, 8], "encoder": ["tfidf"]},
+}
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +82,7 @@ def test_it_tells_what_the_model_saw_and_answered(loaded):
         likely = model.scores_by("likelihood", interaction, items)[0]
         torch.testing.assert_close(torch.tensor([one.likelihood for one in seen.answers]), likely)
         truth = data.truth("test")
-        f = truth.f_items[truth.f_ptr[at]:truth.f_ptr[at + 1]].tolist()
+        f = truth.f_items[truth.f_ptr[at] : truth.f_ptr[at + 1]].tolist()
         assert seen.f == f and set(f) <= set(seen.gts) and seen.next in f
 
 
@@ -73,16 +93,28 @@ def test_rewards_and_the_nearest_items_are_those_of_a_loop(loaded):
     for number in range(1, len(places) + 1):
         seen = explain(loaded, user, instance=number, k=40)
         for one in seen.answers:
-            cosine = {other: float(vectors[one.item] @ vectors[other] / np.linalg.norm(vectors[one.item])
-                                   / np.linalg.norm(vectors[other])) for other in {*seen.gts, *seen.fps}}
+            cosine = {
+                other: float(
+                    vectors[one.item]
+                    @ vectors[other]
+                    / np.linalg.norm(vectors[one.item])
+                    / np.linalg.norm(vectors[other])
+                )
+                for other in {*seen.gts, *seen.fps}
+            }
             best = max(cosine[i] for i in seen.gts)
             worst = max((cosine[i] for i in seen.fps), default=0.0)
             assert (one.gts_cosine, one.fps_cosine) == (pytest.approx(best, abs=1e-5), pytest.approx(worst, abs=1e-5))
             assert one.gts in seen.gts and cosine[one.gts] == pytest.approx(best, abs=1e-5)
             assert one.fps == 0 if not seen.fps else cosine[one.fps] == pytest.approx(worst, abs=1e-5)
             assert one.reward == pytest.approx(best - 0.7 * worst, abs=1e-5)
-            expected = "next" if one.item == seen.next else "F" if one.item in seen.f else (
-                "neighbour" if one.item in seen.gts else "")
+            expected = (
+                "next"
+                if one.item == seen.next
+                else "F"
+                if one.item in seen.f
+                else ("neighbour" if one.item in seen.gts else "")
+            )
             assert one.hit == expected
             hits.add(one.hit)
     assert {"next", ""} < hits  # or the loop has seen too little
@@ -96,8 +128,14 @@ def test_the_command_by_folder_and_by_options(trained, loaded, capsys, tmp_path)
     printed = capsys.readouterr().out
     seen = explain(loaded, user, k=3)
     titles, ids = loaded.data.item_text(), loaded.model.semantic_ids
-    for text in (f"user {user}, test instance 1 of", "grpo-9", "gamma 0.7", titles[seen.next][:20],
-                 ids.text(seen.answers[0].item), ids.text(seen.prompt[0][1])):
+    for text in (
+        f"user {user}, test instance 1 of",
+        "grpo-9",
+        "gamma 0.7",
+        titles[seen.next][:20],
+        ids.text(seen.answers[0].item),
+        ids.text(seen.prompt[0][1]),
+    ):
         assert text in printed
     html = page.read_text()
     assert html.startswith("<!DOCTYPE html>") and "<script" not in html and "http" not in html
@@ -108,13 +146,16 @@ def test_the_command_by_folder_and_by_options(trained, loaded, capsys, tmp_path)
     assert capsys.readouterr().out == printed.replace(f"page: {page}\n", "")
 
 
-@pytest.mark.parametrize("options, words", [
-    ({"user": "nobody"}, "there is no user 'nobody' in tiny"),
-    ({"instance": 999}, "instances in test, and --instance=999 was asked for"),
-    ({"k": 0}, "--k=0 must be a whole number of at least 1"),
-    ({"split": "future"}, "--split='future' is none of train, valid, test"),
-    ({"stage": "warm-up"}, "--stage=warm-up has no reward of GTS and FPS; there are grpo-9"),
-])
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"user": "nobody"}, "there is no user 'nobody' in tiny"),
+        ({"instance": 999}, "instances in test, and --instance=999 was asked for"),
+        ({"k": 0}, "--k=0 must be a whole number of at least 1"),
+        ({"split": "future"}, "--split='future' is none of train, valid, test"),
+        ({"stage": "warm-up"}, "--stage=warm-up has no reward of GTS and FPS; there are grpo-9"),
+    ],
+)
 def test_mistakes_are_named(loaded, options, words):
     with pytest.raises(UserError) as error:
         explain(loaded, **{"user": busiest(loaded)[0], **options})

@@ -11,13 +11,13 @@ from recbole.utils import get_model, get_trainer
 
 import recbole_conrec
 from recbole_conrec.data.dataset import NegativeFeedbackDataset
-from recbole_conrec.errors import UserError
+from recbole_conrec.utils.errors import UserError
 
 
 def test_models_and_trainers_by_name():
+    from recbole_conrec.generative.recommender import StagedTrainer
     from recbole_conrec.model.conrec import CoNRec
-    from recbole_conrec.model.generative import StagedTrainer
-    from recbole_conrec.trainer import HarnessMixin
+    from recbole_conrec.runs.trainer import HarnessMixin
 
     assert get_model("CoNRec") is CoNRec
     assert get_trainer(CoNRec.type, "CoNRec") is StagedTrainer
@@ -34,9 +34,17 @@ def test_metrics_by_name():
 def test_stock_config_and_dataset(monkeypatch, tmp_path):
     """Config(model='CoNRec') of stock RecBole, with none of our layers, gives a data set with our defaults."""
     monkeypatch.setattr("sys.argv", ["test"])
-    config = Config(model="CoNRec", dataset="ml-100k", config_dict={
-        "checkpoint_dir": str(tmp_path), "metrics": ["HR", "FHR"], "valid_metric": "HR@20", "topk": [20],
-        "window": {"length": 5}})
+    config = Config(
+        model="CoNRec",
+        dataset="ml-100k",
+        config_dict={
+            "checkpoint_dir": str(tmp_path),
+            "metrics": ["HR", "FHR"],
+            "valid_metric": "HR@20",
+            "topk": [20],
+            "window": {"length": 5},
+        },
+    )
     dataset = create_dataset(config)
     assert isinstance(dataset, NegativeFeedbackDataset)
     assert config["window"] == {"unit": "events", "length": 5}  # the user's word over ours, key by key
@@ -66,10 +74,19 @@ def test_stock_run_recbole(model, monkeypatch, tmp_path, tiny_path):
 
     monkeypatch.setattr("sys.argv", ["test"])
     monkeypatch.chdir(tmp_path)
-    options = {**tinylog.OPTIONS, "data_path": str(tiny_path), "checkpoint_dir": str(tmp_path), "gpu_id": "",
-               "metrics": ["HR", "FHR", "Recall"], "valid_metric": "HR@20", "topk": [20], "loss_type": "CE",
-               "train_neg_sample_args": None, "show_progress": False,
-               "stages": [{"name": "warm-up", "task": "next", "epochs": 3, "lr": 0.005, "batch_size": 8}]}
+    options = {
+        **tinylog.OPTIONS,
+        "data_path": str(tiny_path),
+        "checkpoint_dir": str(tmp_path),
+        "gpu_id": "",
+        "metrics": ["HR", "FHR", "Recall"],
+        "valid_metric": "HR@20",
+        "topk": [20],
+        "loss_type": "CE",
+        "train_neg_sample_args": None,
+        "show_progress": False,
+        "stages": [{"name": "warm-up", "task": "next", "epochs": 3, "lr": 0.005, "batch_size": 8}],
+    }
     result = run_recbole(model=model, dataset="tiny", config_dict=options)
     assert set(result["test_result"]) == {"hr@20", "fhr@20", "recall@20"}
     assert result["test_result"]["hr@20"] == result["test_result"]["recall@20"] > 0  # one relevant item each

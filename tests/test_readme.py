@@ -8,9 +8,11 @@ import pytest
 import tinylog
 import yaml
 
-from recbole_conrec import cli, config, registry
+from recbole_conrec import cli, registry
 from recbole_conrec.leaderboard.board import read_board
-from recbole_conrec.runner import run
+from recbole_conrec.options import layers
+from recbole_conrec.runs import config
+from recbole_conrec.runs.runner import run
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -57,7 +59,7 @@ def test_files_that_are_named_exist():
 def test_options_that_are_named_exist():
     for text in (text for kind, text in BLOCKS if kind == "yaml" and "model_class" not in text):
         for key in yaml.safe_load(text):
-            assert key in config.overall()
+            assert key in layers.overall()
 
 
 @pytest.fixture
@@ -75,9 +77,12 @@ def readmes_folder(tmp_path, monkeypatch):
 
 def test_a_baseline_by_the_readmes_board(readmes_folder, tiny_path, capsys):
     """Its command, narrowed to a small log: both rows fill every column."""
-    command, = (line for line in COMMANDS if "my_board.yaml" in line)
-    (readmes_folder / "small.yaml").write_text(yaml.safe_dump(
-        {**tinylog.OPTIONS, "data_path": str(tiny_path), "gpu_id": "", "epochs": 1, "show_progress": False}))
+    (command,) = (line for line in COMMANDS if "my_board.yaml" in line)
+    (readmes_folder / "small.yaml").write_text(
+        yaml.safe_dump(
+            {**tinylog.OPTIONS, "data_path": str(tiny_path), "gpu_id": "", "epochs": 1, "show_progress": False}
+        )
+    )
     assert cli.main([*command.split()[2:], "--dataset=tiny", "--config_files=small.yaml"]) == 0
     assert "MyRec" in capsys.readouterr().out
     rows = list(csv.DictReader((readmes_folder / "results" / "my_board" / "board.csv").open()))
@@ -91,25 +96,29 @@ def test_a_baseline_by_the_readmes_board(readmes_folder, tiny_path, capsys):
 
 
 def test_a_baseline_by_one_file(readmes_folder, tiny_path):
-    row, = yaml.safe_load((readmes_folder / "my_board.yaml").read_text())["rows"]
+    (row,) = yaml.safe_load((readmes_folder / "my_board.yaml").read_text())["rows"]
     file = readmes_folder / "my_model.yaml"
     file.write_text(yaml.safe_dump({"model": row["name"], "model_class": row["model_class"], **row["options"]}))
-    result = run(None, "tiny", [str(file)], {
-        **tinylog.OPTIONS, "data_path": str(tiny_path), "gpu_id": "", "epochs": 1, "show_progress": False})
+    result = run(
+        None,
+        "tiny",
+        [str(file)],
+        {**tinylog.OPTIONS, "data_path": str(tiny_path), "gpu_id": "", "epochs": 1, "show_progress": False},
+    )
     assert result.record["model"] == "MyRec"
     assert all(figure["n"] > 0 for figure in result.record["metrics"].values())
 
 
 def test_a_baseline_by_entry_point(readmes_folder):
     """An installed package is a folder on the path with metadata; the declaration is the README's."""
-    declared, = (text for kind, text in BLOCKS if kind == "toml")
+    (declared,) = (text for kind, text in BLOCKS if kind == "toml")
     name, target = (part.strip(' "') for part in declared.splitlines()[1].split("="))
     info = readmes_folder / "my_package-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-package\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(f"[recbole_conrec.models]\n{name} = {target}\n")
     assert registry.find_model("MyRec").__module__ == "my_package.my_file"
-    row, = yaml.safe_load((readmes_folder / "my_board.yaml").read_text())["rows"]
+    (row,) = yaml.safe_load((readmes_folder / "my_board.yaml").read_text())["rows"]
     options = {**row["options"], "an_option_of_mine": 3}  # only the model knows which ones it has
     assert config.make_config("MyRec", "ml-100k", options=options)["an_option_of_mine"] == 3
     assert config.make_config(target, "ml-100k", options=options)["an_option_of_mine"] == 3

@@ -8,22 +8,32 @@ import pytest
 import tinylog
 import torch
 
-from recbole_conrec.errors import UserError
 from recbole_conrec.evaluation import ranking
-from recbole_conrec.leaderboard import records
-from recbole_conrec.restore import load_run
-from recbole_conrec.runner import run
+from recbole_conrec.runs import records
+from recbole_conrec.runs.restore import load_run
+from recbole_conrec.runs.runner import run
+from recbole_conrec.utils.errors import UserError
 
-TINY = {"llm_options": {"tiny": {"layers": 1, "hidden": 32, "heads": 2, "kv_heads": 2, "intermediate": 64}},
-        "tokenizer": {"name": "rqkmeans", "sizes": [8, 8, 8], "encoder": ["tfidf"]}, "beam": 10,
-        "stages": [{"name": "warm-up", "task": "next", "epochs": 1, "lr": 0.005, "batch_size": 4}]}
+TINY = {
+    "llm_options": {"tiny": {"layers": 1, "hidden": 32, "heads": 2, "kv_heads": 2, "intermediate": 64}},
+    "tokenizer": {"name": "rqkmeans", "sizes": [8, 8, 8], "encoder": ["tfidf"]},
+    "beam": 10,
+    "stages": [{"name": "warm-up", "task": "next", "epochs": 1, "lr": 0.005, "batch_size": 4}],
+}
 LORA = {**TINY, "llm_options": {**TINY["llm_options"], "lora": {}}}
 
 
 @pytest.fixture
 def train(tiny_path, tmp_path):
-    fixed = {**tinylog.OPTIONS, "data_path": str(tiny_path), "checkpoint_dir": str(tmp_path / "saved"), "gpu_id": "",
-             "topk": [5], "valid_metric": "HR@5", "show_progress": False}
+    fixed = {
+        **tinylog.OPTIONS,
+        "data_path": str(tiny_path),
+        "checkpoint_dir": str(tmp_path / "saved"),
+        "gpu_id": "",
+        "topk": [5],
+        "valid_metric": "HR@5",
+        "show_progress": False,
+    }
     return lambda model, **options: run(model, "tiny", options={**fixed, **options}).run_dir
 
 
@@ -64,6 +74,7 @@ def test_what_does_not_belong_together_is_refused(train, tiny_path, tmp_path):
         def change(copy):
             record = json.loads((copy / "result.json").read_text())
             (copy / "result.json").write_text(json.dumps(record | {k: record[k] | v for k, v in changes.items()}))
+
         return change
 
     damaged(lambda copy: (copy / "model.safetensors").unlink(), "no such file")

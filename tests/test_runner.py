@@ -14,8 +14,8 @@ import torch
 import yaml
 
 from recbole_conrec.cli import main
-from recbole_conrec.leaderboard import records
-from recbole_conrec.runner import run
+from recbole_conrec.runs import records
+from recbole_conrec.runs.runner import run
 
 ROOT = Path(__file__).parent.parent
 SMALL = {
@@ -26,9 +26,21 @@ SMALL = {
         {"name": "translation", "task": "translation", "epochs": 1, "lr": 0.003, "batch_size": 16},
         {"name": "alignment", "task": "alignment", "samples": 64, "epochs": 1, "lr": 0.003, "batch_size": 16},
         {"name": "warm-up", "task": "next", "epochs": 40, "lr": 0.005, "batch_size": 4, "evaluate_every": 40},
-        {"name": "grpo", "task": "grpo", "context": "both", "samples": 64, "steps": 3, "prompts_per_step": 8, "G": 4,
-         "beta": 0.05, "gamma": 0.5, "lr": 0.0001, "reward": "negatives_minus_positives", "neighbours": 5,
-         "clean": {"threshold": 0.6, "factor": 2}},
+        {
+            "name": "grpo",
+            "task": "grpo",
+            "context": "both",
+            "samples": 64,
+            "steps": 3,
+            "prompts_per_step": 8,
+            "G": 4,
+            "beta": 0.05,
+            "gamma": 0.5,
+            "lr": 0.0001,
+            "reward": "negatives_minus_positives",
+            "neighbours": 5,
+            "clean": {"threshold": 0.6, "factor": 2},
+        },
     ],
 }
 
@@ -37,8 +49,15 @@ SMALL = {
 def tiny_run(tiny_path, tmp_path, monkeypatch):
     """Function (model, **options) -> Result on the small log, in a folder of its own."""
     monkeypatch.chdir(tmp_path)
-    fixed = {**tinylog.OPTIONS, "data_path": str(tiny_path), "checkpoint_dir": "saved", "gpu_id": "", "topk": [5],
-             "valid_metric": "HR@5", "show_progress": False}
+    fixed = {
+        **tinylog.OPTIONS,
+        "data_path": str(tiny_path),
+        "checkpoint_dir": "saved",
+        "gpu_id": "",
+        "topk": [5],
+        "valid_metric": "HR@5",
+        "show_progress": False,
+    }
     return lambda model, **options: run(model, "tiny", options={**fixed, **options})
 
 
@@ -96,7 +115,7 @@ def test_a_killed_run_resumes_to_the_same_numbers(tiny_run, monkeypatch):
     options = {"epochs": 6, "train_batch_size": 64, "learning_rate": 0.005}
     whole = tiny_run("SASRec", **options, checkpoint_dir="whole")
 
-    from recbole_conrec.trainer import HarnessMixin
+    from recbole_conrec.runs.trainer import HarnessMixin
 
     save = HarnessMixin._save_last
 
@@ -115,19 +134,32 @@ def test_a_killed_run_resumes_to_the_same_numbers(tiny_run, monkeypatch):
 
 def test_two_processes_evaluate_as_one(tiny_path, tmp_path):
     """`accelerate launch` on two CPU processes: every instance once, the same outcomes to the last digit."""
-    options = {**tinylog.OPTIONS, **SMALL, "data_path": str(tiny_path), "gpu_id": "", "eval_batch_size": 16,
-               "topk": [5], "valid_metric": "HR@5", "checkpoint_dir": "saved",
-               "stages": [{**SMALL["stages"][2], "epochs": 2}]}
+    options = {
+        **tinylog.OPTIONS,
+        **SMALL,
+        "data_path": str(tiny_path),
+        "gpu_id": "",
+        "eval_batch_size": 16,
+        "topk": [5],
+        "valid_metric": "HR@5",
+        "checkpoint_dir": "saved",
+        "stages": [{**SMALL["stages"][2], "epochs": 2}],
+    }
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(options))
     command = [str(ROOT / "run_recbole_conrec.py"), "--model=CoNRec", "--dataset=tiny", "--config_files=tiny.yaml"]
     launch = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes=2", "--main_process_port=0"]
     seen = []
     for start in ([], launch):  # the second finds the trained stage and only evaluates
-        done = subprocess.run([sys.executable, "-W", "ignore", *start, *command], cwd=tmp_path, capture_output=True,
-                              text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", *start, *command],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+        )
         assert done.returncode == 0, done.stderr
         assert done.stdout.count("written to") == 1
-        folder, = (tmp_path / "saved" / "tiny").glob("CoNRec-*")
+        (folder,) = (tmp_path / "saved" / "tiny").glob("CoNRec-*")
         seen.append(records.read(folder)[0].outcomes())
         (folder / "outcomes.parquet").unlink()
     for name, values in seen[0].items():
@@ -138,8 +170,15 @@ def test_files_hold_no_pickled_objects(tiny_run):
     result = tiny_run("SASRec", epochs=1)
     assert torch.load(result.run_dir / "last.pt", weights_only=True)["epoch"] == 0
     assert {file.name for file in result.run_dir.iterdir()} == {
-        "result.json", "config.yaml", "outcomes.parquet", "model.safetensors", "last.pt", "run.log",
-        "spent.json", "lock"}
+        "result.json",
+        "config.yaml",
+        "outcomes.parquet",
+        "model.safetensors",
+        "last.pt",
+        "run.log",
+        "spent.json",
+        "lock",
+    }
 
 
 def test_command_line(tiny_path, tmp_path, monkeypatch, capsys):
@@ -151,16 +190,19 @@ def test_command_line(tiny_path, tmp_path, monkeypatch, capsys):
     assert "HR@20" in printed and "CandAcc" in printed and "written to saved/tiny/Pop-" in printed
 
 
-@pytest.mark.parametrize("arguments, words", [
-    (["--model=Nope"], "unknown model 'Nope'"),
-    (["--model=Pop", "--dataset=absent"], "absent"),
-    (["--model=Pop", "--feedback={negative: 'rating < 0'}"], "rating"),
-    (["--model=Pop", "--feedback={negative: 'stars <= 2'}"], "stars"),
-    (["--model=Pop", "--window.unit=weeks"], "weeks"),
-    (["--model=Pop", "--valid_metric=HR@10"], "valid_metric"),
-    (["--model"], "expected --KEY=VALUE"),
-    (["trian"], "unknown subcommand 'trian'"),
-])
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["--model=Nope"], "unknown model 'Nope'"),
+        (["--model=Pop", "--dataset=absent"], "absent"),
+        (["--model=Pop", "--feedback={negative: 'rating < 0'}"], "rating"),
+        (["--model=Pop", "--feedback={negative: 'stars <= 2'}"], "stars"),
+        (["--model=Pop", "--window.unit=weeks"], "weeks"),
+        (["--model=Pop", "--valid_metric=HR@10"], "valid_metric"),
+        (["--model"], "expected --KEY=VALUE"),
+        (["trian"], "unknown subcommand 'trian'"),
+    ],
+)
 def test_mistakes_are_one_line_and_exit_code_2(arguments, words, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(arguments) == 2
@@ -168,18 +210,21 @@ def test_mistakes_are_one_line_and_exit_code_2(arguments, words, tmp_path, monke
     assert error.startswith("error: ") and words in error and error.count("\n") == 1
 
 
-@pytest.mark.parametrize("arguments, words", [
-    (["--seed=abc"], "seed: 'abc' must be a whole number"),
-    (["--epochs.x=3"], "epochs"),
-    (["--swing.top=abc"], "swing.top"),
-    (["--topk=0"], "topk"),
-    (["--encoding=nope"], "encoding"),
-    (["--state=loud"], "state"),
-    (["--dataset=5"], "dataset"),
-    (["--model=BPR"], "SequentialRecommender"),
-    (["--model=CoNRec", "--stages=[{name: a, task: next, epochs: 1, lr: 0.1}]"], "needs `batch_size`"),
-    (["--model=CoNRec", "--stages=[{name: a, task: fly}]"], "task"),
-])
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["--seed=abc"], "seed: 'abc' must be a whole number"),
+        (["--epochs.x=3"], "epochs"),
+        (["--swing.top=abc"], "swing.top"),
+        (["--topk=0"], "topk"),
+        (["--encoding=nope"], "encoding"),
+        (["--state=loud"], "state"),
+        (["--dataset=5"], "dataset"),
+        (["--model=BPR"], "SequentialRecommender"),
+        (["--model=CoNRec", "--stages=[{name: a, task: next, epochs: 1, lr: 0.1}]"], "needs `batch_size`"),
+        (["--model=CoNRec", "--stages=[{name: a, task: fly}]"], "task"),
+    ],
+)
 def test_wrong_values_are_named(arguments, words, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["--model=Pop", *arguments] if "--model" not in arguments[0] else arguments) == 2

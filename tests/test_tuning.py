@@ -9,10 +9,10 @@ import yaml
 
 from recbole_conrec import registry
 from recbole_conrec.cli import main
-from recbole_conrec.config import make_config
-from recbole_conrec.errors import UserError
-from recbole_conrec.leaderboard import records
-from recbole_conrec.tuning import MOST, search_space, tune
+from recbole_conrec.runs import records
+from recbole_conrec.runs.config import make_config
+from recbole_conrec.study.tuning import MOST, search_space, tune
+from recbole_conrec.utils.errors import UserError
 
 SEARCH = {"Caser": {"learning_rate": [0.0, 0.01], "MAX_ITEM_LIST_LENGTH": [4, 5]}}
 
@@ -21,8 +21,14 @@ SEARCH = {"Caser": {"learning_rate": [0.0, 0.01], "MAX_ITEM_LIST_LENGTH": [4, 5]
 def tiny(tiny_path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "search.yaml").write_text(yaml.safe_dump(SEARCH, sort_keys=False))
-    options = {**tinylog.OPTIONS, "data_path": str(tiny_path), "gpu_id": "", "epochs": 2, "show_progress": False,
-               "embedding_size": 16}
+    options = {
+        **tinylog.OPTIONS,
+        "data_path": str(tiny_path),
+        "gpu_id": "",
+        "epochs": 2,
+        "show_progress": False,
+        "embedding_size": 16,
+    }
     del options["MAX_ITEM_LIST_LENGTH"]
     return options
 
@@ -35,8 +41,9 @@ def test_every_row_has_a_search_of_as_many_points_and_its_default_is_one_of_them
         points = search_space(model)
         assert len(points) == MOST, model
         model_class = registry.find_model(model)
-        default, *found = [records.identify(make_config(model, "ml-100k", options=options), model_class)
-                           for options in ({}, *points)]
+        default, *found = [
+            records.identify(make_config(model, "ml-100k", options=options), model_class) for options in ({}, *points)
+        ]
         assert default in found, f"the default of {model} is no point of its search"
 
 
@@ -52,7 +59,7 @@ def test_a_search_is_decided_by_validation_and_repeats_nothing(tiny, monkeypatch
     def refuse(*_):
         raise AssertionError("a point with a record was run again")
 
-    monkeypatch.setattr("recbole_conrec.runner._run", refuse)
+    monkeypatch.setattr("recbole_conrec.runs.runner._run", refuse)
     assert tune("Caser", "tiny", options=tiny, search="search.yaml")[1] == points
 
 
@@ -62,11 +69,15 @@ def test_what_the_test_split_says_changes_no_choice(tiny, monkeypatch):
 
     def known(model, dataset, files, options):
         figure = valid[options["learning_rate"], options["MAX_ITEM_LIST_LENGTH"]]
-        record = {"valid": {"HR@20": figure}, "metrics": {"HR@20": {"value": 1 - figure, "n": 9}}, "curve": [{}] * 3,
-                  "cost": {"fit_s": 1.0, "parameters": 5}}
+        record = {
+            "valid": {"HR@20": figure},
+            "metrics": {"HR@20": {"value": 1 - figure, "n": 9}},
+            "curve": [{}] * 3,
+            "cost": {"fit_s": 1.0, "parameters": 5},
+        }
         return type("Result", (), {"record": record, "run_dir": None})
 
-    monkeypatch.setattr("recbole_conrec.tuning.run", known)
+    monkeypatch.setattr("recbole_conrec.study.tuning.run", known)
     points = tune("Caser", "tiny", options=tiny, search="search.yaml")[1]
     assert [point.valid for point in points][:2] == [0.3, 0.2]
 
@@ -79,14 +90,17 @@ def test_command_line(tiny, tmp_path, capsys):
     assert "HR@20 (validation)" in printed and "* best of 1: --model=Caser --learning_rate=0.01" in printed
 
 
-@pytest.mark.parametrize("content, model, words", [
-    ({}, "Caser", "there is no search for 'Caser'"),
-    ({"SASRec": {"n_heads": [1]}}, "SASRek", "did you mean 'SASRec'"),
-    ({"Caser": {"nh": 4}}, "Caser", "lists of values"),
-    ({"Caser": {"nh": [2, 4, 8], "nv": [2, 4]}}, "Caser", "4 points"),
-    ({"Caser": {"embedding_size": [16]}}, "Caser", "is given and searched"),
-    ({"Caser": {"nheads": [16]}}, "Caser", "unknown option 'nheads'"),
-])
+@pytest.mark.parametrize(
+    "content, model, words",
+    [
+        ({}, "Caser", "there is no search for 'Caser'"),
+        ({"SASRec": {"n_heads": [1]}}, "SASRek", "did you mean 'SASRec'"),
+        ({"Caser": {"nh": 4}}, "Caser", "lists of values"),
+        ({"Caser": {"nh": [2, 4, 8], "nv": [2, 4]}}, "Caser", "4 points"),
+        ({"Caser": {"embedding_size": [16]}}, "Caser", "is given and searched"),
+        ({"Caser": {"nheads": [16]}}, "Caser", "unknown option 'nheads'"),
+    ],
+)
 def test_mistakes_are_named(tiny, tmp_path, content, model, words):
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(content))
     with pytest.raises(UserError, match=words):

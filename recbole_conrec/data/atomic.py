@@ -4,7 +4,6 @@ RecBole's own reader takes quotes, 'NA' and 'None' for markup, makes times 32-bi
 every character, checks every row, and names the file, the row (line number, the header is row 1) and the mend.
 """
 
-import hashlib
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import reduce
@@ -17,18 +16,9 @@ from pyarrow import compute, csv
 from recbole.utils import FeatureType
 from tqdm import tqdm
 
-from recbole_conrec.errors import UserError
+from recbole_conrec.utils.errors import UserError
 
 _BLOCK = 2**24  # bytes of text parsed at a time
-
-
-def digest(path: Path) -> str:
-    """sha256 (hex) of a file's bytes."""
-    with path.open("rb") as file:
-        state = hashlib.sha256()
-        while block := file.read(2**20):
-            state.update(block)
-    return state.hexdigest()
 
 
 def read_header(path: Path, separator: str = "\t", encoding: str = "utf-8") -> dict[str, FeatureType]:

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from recbole_conrec.errors import UserError
+from recbole_conrec.utils.errors import UserError
 
 FORMAT = 1  # raise when the same files and rules would give other columns than before
 
@@ -29,8 +29,12 @@ def save(path: Path, key: str, events: pd.DataFrame) -> None:
     """Write columns of numbers and of pd.Categorical words. UserError if the disk does not take them."""
     arrays = [_arrow(events[name]) for name in events]
     about = {"key": key, "crc": str(_checksum(arrays))}
-    batch = pa.RecordBatch.from_arrays(arrays, schema=pa.schema(
-        [pa.field(name, array.type) for name, array in zip(events, arrays, strict=True)], metadata=about))
+    batch = pa.RecordBatch.from_arrays(
+        arrays,
+        schema=pa.schema(
+            [pa.field(name, array.type) for name, array in zip(events, arrays, strict=True)], metadata=about
+        ),
+    )
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -40,8 +44,9 @@ def save(path: Path, key: str, events: pd.DataFrame) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        raise UserError(f"{path}: the parsed events cannot be kept ({error.strerror or error}); choose another "
-                        "`checkpoint_dir`") from None
+        raise UserError(
+            f"{path}: the parsed events cannot be kept ({error.strerror or error}); choose another `checkpoint_dir`"
+        ) from None
 
 
 def load(path: Path, key: str) -> pd.DataFrame | None:

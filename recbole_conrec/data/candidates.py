@@ -15,8 +15,8 @@ it does not depend on which other instances exist, nor, with keys made from the 
 
 import numpy as np
 
-from recbole_conrec.data.arrays import contains, mix, uniform
 from recbole_conrec.data.events import EXPOSURE, SECONDS_A_DAY, EventLog, FeedbackStream, Instances
+from recbole_conrec.utils.arrays import contains, mix, uniform
 
 _LAST = np.uint64(2**64 - 1)
 _DRAWS = 64  # popular items drawn for each instance at first; what is still missing is completed exactly
@@ -30,8 +30,13 @@ class CandidateSources:
         user_keys, item_keys: uint64 [n_users], [n_items] what is hashed instead of the ids (default: the ids).
     """
 
-    def __init__(self, log: EventLog, popularity: np.ndarray, user_keys: np.ndarray | None = None,
-                 item_keys: np.ndarray | None = None):
+    def __init__(
+        self,
+        log: EventLog,
+        popularity: np.ndarray,
+        user_keys: np.ndarray | None = None,
+        item_keys: np.ndarray | None = None,
+    ):
         self.log, self.popularity = log, popularity
         self.user_keys = np.arange(log.n_users) if user_keys is None else user_keys
         self.item_keys = np.arange(log.n_items) if item_keys is None else item_keys
@@ -50,8 +55,18 @@ class CandidateLists:
         chunk: instances at a time; bounds memory at about chunk * (look_back + 64) * 60 bytes.
     """
 
-    def __init__(self, sources: CandidateSources, instances: Instances, f_ptr: np.ndarray, f_items: np.ndarray, *,
-                 size: int = 20, seed: int = 0, look_back: int = 200, chunk: int = 1024):
+    def __init__(
+        self,
+        sources: CandidateSources,
+        instances: Instances,
+        f_ptr: np.ndarray,
+        f_items: np.ndarray,
+        *,
+        size: int = 20,
+        seed: int = 0,
+        look_back: int = 200,
+        chunk: int = 1024,
+    ):
         self.sources, self.instances, self.f_ptr, self.f_items = sources, instances, f_ptr, f_items
         self.seed, self.look_back, self.chunk = seed, look_back, chunk
         self.shape = (len(instances), size)
@@ -127,8 +142,9 @@ class _Reacted:
         return (self.keys[low:high][at] == keys) & (self.times[low:high][at] < times)
 
 
-def _forbidden(items: np.ndarray, part: Instances, future: np.ndarray, reacted: _Reacted, rows: np.ndarray
-               ) -> np.ndarray:
+def _forbidden(
+    items: np.ndarray, part: Instances, future: np.ndarray, reacted: _Reacted, rows: np.ndarray
+) -> np.ndarray:
     """Which items [n, M] may not be distractors of the instances `rows`: padding, F, and what the user reacted to."""
     in_future = contains(future, np.arange(len(part))[rows, None] * reacted.n_items + items)
     return (items == 0) | in_future | reacted.before(part.user[rows, None], items, part.time[rows, None])

@@ -11,7 +11,6 @@ from recbole.data.interaction import Interaction
 from recbole.utils import FeatureSource, FeatureType
 
 from recbole_conrec.data import atomic, cache
-from recbole_conrec.data.arrays import token_keys
 from recbole_conrec.data.candidates import CandidateLists, CandidateSources
 from recbole_conrec.data.events import NEGATIVE, POSITIVE, EventLog, FeedbackStream, Instances, RowStream, Window
 from recbole_conrec.data.loading import AtomicDataset
@@ -19,7 +18,8 @@ from recbole_conrec.data.protocol import Protocol, context_kinds, swing_options
 from recbole_conrec.data.splits import PARTS, Cuts, first_dislikes, split_instances
 from recbole_conrec.data.swing import Neighbours, swing
 from recbole_conrec.data.truth import Truth, future_items, is_low_activity, long_tail_items
-from recbole_conrec.errors import UserError
+from recbole_conrec.utils.arrays import token_keys
+from recbole_conrec.utils.errors import UserError
 
 _FEEDBACK = "feedback of the event"  # a column of ours beside the file's; no field can have a name with spaces
 _LIST_FEEDBACK = "feedback_list"
@@ -76,10 +76,16 @@ class NegativeFeedbackDataset(AtomicDataset):
         rules = self.protocol.feedback
         needless = set(rules.fields) - set(super().needed_fields(FeatureSource.INTERACTION))
         needless -= set(self.config["val_interval"] or ())
-        key = cache.key({"events": self.events_digest, "fields": sorted(fields), "needless": sorted(needless),
-                         "read_with": read_with,
-                         "rules": [str(rule.text) if rule else None for rule in (rules.negative, rules.positive)],
-                         "names": [self.uid_field, self.iid_field, self.time_field]})
+        key = cache.key(
+            {
+                "events": self.events_digest,
+                "fields": sorted(fields),
+                "needless": sorted(needless),
+                "read_with": read_with,
+                "rules": [str(rule.text) if rule else None for rule in (rules.negative, rules.positive)],
+                "names": [self.uid_field, self.iid_field, self.time_field],
+            }
+        )
         file = Path(self.config["checkpoint_dir"]) / "events" / f"{token}-{key}.arrow"
         self.inter_feat = cache.load(file, key)
         if self.inter_feat is None:
@@ -172,8 +178,9 @@ class NegativeFeedbackDataset(AtomicDataset):
 
     # ---- truth and collaborative facts ----
 
-    def future(self, instances: Instances, kinds: tuple[int, ...], window: Window | None = None
-               ) -> tuple[np.ndarray, np.ndarray]:
+    def future(
+        self, instances: Instances, kinds: tuple[int, ...], window: Window | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """The items that get feedback of these kinds in the window at each t0 (default: the protocol's): CSR
         (ptr [N + 1], items), rows sorted.
 
@@ -193,8 +200,14 @@ class NegativeFeedbackDataset(AtomicDataset):
         if key not in self._shared:
             instances, protocol = self.splits[split], self.protocol
             f_ptr, f_items = self.future(instances, (NEGATIVE,))
-            candidates = CandidateLists(self._candidate_sources(), instances, f_ptr, f_items,
-                                        size=protocol.candidates, seed=protocol.candidate_seed)
+            candidates = CandidateLists(
+                self._candidate_sources(),
+                instances,
+                f_ptr,
+                f_items,
+                size=protocol.candidates,
+                seed=protocol.candidate_seed,
+            )
             self._shared[key] = Truth(
                 next=instances.item,
                 f_ptr=f_ptr,

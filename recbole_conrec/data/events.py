@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recbole_conrec.data.arrays import group_order, ragged
-from recbole_conrec.errors import UserError
+from recbole_conrec.utils.arrays import group_order, ragged
+from recbole_conrec.utils.errors import UserError
 
 NEGATIVE, EXPOSURE, POSITIVE = -1, 0, 1
 SECONDS_A_DAY = 86_400

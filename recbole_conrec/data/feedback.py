@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from recbole_conrec.data.events import EXPOSURE, NEGATIVE, POSITIVE
-from recbole_conrec.errors import UserError
+from recbole_conrec.utils.errors import UserError
 
 _COMPARE = {
     "<": operator.lt,

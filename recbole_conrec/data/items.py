@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from recbole_conrec.errors import UserError
+from recbole_conrec.utils.errors import UserError
 
 
 class ItemText:

@@ -14,9 +14,10 @@ from recbole.data.interaction import Interaction
 from recbole.utils import FeatureSource, FeatureType
 
 from recbole_conrec.data import atomic
-from recbole_conrec.data.arrays import pad_rows
 from recbole_conrec.data.items import ItemText
-from recbole_conrec.errors import UserError
+from recbole_conrec.utils.arrays import pad_rows
+from recbole_conrec.utils.errors import UserError
+from recbole_conrec.utils.files import digest
 
 _SEQUENCES = (FeatureType.TOKEN_SEQ, FeatureType.FLOAT_SEQ)
 
@@ -52,7 +53,7 @@ class AtomicDataset(SequentialDataset):
         if self.benchmark_filename_list is not None:
             raise UserError("benchmark_filename: files split beforehand are not supported; remove it and use `split`")
         files = [path.with_suffix(f".{suffix}") for suffix in ("inter", "item", "user")]
-        digests = [atomic.digest(file) for file in files if file.is_file()]
+        digests = [digest(file) for file in files if file.is_file()]
         self.events_digest, self.files_digest = digests[0], "".join(digests)
         super()._load_data(token, dataset_path)
 

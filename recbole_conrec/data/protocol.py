@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from recbole_conrec.data.events import Window
 from recbole_conrec.data.feedback import FeedbackRules
 from recbole_conrec.data.splits import SplitRule
-from recbole_conrec.errors import UserError
+from recbole_conrec.utils.errors import UserError
 
 # RecBole's own options that change which events exist.
 _FILTERS = (

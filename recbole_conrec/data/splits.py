@@ -6,7 +6,7 @@ from datetime import date, datetime, timezone
 import numpy as np
 
 from recbole_conrec.data.events import NEGATIVE, NEVER, EventLog, Instances
-from recbole_conrec.errors import UserError
+from recbole_conrec.utils.errors import UserError
 
 TRAIN, VALID, TEST = 0, 1, 2
 PARTS = ("train", "valid", "test")

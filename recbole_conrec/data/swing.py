@@ -13,7 +13,7 @@ import numpy as np
 from scipy import sparse
 from tqdm import tqdm
 
-from recbole_conrec.data.arrays import ragged, rank_in_group
+from recbole_conrec.utils.arrays import ragged, rank_in_group
 
 
 @dataclass(frozen=True, eq=False)

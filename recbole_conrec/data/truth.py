@@ -5,10 +5,10 @@ from functools import cached_property
 
 import numpy as np
 
-from recbole_conrec.data.arrays import unique_rows
 from recbole_conrec.data.candidates import CandidateLists
 from recbole_conrec.data.events import NEGATIVE, EventLog, Instances, RowStream, Window
 from recbole_conrec.data.splits import Cuts
+from recbole_conrec.utils.arrays import unique_rows
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,8 +7,8 @@ import torch
 from recbole.evaluator import Collector
 from recbole.evaluator.collector import DataStruct
 
-from recbole_conrec.errors import UserError
 from recbole_conrec.evaluation import metrics
+from recbole_conrec.utils.errors import UserError
 
 # Needs of stock metrics that only a [N, n_items] score matrix can meet; generative models never build one.
 _DENSE_ONLY = {"rec.meanrank", "rec.score", "data.label"}
@@ -35,8 +35,10 @@ class NegativeFeedbackCollector(Collector):
         super().__init__(config)
         for need in _DENSE_ONLY:
             if self.register.need(need):
-                raise UserError(f"metrics: one of {', '.join(config['metrics'])} needs the scores of all items for "
-                                "every instance (RecBole's GAUC and value metrics do); use metrics of a top-K list")
+                raise UserError(
+                    f"metrics: one of {', '.join(config['metrics'])} needs the scores of all items for "
+                    "every instance (RecBole's GAUC and value metrics do); use metrics of a top-K list"
+                )
         self.outcomes: dict[str, np.ndarray] = {}
         self._ids: list[np.ndarray] = []
         self._items: list[np.ndarray] = []
@@ -54,8 +56,9 @@ class NegativeFeedbackCollector(Collector):
         self._ids.append(_numpy(instance_id))
         if items is not None:
             if items.shape != (len(instance_id), max(self.topk)):
-                raise ValueError(f"expected items of shape {(len(instance_id), max(self.topk))}, found "
-                                 f"{tuple(items.shape)}")
+                raise ValueError(
+                    f"expected items of shape {(len(instance_id), max(self.topk))}, found {tuple(items.shape)}"
+                )
             self._items.append(_numpy(items))
         if scores is not None:
             self._scores.append(_numpy(scores.float()))
@@ -127,8 +130,10 @@ def _check_ids(ids: np.ndarray, n: int) -> np.ndarray:
     times = np.bincount(ids, minlength=n)
     if (times != 1).any():
         first = int(np.flatnonzero(times != 1)[0])
-        raise ValueError(f"each of {n} instances is evaluated exactly once, but {int((times == 0).sum())} are missing "
-                         f"and {int((times > 1).sum())} came more than once (instance {first}: {times[first]} times)")
+        raise ValueError(
+            f"each of {n} instances is evaluated exactly once, but {int((times == 0).sum())} are missing "
+            f"and {int((times > 1).sum())} came more than once (instance {first}: {times[first]} times)"
+        )
     return np.argsort(ids)
 
 

@@ -4,8 +4,8 @@ from recbole.evaluator import register
 from recbole.evaluator.base_metric import AbstractMetric
 from recbole.utils import EvaluatorType
 
-from recbole_conrec.errors import UserError
 from recbole_conrec.evaluation.metrics import mean
+from recbole_conrec.utils.errors import UserError
 
 
 class NegativeFeedbackMetric(AbstractMetric):
@@ -19,12 +19,19 @@ class NegativeFeedbackMetric(AbstractMetric):
         """{'hr@20': 0.1} out of the ``nf.outcomes`` of a NegativeFeedbackCollector."""
         name = type(self).__name__
         if "nf.outcomes" not in dataobject:
-            raise UserError(f"metric {name} needs a NegativeFeedbackDataset and its evaluation: train with a trainer "
-                            "of recbole_conrec, or take it out of `metrics`")
-        means = {key: mean(values)["value"] for key, values in dataobject.get("nf.outcomes").items()
-                 if key.split("@")[0] == name}
-        return {key.lower(): float("nan") if value is None else round(value, self.decimal_place)
-                for key, value in means.items()}
+            raise UserError(
+                f"metric {name} needs a NegativeFeedbackDataset and its evaluation: train with a trainer "
+                "of recbole_conrec, or take it out of `metrics`"
+            )
+        means = {
+            key: mean(values)["value"]
+            for key, values in dataobject.get("nf.outcomes").items()
+            if key.split("@")[0] == name
+        }
+        return {
+            key.lower(): float("nan") if value is None else round(value, self.decimal_place)
+            for key, value in means.items()
+        }
 
 
 class HR(NegativeFeedbackMetric):

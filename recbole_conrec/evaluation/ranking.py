@@ -19,18 +19,22 @@ from recbole_conrec.evaluation.topk import dense_topk
 
 
 @torch.no_grad()
-def rank(model, interaction, candidates: torch.Tensor, k: int, dataset
-         ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+def rank(
+    model, interaction, candidates: torch.Tensor, k: int, dataset
+) -> tuple[torch.Tensor | None, torch.Tensor | None]:
     """Both answers, see :func:`recommend` and :func:`score_candidates`, from at most one ``full_sort_predict``."""
     both = hasattr(model, "recommend") and hasattr(model, "score_candidates")
     dense = None if both else dense_scores(model, interaction, dataset)
-    return (recommend(model, interaction, k, dataset, dense=dense),
-            score_candidates(model, interaction, candidates, dataset, dense=dense))
+    return (
+        recommend(model, interaction, k, dataset, dense=dense),
+        score_candidates(model, interaction, candidates, dataset, dense=dense),
+    )
 
 
 @torch.no_grad()
-def check(model, interaction, candidates: torch.Tensor, k: int, items: torch.Tensor, scores: torch.Tensor, dataset
-          ) -> None:
+def check(
+    model, interaction, candidates: torch.Tensor, k: int, items: torch.Tensor, scores: torch.Tensor, dataset
+) -> None:
     """Raise ValueError unless a model's own answers are what :func:`recommend` and :func:`score_candidates` promise."""
     name = type(model).__name__
     _check_items(items, (len(interaction), k), dataset.log.n_items, disliked_before(interaction, dataset.log), name)
@@ -59,8 +63,9 @@ def recommend(model, interaction, k: int, dataset, *, dense: torch.Tensor | None
 
 
 @torch.no_grad()
-def score_candidates(model, interaction, candidates: torch.Tensor, dataset, *, dense: torch.Tensor | None = None
-                     ) -> torch.Tensor | None:
+def score_candidates(
+    model, interaction, candidates: torch.Tensor, dataset, *, dense: torch.Tensor | None = None
+) -> torch.Tensor | None:
     """The model's scores of candidates.
 
     Args:
@@ -122,7 +127,8 @@ def _check_items(items: torch.Tensor, shape: tuple[int, int], n_items: int, disl
 
 def _check_scores(scores: torch.Tensor, candidates: torch.Tensor, name: str) -> None:
     if scores.shape != candidates.shape:
-        raise ValueError(f"{name}.score_candidates gave shape {tuple(scores.shape)}, expected "
-                         f"{tuple(candidates.shape)}")
+        raise ValueError(
+            f"{name}.score_candidates gave shape {tuple(scores.shape)}, expected {tuple(candidates.shape)}"
+        )
     if torch.isnan(scores[candidates > 0]).any():
         raise ValueError(f"{name} gave NaN scores")

@@ -29,8 +29,14 @@ def render(results: list[dict]) -> Table:
     ks = sorted({int(name.split("@")[1]) for name in names if "@" in name}) or [0]
     several = len(ks) > 1
 
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False,
-                  caption_justify="left", caption_style="dim")
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        caption_justify="left",
+        caption_style="dim",
+    )
     table.add_column("model")  # the one that may wrap where the terminal is narrow
     for column in [*(["K"] if several else []), *columns]:
         place = "K" if several else ks[0]
@@ -42,18 +48,29 @@ def render(results: list[dict]) -> Table:
         rows = [result for result in results if result["dataset"] == dataset]
         usual = {column: _usual_n(rows, column) for column in columns}
         table.add_section()
-        table.add_row(f"{dataset}: n", *([""] if several else []), *(f"{usual[c]:,}" for c in columns),
-                      style="italic dim")
+        table.add_row(
+            f"{dataset}: n", *([""] if several else []), *(f"{usual[c]:,}" for c in columns), style="italic dim"
+        )
         for row in rows:
             cost = row["cost"]
-            costs = (seconds(cost["fit_s"]), seconds(cost["eval_s"]), megabytes(cost["peak_mb"]),
-                     count(cost["parameters"]))
+            costs = (
+                seconds(cost["fit_s"]),
+                seconds(cost["eval_s"]),
+                megabytes(cost["peak_mb"]),
+                count(cost["parameters"]),
+            )
             for k in ks:
                 first = k == ks[0]
                 keys = [f"{c}@{k}" if c in ranked else c if first else "" for c in columns]
-                table.add_row(row["model"] if first else "", *([str(k)] if several else []),
-                              *(_figure(row["metrics"].get(key), usual[c]) if key else "" for key, c in
-                                zip(keys, columns, strict=True)), *(costs if first else ()))
+                table.add_row(
+                    row["model"] if first else "",
+                    *([str(k)] if several else []),
+                    *(
+                        _figure(row["metrics"].get(key), usual[c]) if key else ""
+                        for key, c in zip(keys, columns, strict=True)
+                    ),
+                    *(costs if first else ()),
+                )
     if any(0 < figure["n"] < FEW for result in results for figure in result["metrics"].values()):
         table.caption = f"* fewer than {FEW} instances"
     return table

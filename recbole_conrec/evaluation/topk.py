@@ -13,8 +13,13 @@ def tie_rank(n_items: int, seed: int = 2020, device=None) -> torch.Tensor:
     return torch.randperm(n_items, generator=torch.Generator().manual_seed(seed)).to(device)
 
 
-def dense_topk(scores: torch.Tensor, k: int, forbidden: tuple[torch.Tensor, torch.Tensor] | None = None,
-               ranks: torch.Tensor | None = None, name: str = "the model") -> torch.Tensor:
+def dense_topk(
+    scores: torch.Tensor,
+    k: int,
+    forbidden: tuple[torch.Tensor, torch.Tensor] | None = None,
+    ranks: torch.Tensor | None = None,
+    name: str = "the model",
+) -> torch.Tensor:
     """The k best items of each row: by score, higher first, then by tie rank, lower first.
 
     Args:

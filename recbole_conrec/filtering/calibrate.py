@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 
 from recbole_conrec.data.events import NEGATIVE, POSITIVE
-from recbole_conrec.errors import UserError
 from recbole_conrec.filtering import folder as layout
 from recbole_conrec.filtering.future import future_pairs, top_lists
 from recbole_conrec.filtering.online import DIGITS, NegativeFilter
+from recbole_conrec.utils.errors import UserError
 
 FEW = 50  # pairs on which a group must rest to get a threshold of its own
 LIST = 100  # candidates of the lists that the filter rate is taken over
@@ -47,10 +47,17 @@ def thresholds(scores: np.ndarray, activity: np.ndarray, share: float, groups: i
     members = [scores[group == number] for number in range(len(bounds) + 1)]
     own = [len(those) >= FEW or len(members) == 1 for those in members]
     values = [threshold(those, share) if mine else whole for those, mine in zip(members, own, strict=True)]
-    above = [float((those > np.float32(value)).mean()) if len(those) else None
-             for those, value in zip(members, values, strict=True)]
-    return {"values": values, "bounds": bounds.tolist(), "n": [len(those) for those in members], "above": above,
-            "own": own}
+    above = [
+        float((those > np.float32(value)).mean()) if len(those) else None
+        for those, value in zip(members, values, strict=True)
+    ]
+    return {
+        "values": values,
+        "bounds": bounds.tolist(),
+        "n": [len(those) for those in members],
+        "above": above,
+        "own": own,
+    }
 
 
 def choose(run, sets: NegativeFilter, target: str, share: float, groups: int = 1) -> dict:
@@ -121,13 +128,22 @@ def calibrate(run, out, *, lost: float | None = None, rate: float | None = None,
     manifest = layout.read_manifest(out)
     place = out if manifest["data"]["at"] == "valid" else out / layout.VALID
     sets = NegativeFilter.load(place)
-    for name, theirs in (("weights", sets.manifest["model"]["weights"]), ("data", sets.manifest["data"]["fingerprint"]),
-                         ("semantic_ids", sets.manifest["tokenizer"]["fingerprint"])):
+    for name, theirs in (
+        ("weights", sets.manifest["model"]["weights"]),
+        ("data", sets.manifest["data"]["fingerprint"]),
+        ("semantic_ids", sets.manifest["tokenizer"]["fingerprint"]),
+    ):
         if theirs != run.fingerprints[name]:
-            raise UserError(f"{place}: these sets are of another run (the fingerprints of {name} differ); calibrate "
-                            "with the run that made them")
-    theta = {"target": {target: share}, "groups": groups, "sets": sets.manifest["plan"],
-             **choose(run, sets, target, share, groups)}
+            raise UserError(
+                f"{place}: these sets are of another run (the fingerprints of {name} differ); calibrate "
+                "with the run that made them"
+            )
+    theta = {
+        "target": {target: share},
+        "groups": groups,
+        "sets": sets.manifest["plan"],
+        **choose(run, sets, target, share, groups),
+    }
     layout.write_manifest(out, {**manifest, "theta": theta})
     return theta
 
@@ -135,8 +151,9 @@ def calibrate(run, out, *, lost: float | None = None, rate: float | None = None,
 def check_target(lost, rate, groups) -> tuple[str, float]:
     """('lost' or 'rate', its value). UserError unless it is one share between 0 and 1."""
     if (lost is None) == (rate is None):
-        raise UserError("calibration: give one target, --lost=0.05 (share of future likes) or --rate=0.1 (share of "
-                        "candidates)")
+        raise UserError(
+            "calibration: give one target, --lost=0.05 (share of future likes) or --rate=0.1 (share of candidates)"
+        )
     name, value = ("rate", rate) if lost is None else ("lost", lost)
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < 1:
         raise UserError(f"--{name}: {value!r} must be a share of at least 0 and below 1")

@@ -2,13 +2,32 @@
 
 from pathlib import Path
 
-from recbole_conrec.errors import UserError
 from recbole_conrec.filtering import folder as layout
+from recbole_conrec.utils.errors import UserError
 
-PREDICT = {"run": None, "out": None, "users": "all", "at": "end", "size": 40, "part_users": 4096, "lost": None,
-           "rate": None, "groups": 1, "overwrite": False}
-FILTER = {"sets": None, "candidates": None, "out": None, "theta": None, "new_items": None, "user_field": None,
-          "item_field": None, "drop": False, "verify": True}
+PREDICT = {
+    "run": None,
+    "out": None,
+    "users": "all",
+    "at": "end",
+    "size": 40,
+    "part_users": 4096,
+    "lost": None,
+    "rate": None,
+    "groups": 1,
+    "overwrite": False,
+}
+FILTER = {
+    "sets": None,
+    "candidates": None,
+    "out": None,
+    "theta": None,
+    "new_items": None,
+    "user_field": None,
+    "item_field": None,
+    "drop": False,
+    "verify": True,
+}
 STUDY = {"run": None, "out": None, "size": 40, "lists": 100, "shown": 20, "overwrite": False}
 
 
@@ -16,7 +35,7 @@ def predict(options: dict) -> None:
     """Write Predict Sets and, if there is a target, calibrate; see docs/filtering.md."""
     from recbole_conrec.filtering.calibrate import calibrate, check_target
     from recbole_conrec.filtering.predict import predict
-    from recbole_conrec.llm.distributed import process_state
+    from recbole_conrec.utils.distributed import process_state
 
     own, where = _take("predict", PREDICT, options, needs=("run", "out"), others=True)
     target = {name: own.pop(name) for name in ("lost", "rate", "groups")}
@@ -52,8 +71,10 @@ def filter(options: dict) -> None:
     if new_items is not None:
         print(f"{add_items(negative, new_items):,} new items in {new_items}")
     counts = filter_file(negative, **own)
-    print(f"{counts['candidates']:,} candidates, {counts['dropped']:,} dropped"
-          f"{_unknown(counts, 'users')}{_unknown(counts, 'items')}; written to {own['out']}")
+    print(
+        f"{counts['candidates']:,} candidates, {counts['dropped']:,} dropped"
+        f"{_unknown(counts, 'users')}{_unknown(counts, 'items')}; written to {own['out']}"
+    )
 
 
 def add_items(negative, file) -> int:
@@ -70,8 +91,8 @@ def add_items(negative, file) -> int:
 
 def study(options: dict, console) -> None:
     """What the filter of a run does at every threshold; see docs/filtering.md."""
-    from recbole_conrec.filtering.report import write_report
-    from recbole_conrec.filtering.study import study
+    from recbole_conrec.study.filter import study
+    from recbole_conrec.study.filter_report import write_report
 
     own, where = _take("study filter", STUDY, options, needs=("run",), others=True)
     folder = own.pop("run")
@@ -80,14 +101,14 @@ def study(options: dict, console) -> None:
 
 
 def _load(folder, where: dict):
-    from recbole_conrec.restore import load_run
+    from recbole_conrec.runs.restore import load_run
 
     return load_run(folder, where)
 
 
 def _take(command: str, known: dict, options: dict, needs, others: bool = False) -> tuple[dict, dict]:
     """The command's own options with its defaults, and the others (where to run), if it takes any."""
-    from recbole_conrec.config import nearest
+    from recbole_conrec.utils.names import nearest
 
     unknown = {key: value for key, value in options.items() if key not in known}
     if unknown and not others:
@@ -109,13 +130,19 @@ def _told(theta: dict) -> str:
     target, share = next(iter(theta["target"].items()))
     what = "likes of validation" if target == "lost" else "candidates recommended before validation"
     if len(theta["values"]) == 1:
-        return (f"theta {theta['values'][0]:.4f} with sets of {theta['size']}: drops {theta['above'][0]:.2%} of "
-                f"{theta['n'][0]:,} {what} and {theta['removed']:.2%} of its dislikes")
+        return (
+            f"theta {theta['values'][0]:.4f} with sets of {theta['size']}: drops {theta['above'][0]:.2%} of "
+            f"{theta['n'][0]:,} {what} and {theta['removed']:.2%} of its dislikes"
+        )
     bounds = [0, *theta["bounds"]]
-    told = ", ".join(f"{value:.4f} from {bound} reactions on{'' if own else ' (of all)'}"
-                     for value, bound, own in zip(theta["values"], bounds, theta["own"], strict=True))
-    return (f"theta {told}, with sets of {theta['size']}: drops at most {share:.2%} of the {what} and "
-            f"{theta['removed']:.2%} of its dislikes")
+    told = ", ".join(
+        f"{value:.4f} from {bound} reactions on{'' if own else ' (of all)'}"
+        for value, bound, own in zip(theta["values"], bounds, theta["own"], strict=True)
+    )
+    return (
+        f"theta {told}, with sets of {theta['size']}: drops at most {share:.2%} of the {what} and "
+        f"{theta['removed']:.2%} of its dislikes"
+    )
 
 
 def _unknown(counts: dict, kind: str) -> str:

@@ -8,17 +8,24 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import compute, csv, parquet
 
-from recbole_conrec.errors import UserError
-from recbole_conrec.filtering.folder import replacing
 from recbole_conrec.filtering.online import DIGITS, NegativeFilter
+from recbole_conrec.utils.errors import UserError
+from recbole_conrec.utils.files import replacing
 
 KINDS = {".parquet": "Parquet", ".csv": "CSV", ".jsonl": "JSON lines", ".ndjson": "JSON lines"}
 ROWS = 65_536  # in a block
 OURS = ("keep", "score")
 
 
-def filter_file(negative: NegativeFilter, candidates, out, *, user_field: str | None = None,
-                item_field: str | None = None, drop: bool = False) -> dict[str, int]:
+def filter_file(
+    negative: NegativeFilter,
+    candidates,
+    out,
+    *,
+    user_field: str | None = None,
+    item_field: str | None = None,
+    drop: bool = False,
+) -> dict[str, int]:
     """Filter pairs of a user and an item, one a row; other columns come along (those of a CSV as text).
 
     Args:
@@ -48,8 +55,10 @@ def filter_file(negative: NegativeFilter, candidates, out, *, user_field: str | 
                 write = write or stack.enter_context(writer(temporary, done.schema))
                 write.write_batch(done.filter(pa.array(keep)) if drop else done)
             except (pa.ArrowException, ValueError, TypeError) as error:  # (TypeError: what JSON does not know)
-                raise UserError(f"{source}: rows {before - block.num_rows + 1} to {before} do not fit into {target} "
-                                f"({_first_line(error)})") from None
+                raise UserError(
+                    f"{source}: rows {before - block.num_rows + 1} to {before} do not fit into {target} "
+                    f"({_first_line(error)})"
+                ) from None
         if write is None:
             raise UserError(f"{source}: it holds no rows")
     return negative.counts()
@@ -65,8 +74,10 @@ def _ids(file: Path, block: pa.RecordBatch, field: str, before: int) -> np.ndarr
     """A column of ids. UserError if it is not there, holds something else or is empty in a row."""
     names = block.schema.names
     if field not in names:
-        raise UserError(f"{file}: there is no column '{field}'; it has {', '.join(names)}; say --user_field=NAME or "
-                        "--item_field=NAME")
+        raise UserError(
+            f"{file}: there is no column '{field}'; it has {', '.join(names)}; say --user_field=NAME or "
+            "--item_field=NAME"
+        )
     if names.count(field) > 1:
         raise UserError(f"{file}: there are {names.count(field)} columns '{field}'; keep one of them")
     for name in OURS:
@@ -74,8 +85,12 @@ def _ids(file: Path, block: pa.RecordBatch, field: str, before: int) -> np.ndarr
             raise UserError(f"{file}: it has a column '{name}' already, which is what the filter adds; rename it")
     column = block[field]
     column = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
-    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
-            or pa.types.is_integer(column.type) or pa.types.is_null(column.type)):
+    if not (
+        pa.types.is_string(column.type)
+        or pa.types.is_large_string(column.type)
+        or pa.types.is_integer(column.type)
+        or pa.types.is_null(column.type)
+    ):
         raise UserError(f"{file}: column '{field}' is of type {column.type}; expected texts or whole numbers")
     empty = column.is_null()
     if not pa.types.is_integer(column.type) and not column.null_count:
@@ -157,7 +172,8 @@ def _first_line(error) -> str:
 
 
 READERS = {"Parquet": _parquet, "CSV": _csv, "JSON lines": _json_lines}
-WRITERS = {"Parquet": lambda file, schema: parquet.ParquetWriter(file, schema, compression="zstd"),
-           "CSV": lambda file, schema: csv.CSVWriter(file, schema,
-                                                     write_options=csv.WriteOptions(quoting_style="needed")),
-           "JSON lines": _JsonLines}
+WRITERS = {
+    "Parquet": lambda file, schema: parquet.ParquetWriter(file, schema, compression="zstd"),
+    "CSV": lambda file, schema: csv.CSVWriter(file, schema, write_options=csv.WriteOptions(quoting_style="needed")),
+    "JSON lines": _JsonLines,
+}

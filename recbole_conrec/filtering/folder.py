@@ -1,20 +1,19 @@
 """A folder of Predict Sets on disk: what lies in it, and whether it is whole.
 
-    manifest.json       written last: without it there is no complete folder
-    plan.json           written first: what the parts are parts of
-    parts/part-00000.parquet ...    one row a user: the interchange format
-    index/*.npy         the same sets for the filter, to be mapped into memory
-    tokenizer/          the semantic IDs and their encoder, for new items
-    valid/              (if calibrated) such a folder again: the sets as of the validation cut
+manifest.json       written last: without it there is no complete folder
+plan.json           written first: what the parts are parts of
+parts/part-00000.parquet ...    one row a user: the interchange format
+index/*.npy         the same sets for the filter, to be mapped into memory
+tokenizer/          the semantic IDs and their encoder, for new items
+valid/              (if calibrated) such a folder again: the sets as of the validation cut
 """
 
-import contextlib
 import hashlib
 import json
-import os
 from pathlib import Path
 
-from recbole_conrec.errors import UserError
+from recbole_conrec.utils.errors import UserError
+from recbole_conrec.utils.files import digest, write_json
 
 FORMAT = 1
 MANIFEST, PLAN, PARTS, INDEX, TOKENIZER, VALID = ("manifest.json", "plan.json", "parts", "index", "tokenizer", "valid")
@@ -25,35 +24,9 @@ def part_file(number: int) -> str:
     return f"{PARTS}/part-{number:05d}.parquet"
 
 
-def sha256(file: Path) -> str:
-    """sha256 (hex) of a file's bytes."""
-    state = hashlib.sha256()
-    with open(file, "rb") as stream:
-        while block := stream.read(2**20):
-            state.update(block)
-    return state.hexdigest()
-
-
 def digest_of(content) -> str:
     """sha256 (hex) of plain JSON."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-@contextlib.contextmanager
-def replacing(file: Path):
-    """Yields a temporary name beside ``file`` that takes its place at the end, and disappears after an error."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        yield temporary
-        os.replace(temporary, file)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_json(file: Path, content) -> None:
-    with replacing(file) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def read_manifest(folder: Path) -> dict:
@@ -61,19 +34,23 @@ def read_manifest(folder: Path) -> dict:
     file = folder / MANIFEST
     try:
         manifest = json.loads(file.read_text(encoding="utf-8"))
-        files, digest = manifest["files"], manifest.pop("digest")
+        files, written = manifest["files"], manifest.pop("digest")
     except FileNotFoundError:
         unfinished = (folder / PLAN).exists()
-        raise UserError(f"{folder}: not complete, {MANIFEST} is missing; run the same `recbole-conrec predict` again, "
-                        "it goes on where it was" if unfinished else
-                        f"{folder}: no folder of Predict Sets ({MANIFEST} is missing); `recbole-conrec predict` writes "
-                        "one") from None
+        raise UserError(
+            f"{folder}: not complete, {MANIFEST} is missing; run the same `recbole-conrec predict` again, "
+            "it goes on where it was"
+            if unfinished
+            else f"{folder}: no folder of Predict Sets ({MANIFEST} is missing); `recbole-conrec predict` writes one"
+        ) from None
     except (ValueError, KeyError, TypeError):
         raise UserError(f"{file}: damaged; {MEND}") from None
     if manifest.get("format") != FORMAT or not isinstance(files, dict):
-        raise UserError(f"{file}: of format {manifest.get('format')}, expected {FORMAT}; run `recbole-conrec predict` "
-                        "anew with --overwrite")
-    if digest_of(manifest) != digest:
+        raise UserError(
+            f"{file}: of format {manifest.get('format')}, expected {FORMAT}; run `recbole-conrec predict` "
+            "anew with --overwrite"
+        )
+    if digest_of(manifest) != written:
         raise UserError(f"{file}: damaged (its digest is not the one that was written); {MEND}")
     return manifest
 
@@ -84,7 +61,7 @@ def write_manifest(folder: Path, manifest: dict) -> None:
 
 def measure(folder: Path, names) -> dict[str, dict]:
     """{name: {bytes, sha256}} of files of the folder."""
-    return {name: {"bytes": (folder / name).stat().st_size, "sha256": sha256(folder / name)} for name in names}
+    return {name: {"bytes": (folder / name).stat().st_size, "sha256": digest(folder / name)} for name in names}
 
 
 def damage(folder: Path, manifest: dict, *, read: bool = True) -> dict[str, str]:
@@ -96,7 +73,7 @@ def damage(folder: Path, manifest: dict, *, read: bool = True) -> dict[str, str]
             found[name] = "missing"
         elif file.stat().st_size != known["bytes"]:
             found[name] = f"{file.stat().st_size} bytes instead of {known['bytes']}"
-        elif read and sha256(file) != known["sha256"]:
+        elif read and digest(file) != known["sha256"]:
             found[name] = "its sha256 is not the one in the manifest"
     return found
 

@@ -39,12 +39,12 @@ def top_lists(data, users: np.ndarray, at, k: int) -> np.ndarray:
     shown = _matrix(log, before)
     lists = np.zeros((len(users), k), dtype=np.int64)
     for first in range(0, len(users), 512):
-        part = users[first:first + 512]
+        part = users[first : first + 512]
         scores = (likes[part] @ similar).toarray()
         scores[shown[part].nonzero()] = -1
         scores[:, 0] = -1
         best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-        lists[first:first + 512, :best.shape[1]] = np.where(np.take_along_axis(scores, best, axis=1) > 0, best, 0)
+        lists[first : first + 512, : best.shape[1]] = np.where(np.take_along_axis(scores, best, axis=1) > 0, best, 0)
     return lists
 
 

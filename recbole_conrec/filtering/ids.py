@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from recbole_conrec.data.arrays import mix
-from recbole_conrec.errors import UserError
+from recbole_conrec.utils.arrays import mix
+from recbole_conrec.utils.errors import UserError
 
 FILES = ("tokens", "keys", "order")
 
@@ -42,8 +42,11 @@ class Ids:
         twice = np.flatnonzero(keys[1:] == keys[:-1])
         if len(twice):
             first, second = (tokens[order[twice[0] + n]].decode() for n in (0, 1))
-            raise UserError(f"{what} '{first}' stands twice" if first == second else
-                            f"{what}: '{first}' and '{second}' have the same key; rename one of them")
+            raise UserError(
+                f"{what} '{first}' stands twice"
+                if first == second
+                else f"{what}: '{first}' and '{second}' have the same key; rename one of them"
+            )
         return cls(tokens, keys, order)
 
     def rows(self, ids, what: str = "id") -> np.ndarray:

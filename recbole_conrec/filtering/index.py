@@ -32,8 +32,15 @@ def build_index(out: Path, parts: list[str], item_ids, vectors: np.ndarray) -> d
                 lengths.append(batch["rows"].value_lengths().to_numpy())
                 rows.append(batch["rows"].flatten().to_numpy())
     lengths, rows = np.concatenate(lengths), np.concatenate(rows).astype(np.int32)
-    write_index(folder, users=np.concatenate(users), items=item_ids, vectors=vectors, lengths=lengths, rows=rows,
-                activity=np.concatenate(activity))
+    write_index(
+        folder,
+        users=np.concatenate(users),
+        items=item_ids,
+        vectors=vectors,
+        lengths=lengths,
+        rows=rows,
+        activity=np.concatenate(activity),
+    )
     return {"users": len(lengths), "empty": int((lengths == 0).sum()), "items": len(vectors), "predicted": len(rows)}
 
 

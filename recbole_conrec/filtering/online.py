@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from recbole_conrec.errors import UserError
 from recbole_conrec.filtering import folder as layout
 from recbole_conrec.filtering.ids import Ids, mapped
+from recbole_conrec.utils.errors import UserError
 
 BLOCK = 4_000_000  # floats of candidates' and sets' vectors, and of their cosines, that are held at a time
 DIGITS = 6  # of a score: beyond them it depends on how many candidates are scored at once
@@ -102,8 +102,17 @@ class NegativeFilter:
         users, items: Ids of their rows.
     """
 
-    def __init__(self, folder: Path, manifest: dict, sets: PredictSets, users: Ids, items: Ids, activity: np.ndarray,
-                 theta: float | None = None, size: int | None = None):
+    def __init__(
+        self,
+        folder: Path,
+        manifest: dict,
+        sets: PredictSets,
+        users: Ids,
+        items: Ids,
+        activity: np.ndarray,
+        theta: float | None = None,
+        size: int | None = None,
+    ):
         given = {"values": None if theta is None else [theta], "bounds": [], "size": None}
         chosen = given if theta is not None or manifest["theta"] is None else manifest["theta"]
         self.folder, self.manifest, self.users, self.items = folder, manifest, users, items
@@ -116,8 +125,9 @@ class NegativeFilter:
         self.bounds = np.array(chosen["bounds"], dtype=np.int64)
 
     @classmethod
-    def load(cls, folder, *, theta: float | None = None, size: int | None = None,
-             verify: bool = True) -> NegativeFilter:
+    def load(
+        cls, folder, *, theta: float | None = None, size: int | None = None, verify: bool = True
+    ) -> NegativeFilter:
         """Open a folder that ``recbole-conrec predict`` wrote. Arrays are mapped, so that memory holds what is touched.
 
         Args:
@@ -133,8 +143,9 @@ class NegativeFilter:
         index = folder / layout.INDEX
         arrays = {name: mapped(index / f"{name}.npy") for name in ("vectors", "ptr", "rows", "activity")}
         sets = PredictSets(arrays["vectors"], arrays["ptr"], arrays["rows"])
-        return cls(folder, manifest, sets, Ids.load(index, "user"), Ids.load(index, "item"), arrays["activity"], theta,
-                   size)
+        return cls(
+            folder, manifest, sets, Ids.load(index, "user"), Ids.load(index, "item"), arrays["activity"], theta, size
+        )
 
     def filter(self, user_ids, candidate_item_ids, theta: float | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Which candidates to keep.
@@ -158,8 +169,10 @@ class NegativeFilter:
         elif users.ndim == 1 and users.shape == items.shape:
             scores = self.sets.pair_scores(users, items, self._vectors())
         else:
-            raise UserError(f"filter: users of shape {users.shape} and candidates of shape {items.shape}; expected one "
-                            "user and [C], [B] and [B, C], or pairs [N] and [N]")
+            raise UserError(
+                f"filter: users of shape {users.shape} and candidates of shape {items.shape}; expected one "
+                "user and [C], [B] and [B, C], or pairs [N] and [N]"
+            )
         limit = self.thresholds(users) if theta is None else np.float32(theta)
         keep = ~(scores > (limit[:, None] if np.ndim(limit) and items.ndim == 2 else limit))
         with self._lock:
@@ -173,8 +186,10 @@ class NegativeFilter:
     def thresholds(self, users: np.ndarray) -> np.ndarray:
         """The threshold of each user by row, of any shape. UserError if none was chosen."""
         if self.theta is None:
-            raise UserError(f"{self.folder}: no theta was calibrated; run predict with --lost=0.05 or --rate=0.1, or "
-                            "give --theta=NUMBER")
+            raise UserError(
+                f"{self.folder}: no theta was calibrated; run predict with --lost=0.05 or --rate=0.1, or "
+                "give --theta=NUMBER"
+            )
         if not len(self.bounds):
             return np.broadcast_to(self.theta[0], users.shape)
         return self.theta[np.searchsorted(self.bounds, self.activity[np.maximum(users, 0)], side="right")]

@@ -16,27 +16,38 @@ import pyarrow as pa
 from pyarrow import parquet
 from tqdm import tqdm
 
-from recbole_conrec.errors import UserError
 from recbole_conrec.filtering import folder as layout
 from recbole_conrec.filtering.index import build_index, ids_and_vectors
 from recbole_conrec.filtering.sets import Sets, moments, predict_sets
-from recbole_conrec.leaderboard import lock
-from recbole_conrec.llm.distributed import process_state
+from recbole_conrec.runs import lock
 from recbole_conrec.tokenizer import parse
+from recbole_conrec.utils.distributed import process_state
+from recbole_conrec.utils.errors import UserError
+from recbole_conrec.utils.files import replacing, write_json
+from recbole_conrec.utils.version import __version__
 
-SCHEMA = pa.schema([
-    ("user_id", pa.string()), ("t0", pa.int64()), ("activity", pa.int32()), ("item_ids", pa.list_(pa.string())),
-    ("rows", pa.list_(pa.int32())), ("sids", pa.list_(pa.string())), ("scores", pa.list_(pa.float32())),
-    ("embeddings", pa.list_(pa.list_(pa.float32())))])
+SCHEMA = pa.schema(
+    [
+        ("user_id", pa.string()),
+        ("t0", pa.int64()),
+        ("activity", pa.int32()),
+        ("item_ids", pa.list_(pa.string())),
+        ("rows", pa.list_(pa.int32())),
+        ("sids", pa.list_(pa.string())),
+        ("scores", pa.list_(pa.float32())),
+        ("embeddings", pa.list_(pa.list_(pa.float32()))),
+    ]
+)
 BATCH = 256  # users that are predicted at a time
 
 
-def predict(run, out, users="all", at="end", *, size: int = 40, part_users: int = 4096,
-            overwrite: bool = False) -> dict:
+def predict(
+    run, out, users="all", at="end", *, size: int = 40, part_users: int = 4096, overwrite: bool = False
+) -> dict:
     """Write the Predict Sets of users into the folder ``out``, or what is missing or damaged of them.
 
     Args:
-        run: :class:`recbole_conrec.restore.TrainedRun`.
+        run: :class:`recbole_conrec.runs.restore.TrainedRun`.
         users: 'all', or a text file with one user id a line.
         at: as of when, see :func:`recbole_conrec.filtering.sets.moments`.
         size: items in a set, at most.
@@ -49,9 +60,16 @@ def predict(run, out, users="all", at="end", *, size: int = 40, part_users: int 
     out = Path(out)
     chosen = read_users(run.data, users)
     plan = {
-        "format": layout.FORMAT, "model": run.config["row"], "dataset": run.config["dataset"],
-        "fingerprints": run.fingerprints, "at": str(at), "size": size, "part_users": part_users, "batch": BATCH,
-        "users": len(chosen), "users_digest": layout.digest_of(chosen.tolist()),
+        "format": layout.FORMAT,
+        "model": run.config["row"],
+        "dataset": run.config["dataset"],
+        "fingerprints": run.fingerprints,
+        "at": str(at),
+        "size": size,
+        "part_users": part_users,
+        "batch": BATCH,
+        "users": len(chosen),
+        "users_digest": layout.digest_of(chosen.tolist()),
     }
     state = process_state()
     t0 = moments(run.data, at)
@@ -62,11 +80,15 @@ def predict(run, out, users="all", at="end", *, size: int = 40, part_users: int 
         if state.is_main_process:
             theta = _open(out, plan, overwrite)
         state.wait_for_everyone()
-        parts = [chosen[first:first + part_users] for first in range(0, len(chosen), part_users)]
+        parts = [chosen[first : first + part_users] for first in range(0, len(chosen), part_users)]
         mine = range(state.process_index, len(parts), state.num_processes)
         left = [n for n in mine if not _is_whole(out / layout.part_file(n), n, plan)]
-        bar = tqdm(total=sum(len(parts[n]) for n in left), desc=f"predict ({at})", unit="user",
-                   disable=not run.config["show_progress"] or not left)
+        bar = tqdm(
+            total=sum(len(parts[n]) for n in left),
+            desc=f"predict ({at})",
+            unit="user",
+            disable=not run.config["show_progress"] or not left,
+        )
         with bar:
             for number in left:
                 _write_part(run, out / layout.part_file(number), number, parts[number], t0, plan, bar)
@@ -85,8 +107,9 @@ def read_users(data, users) -> np.ndarray:
     try:
         lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
     except (OSError, UnicodeDecodeError):
-        raise UserError(f"--users: '{users}' is neither 'all' nor a file that can be read (UTF-8); expected one user "
-                        "id a line") from None
+        raise UserError(
+            f"--users: '{users}' is neither 'all' nor a file that can be read (UTF-8); expected one user id a line"
+        ) from None
     known = data.field2token_id[data.uid_field]
     for number, name in enumerate(lines, start=1):
         if name and (name not in known or known[name] == 0):
@@ -125,7 +148,7 @@ def _open(out: Path, plan: dict, overwrite: bool) -> dict | None:
     for leftover in (out / layout.PARTS).glob(".part-*"):
         leftover.unlink()
     if before != plan:
-        layout.write_json(file, plan)
+        write_json(file, plan)
     if not (out / layout.MANIFEST).exists():
         return None
     try:
@@ -149,8 +172,11 @@ def _name(differing: list[str], before: dict, plan: dict) -> str:
     told = []
     for key in differing:
         if key == "fingerprints":
-            told += [f"fingerprint of the {name}" for name, value in plan[key].items()
-                     if (before.get(key) or {}).get(name) != value]
+            told += [
+                f"fingerprint of the {name}"
+                for name, value in plan[key].items()
+                if (before.get(key) or {}).get(name) != value
+            ]
         else:
             told.append(f"{key} ({before.get(key)}, now {plan[key]})")
     return ", ".join(told)
@@ -176,10 +202,12 @@ def _part_name(number: int, plan: dict) -> bytes:
 
 def _write_part(run, file: Path, number: int, users: np.ndarray, t0: np.ndarray, plan: dict, bar) -> None:
     schema = SCHEMA.with_metadata({"part": _part_name(number, plan)})
-    with layout.replacing(file) as temporary, \
-            parquet.ParquetWriter(temporary, schema, compression="zstd", write_page_checksum=True) as writer:
+    with (
+        replacing(file) as temporary,
+        parquet.ParquetWriter(temporary, schema, compression="zstd", write_page_checksum=True) as writer,
+    ):
         for first in range(0, len(users), BATCH):
-            batch = users[first:first + BATCH]
+            batch = users[first : first + BATCH]
             writer.write_table(_table(run, predict_sets(run, batch, t0, plan["size"]), schema))
             bar.update(len(batch))
 
@@ -197,33 +225,54 @@ def _table(run, sets: Sets, schema) -> pa.Table:
         return pa.ListArray.from_arrays(ptr, values)
 
     columns = [
-        pa.array(data.id2token(data.uid_field, sets.users).astype(str)), pa.array(sets.t0),
+        pa.array(data.id2token(data.uid_field, sets.users).astype(str)),
+        pa.array(sets.t0),
         pa.array(sets.activity.astype(np.int32)),
         lists(pa.array(data.id2token(data.iid_field, items).astype(str), type=pa.string())),
-        lists(pa.array((items - 1).astype(np.int32))), lists(pa.array([ids.text(i) for i in items], type=pa.string())),
-        lists(pa.array(sets.scores[there])), lists(pa.ListArray.from_arrays(each, flat))]
+        lists(pa.array((items - 1).astype(np.int32))),
+        lists(pa.array([ids.text(i) for i in items], type=pa.string())),
+        lists(pa.array(sets.scores[there])),
+        lists(pa.ListArray.from_arrays(each, flat)),
+    ]
     return pa.Table.from_arrays(columns, schema=schema)
 
 
 def _finish(run, out: Path, plan: dict, parts: int) -> dict:
     """Tokenizer, index and what the manifest says of everything."""
-    from recbole_conrec import __version__
-
     names = [layout.part_file(number) for number in range(parts)]
     run.semantic_ids.save(out / layout.TOKENIZER)
     counts = build_index(out, names, *ids_and_vectors(run))
-    files = [*names, *(f"{name}/{file.name}" for name in (layout.INDEX, layout.TOKENIZER)
-                       for file in sorted((out / name).iterdir()))]
+    files = [
+        *names,
+        *(
+            f"{name}/{file.name}"
+            for name in (layout.INDEX, layout.TOKENIZER)
+            for file in sorted((out / name).iterdir())
+        ),
+    ]
     fingerprints = plan["fingerprints"]
     return {
         "format": layout.FORMAT,
         "model": {"name": plan["model"], "run": fingerprints["run"], "weights": fingerprints["weights"]},
-        "data": {"name": plan["dataset"], "fingerprint": fingerprints["data"], "at": plan["at"],
-                 "user_field": run.data.uid_field, "item_field": run.data.iid_field},
-        "tokenizer": {"fingerprint": fingerprints["semantic_ids"],
-                      "fields": list(parse(run.config["tokenizer"]).fields or run.config["item_text"] or [])},
-        "code": {"version": __version__, "fingerprint": fingerprints["code"],
-                 "trained_with": run.record["fingerprints"]["code"]},
-        "size": plan["size"], **counts, "plan": layout.digest_of(plan), "theta": None,
+        "data": {
+            "name": plan["dataset"],
+            "fingerprint": fingerprints["data"],
+            "at": plan["at"],
+            "user_field": run.data.uid_field,
+            "item_field": run.data.iid_field,
+        },
+        "tokenizer": {
+            "fingerprint": fingerprints["semantic_ids"],
+            "fields": list(parse(run.config["tokenizer"]).fields or run.config["item_text"] or []),
+        },
+        "code": {
+            "version": __version__,
+            "fingerprint": fingerprints["code"],
+            "trained_with": run.record["fingerprints"]["code"],
+        },
+        "size": plan["size"],
+        **counts,
+        "plan": layout.digest_of(plan),
+        "theta": None,
         "files": layout.measure(out, files),
     }

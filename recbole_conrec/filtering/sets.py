@@ -9,8 +9,8 @@ import torch
 
 from recbole_conrec.data.events import EXPOSURE, NEVER, Instances, RowStream
 from recbole_conrec.data.splits import parse_time
-from recbole_conrec.errors import UserError
 from recbole_conrec.evaluation import ranking
+from recbole_conrec.utils.errors import UserError
 
 MOMENTS = ("end", "test", "valid")
 
@@ -61,7 +61,7 @@ def predict_sets(run, users: np.ndarray, t0: np.ndarray, size: int) -> Sets:
     says of nobody is no reason to hide something from somebody (ours).
 
     Args:
-        run: :class:`recbole_conrec.restore.TrainedRun`.
+        run: :class:`recbole_conrec.runs.restore.TrainedRun`.
         users: int64 [B], internal ids; one batch.
     """
     data, log = run.data, run.data.log
@@ -73,8 +73,9 @@ def predict_sets(run, users: np.ndarray, t0: np.ndarray, size: int) -> Sets:
     if len(known):
         serving = copy.copy(data)
         nothing = np.zeros(len(known), dtype=np.int64)
-        serving.instances = Instances(row=nothing, user=users[known], item=nothing, time=t0[users][known],
-                                      begin=begin[known], end=end[known])
+        serving.instances = Instances(
+            row=nothing, user=users[known], item=nothing, time=t0[users][known], begin=begin[known], end=end[known]
+        )
         interaction = serving[np.arange(len(known))].to(run.config["device"])
         found, likely = _answers(run.model, interaction, data, size)
         items[known] = found

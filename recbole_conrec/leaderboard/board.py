@@ -10,16 +10,23 @@ from functools import cached_property
 from pathlib import Path
 
 from recbole_conrec import registry
-from recbole_conrec.config import WHOLE, make_config, merge, nearest, overall, read_yaml
-from recbole_conrec.errors import UserError
 from recbole_conrec.evaluation.collector import RANKING
-from recbole_conrec.leaderboard import records
-from recbole_conrec.model.candidate_scores import WAYS
+from recbole_conrec.generative.candidate_scores import WAYS
+from recbole_conrec.options.layers import WHOLE, merge, overall
+from recbole_conrec.runs import records
+from recbole_conrec.runs.config import make_config
+from recbole_conrec.utils.errors import UserError
+from recbole_conrec.utils.names import nearest
+from recbole_conrec.utils.yaml_files import read_yaml
 
 KEYS = ("title", "extends", "datasets", "seeds", "metrics", "topk", "options", "improvement", "rows")
 ROW_KEYS = ("name", "model", "model_class", "options", "seeds", "minutes", "launch")
-ROW_TYPES = (("options", dict, "a mapping"), ("seeds", int, "how many of the board's seeds, at least 1"),
-             ("minutes", int | float, "a number"), ("launch", str, "a command line such as 'accelerate launch ...'"))
+ROW_TYPES = (
+    ("options", dict, "a mapping"),
+    ("seeds", int, "how many of the board's seeds, at least 1"),
+    ("minutes", int | float, "a number"),
+    ("launch", str, "a command line such as 'accelerate launch ...'"),
+)
 FIRST_SEED = 2020  # RecBole's default
 
 
@@ -116,13 +123,16 @@ class Board:
         names = list(known) if rows is None else _names(rows)
         for name in names:
             if name not in known:
-                raise UserError(f"--rows: '{name}' is no row of '{self.name}'{nearest(name, known)}; "
-                                f"it has {', '.join(known)}")
+                raise UserError(
+                    f"--rows: '{name}' is no row of '{self.name}'{nearest(name, known)}; it has {', '.join(known)}"
+                )
         return replace(
-            self, rows=tuple(known[name] for name in known if name in names),
+            self,
+            rows=tuple(known[name] for name in known if name in names),
             seeds=self.seeds if seeds is None else _seeds(seeds, self.seeds, "--seeds"),
             datasets=self.datasets if datasets is None else tuple(_names(datasets)),
-            strongest=combine(self.strongest, strongest))
+            strongest=combine(self.strongest, strongest),
+        )
 
 
 def read_board(name: str) -> Board:
@@ -136,8 +146,9 @@ def read_board(name: str) -> Board:
     metrics = content.get("metrics") or overall()["metrics"]
     for metric in metrics:
         if metric not in (known := [*RANKING, "CandAcc", *(f"CandAcc.{way}" for way in WAYS)]):
-            raise UserError(f"{name}: metrics: '{metric}' is unknown{nearest(metric, known)}; give some of "
-                            f"{', '.join(known)}")
+            raise UserError(
+                f"{name}: metrics: '{metric}' is unknown{nearest(metric, known)}; give some of {', '.join(known)}"
+            )
     rows = tuple(_row(entry, name) for entry in content["rows"])
     names = [row.name for row in rows]
     for row in names:
@@ -148,10 +159,16 @@ def read_board(name: str) -> Board:
         raise UserError(f"{name}: improvement: '{improvement}' is none of the rows{nearest(improvement, names)}")
     topk = content.get("topk") or overall()["topk"]
     return Board(
-        name=Path(str(name)).stem, title=content.get("title") or Path(str(name)).stem,
-        datasets=tuple(content["datasets"]), seeds=_seeds(content.get("seeds") or [FIRST_SEED], (), name),
-        metrics=tuple(metrics), rows=rows, options={"topk": topk, **(content.get("options") or {})},
-        improvement=improvement, strongest={})
+        name=Path(str(name)).stem,
+        title=content.get("title") or Path(str(name)).stem,
+        datasets=tuple(content["datasets"]),
+        seeds=_seeds(content.get("seeds") or [FIRST_SEED], (), name),
+        metrics=tuple(metrics),
+        rows=rows,
+        options={"topk": topk, **(content.get("options") or {})},
+        improvement=improvement,
+        strongest={},
+    )
 
 
 def combine(*layers: dict) -> dict:
@@ -173,8 +190,10 @@ def _content(name: str, extended_by: tuple[str, ...] = ()) -> dict:
         file = folder / f"{name}.yaml"
         known = [entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml")]
         if name not in known:
-            raise UserError(f"--leaderboard: unknown board '{name}'{nearest(name, known)}; there are "
-                            f"{', '.join(sorted(known))}, or give the path of a YAML of yours")
+            raise UserError(
+                f"--leaderboard: unknown board '{name}'{nearest(name, known)}; there are "
+                f"{', '.join(sorted(known))}, or give the path of a YAML of yours"
+            )
     content = read_yaml(file)
     _check_keys(content, KEYS, name)
     if "extends" not in content:
@@ -196,14 +215,21 @@ def _row(entry, board: str) -> Row:
         raise UserError(f"{board}: a row is a name or a mapping with a 'name', found {entry!r}")
     _check_keys(entry, ROW_KEYS, f"{board}: row '{entry['name']}'")
     for key, kinds, words in ROW_TYPES:
-        if (value := entry.get(key)) is not None and (not isinstance(value, kinds) or isinstance(value, bool)
-                                                      or (key == "seeds" and value < 1)):
+        if (value := entry.get(key)) is not None and (
+            not isinstance(value, kinds) or isinstance(value, bool) or (key == "seeds" and value < 1)
+        ):
             raise UserError(f"{board}: row '{entry['name']}': {key}: {value!r} must be {words}")
     options = dict(entry.get("options") or {})
     if "model_class" in entry:
         options["model_class"] = entry["model_class"]
-    return Row(entry["name"], str(entry.get("model", entry["name"])), options, entry.get("seeds"),
-               entry.get("minutes"), entry.get("launch"))
+    return Row(
+        entry["name"],
+        str(entry.get("model", entry["name"])),
+        options,
+        entry.get("seeds"),
+        entry.get("minutes"),
+        entry.get("launch"),
+    )
 
 
 def _check_keys(content: dict, known: Iterable[str], where: str) -> None:

@@ -9,17 +9,21 @@ from pyarrow import csv
 from rich import box
 from rich.table import Table
 
-from recbole_conrec.errors import UserError
 from recbole_conrec.evaluation.table import FEW
-from recbole_conrec.leaderboard import records, statistics
+from recbole_conrec.leaderboard import statistics
 from recbole_conrec.leaderboard.board import Board
-from recbole_conrec.leaderboard.records import Record
 from recbole_conrec.leaderboard.tables import figure
-from recbole_conrec.trainer import replace_file
+from recbole_conrec.runs import records
+from recbole_conrec.runs.records import Record
+from recbole_conrec.utils.errors import UserError
+from recbole_conrec.utils.files import replacing
 
-GROUPS = {"activity": "user activity (events before t0)", "popularity": "item popularity (training dislikes)",
-          "negatives": "history length (dislikes before t0)",
-          "window": "window size (items of F)"}
+GROUPS = {
+    "activity": "user activity (events before t0)",
+    "popularity": "item popularity (training dislikes)",
+    "negatives": "history length (dislikes before t0)",
+    "window": "window size (items of F)",
+}
 
 
 @dataclass
@@ -65,11 +69,19 @@ def from_board(board: Board, names: tuple[str, str], dataset: str, metric: str) 
 def table(both: Pair) -> Table:
     """Wins, losses and means over all instances and by quarter of each fact, with a 95 % interval of the difference."""
     a, b = both.names
-    out = Table(title=f"{both.metric}: A = {a}, B = {b}", title_justify="left", box=box.SIMPLE_HEAD, show_edge=False,
-                pad_edge=False, padding=(0, 2, 0, 0), caption_justify="left", caption_style="dim",
-                caption="A wins where its outcome is higher (averaged over seeds). Difference A - B with its 95 % "
-                        "bootstrap interval over users; * where it leaves out 0 (not corrected for many "
-                        f"groups; none below {FEW} instances)")
+    out = Table(
+        title=f"{both.metric}: A = {a}, B = {b}",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, 2, 0, 0),
+        caption_justify="left",
+        caption_style="dim",
+        caption="A wins where its outcome is higher (averaged over seeds). Difference A - B with its 95 % "
+        "bootstrap interval over users; * where it leaves out 0 (not corrected for many "
+        f"groups; none below {FEW} instances)",
+    )
     for column in ("instances", "n", "A wins", "B wins", "A", "B", "A - B", "interval"):
         out.add_column(column, justify="left" if column == "instances" else "right", no_wrap=column != "instances")
     counts = ~np.isnan(both.first) & ~np.isnan(both.second)
@@ -107,9 +119,16 @@ def _row(label: str, both: Pair, chosen: np.ndarray, rng) -> list[str]:
     sums, counts = statistics.by_user(difference[:, None], both.facts["user"][chosen])
     low, high = statistics.intervals(sums, counts, rng)[:, 0]
     mark = "*" if (low > 0 or high < 0) and len(first) >= FEW else ""
-    return [label, f"{len(first):,}", f"{int((difference > 0).sum()):,}", f"{int((difference < 0).sum()):,}",
-            figure(first.mean()), figure(second.mean()), figure(difference.mean(), sign=True) + mark,
-            f"[{figure(low, sign=True)} {figure(high, sign=True)}]"]
+    return [
+        label,
+        f"{len(first):,}",
+        f"{int((difference > 0).sum()):,}",
+        f"{int((difference < 0).sum()):,}",
+        figure(first.mean()),
+        figure(second.mean()),
+        figure(difference.mean(), sign=True) + mark,
+        f"[{figure(low, sign=True)} {figure(high, sign=True)}]",
+    ]
 
 
 def write(both: Pair, file: Path) -> None:
@@ -119,4 +138,5 @@ def write(both: Pair, file: Path) -> None:
     winner = np.select([difference > 0, difference < 0], both.names, "")
     columns = {name: values[counts] for name, values in both.facts.items()}
     content = pa.table({**columns, "A": both.first[counts], "B": both.second[counts], "winner": winner})
-    replace_file(file, lambda path: csv.write_csv(content, path))
+    with replacing(file) as temporary:
+        csv.write_csv(content, temporary)

@@ -6,9 +6,10 @@ import os
 from dataclasses import asdict
 from pathlib import Path
 
-from recbole_conrec.leaderboard import records, tables
+from recbole_conrec.leaderboard import tables
 from recbole_conrec.leaderboard.board import Board
 from recbole_conrec.leaderboard.standings import Line, Section
+from recbole_conrec.runs import records
 
 
 def page(board: Board, sections: list[Section], folder: Path) -> str:
@@ -24,19 +25,29 @@ def _lead(sections: list[Section]) -> str:
     results = [record.result for s in sections for line in s.lines for record in line.records.values()]
     if not results:
         return "No run has ended yet."
-    machines = sorted({f"{r['hardware']['gpu'] or 'CPU'}, {r['hardware']['cpus']} cores, "
-                       f"{r['hardware']['threads']} threads" for r in results})
+    machines = sorted(
+        {
+            f"{r['hardware']['gpu'] or 'CPU'}, {r['hardware']['cpus']} cores, {r['hardware']['threads']} threads"
+            for r in results
+        }
+    )
     hours = sum(r["cost"]["fit_s"] + r["cost"]["eval_s"] for r in results) / 3600
-    versions = sorted({f"recbole-conrec {r['versions']['recbole-conrec']}, torch {r['versions']['torch']}"
-                       for r in results})
-    return (f"{len(results)} runs, {hours:.1f} hours of training and evaluation on {'; '.join(machines)} "
-            f"({'; '.join(versions)}).")
+    versions = sorted(
+        {f"recbole-conrec {r['versions']['recbole-conrec']}, torch {r['versions']['torch']}" for r in results}
+    )
+    return (
+        f"{len(results)} runs, {hours:.1f} hours of training and evaluation on {'; '.join(machines)} "
+        f"({'; '.join(versions)})."
+    )
 
 
 def _section(section: Section, folder: Path) -> dict:
     first = next((r.result for line in section.lines for r in line.records.values()), None)
     return {
-        "dataset": section.dataset, "columns": section.columns, "usual_n": section.usual_n, "key": tables.key(section),
+        "dataset": section.dataset,
+        "columns": section.columns,
+        "usual_n": section.usual_n,
+        "key": tables.key(section),
         "improved": section.improved,
         "improvement": {c: tables.improvement(section, c) for c in section.columns if c in section.improvement},
         "rows": [_row(line, folder) for line in section.lines],
@@ -61,11 +72,15 @@ def _valid_metric(line: Line) -> str | None:
 def _row(line: Line, folder: Path) -> dict:
     return {
         "valid_metric": _valid_metric(line),
-        "name": line.row.name, "note": line.note, "cost": line.cost if line.records else None,
+        "name": line.row.name,
+        "note": line.note,
+        "cost": line.cost if line.records else None,
         "cells": {name: {**asdict(cell), "marked": cell.marked} for name, cell in line.cells.items()},
         "curves": [curve for record in line.records.values() if (curve := _curve(record.result))],
-        "records": [{"seed": seed, "href": Path(os.path.relpath(record.folder / records.RESULT, folder)).as_posix()}
-                    for seed, record in line.records.items()],
+        "records": [
+            {"seed": seed, "href": Path(os.path.relpath(record.folder / records.RESULT, folder)).as_posix()}
+            for seed, record in line.records.items()
+        ],
     }
 
 
@@ -80,8 +95,14 @@ def protocol(result: dict, section: Section) -> list[tuple[str, str]]:
     config, instances = result["config"], result["instances"]
     split, window, feedback = config["split"], config["window"], config["feedback"]
     length = "no limit" if window["length"] is None else f"{window['length']} {window['unit']}"
-    normalise = sorted({line_config["normalise"] for line in section.lines for record in line.records.values()
-                        if (line_config := record.result["config"]).get("normalise")})
+    normalise = sorted(
+        {
+            line_config["normalise"]
+            for line in section.lines
+            for record in line.records.values()
+            if (line_config := record.result["config"]).get("normalise")
+        }
+    )
     cut = f"cuts {split['cuts']}" if split.get("cuts") else f"shares {split['ratio']}"
     parts = ", ".join(f"{part} {n:,}" for part, n in instances.items())
     return [
@@ -93,10 +114,19 @@ def protocol(result: dict, section: Section) -> list[tuple[str, str]]:
         ("candidates", f"{config['candidates']}, lists fixed by seed {config['candidate_seed']}"),
         ("low activity", f"fewer than {config['low_activity']} dislikes before t0 (LUF)"),
         ("long tail", f"fewer than {config['long_tail']} training dislikes (LIF)"),
-        ("normalisation", f"generative rows: probabilities over the {' / '.join(normalise)} codes" if normalise
-         else "no generative row"),
-        ("model selection", "on the validation instances by " + "; ".join(
-            metric + (f" ({', '.join(rows)})" if n else "") for n, (metric, rows) in
-            enumerate(_selected_by(section).items()))),
+        (
+            "normalisation",
+            f"generative rows: probabilities over the {' / '.join(normalise)} codes"
+            if normalise
+            else "no generative row",
+        ),
+        (
+            "model selection",
+            "on the validation instances by "
+            + "; ".join(
+                metric + (f" ({', '.join(rows)})" if n else "")
+                for n, (metric, rows) in enumerate(_selected_by(section).items())
+            ),
+        ),
         ("data", result["data_fingerprint"][:16]),
     ]

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from recbole_conrec.errors import UserError
-from recbole_conrec.leaderboard import records
 from recbole_conrec.leaderboard.board import Board
-from recbole_conrec.leaderboard.records import WHERE
+from recbole_conrec.runs import records
+from recbole_conrec.runs.records import WHERE
+from recbole_conrec.utils.errors import UserError
 
 ROWS_OF_DATA = ("item", "t0")  # with the user's number they would be rows of the data set
 
@@ -28,6 +28,7 @@ def publish(board: Board, out: Path) -> list[Path]:
         records.write(folder, {**record.result, "config": config}, facts, record.outcomes())
         written.append(folder)
     if not written:
-        raise UserError(f"publish: '{board.name}' has no record on {', '.join(board.datasets)}; run it first, with the "
-                        "same options")
+        raise UserError(
+            f"publish: '{board.name}' has no record on {', '.join(board.datasets)}; run it first, with the same options"
+        )
     return written

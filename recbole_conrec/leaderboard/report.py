@@ -6,15 +6,16 @@ from pathlib import Path
 
 from rich.table import Table
 
-from recbole_conrec.config import read_yaml
-from recbole_conrec.errors import UserError
 from recbole_conrec.evaluation.table import seconds
-from recbole_conrec.leaderboard import compare, records, schedule, stages, tables
+from recbole_conrec.leaderboard import compare, schedule, stages, tables
 from recbole_conrec.leaderboard.board import Board, Task, combine, read_board
 from recbole_conrec.leaderboard.page import page
 from recbole_conrec.leaderboard.publish import publish
 from recbole_conrec.leaderboard.standings import standings
-from recbole_conrec.trainer import replace_file
+from recbole_conrec.runs import records
+from recbole_conrec.utils.errors import UserError
+from recbole_conrec.utils.files import write_text
+from recbole_conrec.utils.yaml_files import read_yaml
 
 
 def run_board(files: list[str], options: dict, console) -> int:
@@ -94,8 +95,7 @@ def run_compare(names: list[str], files: list[str], options: dict, console) -> i
     else:
         board = read_board(options.pop("leaderboard", "paper"))
         dataset = options.pop("dataset", board.datasets[0])
-        board = board.narrow(datasets=[dataset], seeds=options.pop("seeds", None),
-                             **_overrides(files, options))
+        board = board.narrow(datasets=[dataset], seeds=options.pop("seeds", None), **_overrides(files, options))
         both = compare.from_board(board, (names[0], names[1]), dataset, metric)
     console.print(compare.table(both))
     if out:
@@ -108,8 +108,9 @@ def run_publish(files: list[str], options: dict, console) -> int:
     """Copy a board's records, fit to be passed on, into the folder ``out``. Options else as when the board was run."""
     options = dict(options)
     if "leaderboard" not in options or "out" not in options:
-        raise UserError("usage: recbole-conrec publish --leaderboard=NAME --out=FOLDER [--rows=A,B] [--seeds=3] "
-                        "[--dataset=NAME]")
+        raise UserError(
+            "usage: recbole-conrec publish --leaderboard=NAME --out=FOLDER [--rows=A,B] [--seeds=3] [--dataset=NAME]"
+        )
     name, out = options.pop("leaderboard"), Path(str(options.pop("out")))
     board = narrowed(name, files, options)
     written = publish(board, out)
@@ -121,8 +122,9 @@ def narrowed(name: str, files: list[str], options: dict) -> Board:
     """The board, with the rows, seeds, data sets and options of a command line; ``options`` is used up."""
     if empty := next((key for key in ("rows", "seeds", "dataset") if key in options and options[key] is None), None):
         raise UserError(f"--{empty}= says nothing; give a value, or leave it out for all of the board's")
-    wanted = {ours: options.pop(key, None) for key, ours in
-              (("rows", "rows"), ("seeds", "seeds"), ("dataset", "datasets"))}
+    wanted = {
+        ours: options.pop(key, None) for key, ours in (("rows", "rows"), ("seeds", "seeds"), ("dataset", "datasets"))
+    }
     return read_board(name).narrow(**wanted, **_overrides(files, options))
 
 
@@ -130,8 +132,10 @@ def _overrides(files: list[str], options: dict) -> dict:
     """The user's options, which go over a board's. UserError for a key of the board's own."""
     given = combine(*(read_yaml(file) for file in files), options)
     if key := next((key for key in ("datasets", "rows", "seeds") if key in given), None):
-        raise UserError(f"'{key}' is a key of a board's YAML; the command line narrows a board by --dataset=A,B, "
-                        "--rows=A,B and --seeds=3")
+        raise UserError(
+            f"'{key}' is a key of a board's YAML; the command line narrows a board by --dataset=A,B, "
+            "--rows=A,B and --seeds=3"
+        )
     return given
 
 
@@ -148,20 +152,35 @@ def write(board: Board, folder: Path, console) -> list[Path]:
             console.print(after)
             console.print()
     markdown = [tables.markdown(sections, board.title), *filter(None, map(stages.markdown, sections))]
-    texts = {"html": page(board, sections, folder), "md": "\n".join(markdown),
-             "tex": tables.latex(sections, board.title), "csv": tables.comma_separated(sections)}
+    texts = {
+        "html": page(board, sections, folder),
+        "md": "\n".join(markdown),
+        "tex": tables.latex(sections, board.title),
+        "csv": tables.comma_separated(sections),
+    }
     folder.mkdir(parents=True, exist_ok=True)
     for ending, text in texts.items():
-        replace_file(folder / f"board.{ending}", lambda path, text=text: Path(path).write_text(text, encoding="utf-8"))
+        write_text(folder / f"board.{ending}", text)
     return [folder / f"board.{ending}" for ending in texts]
 
 
 def _plan(board: Board, todo: list[Task], jobs: int) -> Table:
     expected = schedule.expected_seconds(todo)
-    table = Table(title=f"{board.title}: {len(todo)} of {len(board.tasks)} runs to do", title_justify="left",
-                  box=None, pad_edge=False, padding=(0, 2, 0, 0), caption_justify="left")
-    for column, justify in (("data set", "left"), ("row", "left"), ("seeds to run", "left"), ("each", "right"),
-                            ("together", "right")):
+    table = Table(
+        title=f"{board.title}: {len(todo)} of {len(board.tasks)} runs to do",
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+        padding=(0, 2, 0, 0),
+        caption_justify="left",
+    )
+    for column, justify in (
+        ("data set", "left"),
+        ("row", "left"),
+        ("seeds to run", "left"),
+        ("each", "right"),
+        ("together", "right"),
+    ):
         table.add_column(column, justify=justify)
     for dataset in board.datasets:
         for row in board.rows:
@@ -169,11 +188,18 @@ def _plan(board: Board, todo: list[Task], jobs: int) -> Table:
             left = [task for task in todo if task in mine]
             each = expected[left[0]] if left else None
             seeds = "not available" if mine[0].unavailable else ", ".join(str(task.seed) for task in left) or "recorded"
-            table.add_row(dataset, row.name, seeds, seconds(each) if each else "" if not left else "?",
-                          seconds(each * len(left)) if each else "")
+            table.add_row(
+                dataset,
+                row.name,
+                seeds,
+                seconds(each) if each else "" if not left else "?",
+                seconds(each * len(left)) if each else "",
+            )
     total = sum(time or 0 for time in expected.values()) / jobs
     unknown = len({task.row.name for task in todo if expected[task] is None})
-    table.caption = (f"about {seconds(total)} with {jobs} process{'es' if jobs > 1 else ''}"
-                     + (f", and {unknown} rows of unknown time" if unknown else "")
-                     + "; from earlier runs of the same model on the same data, else the board's guess")
+    table.caption = (
+        f"about {seconds(total)} with {jobs} process{'es' if jobs > 1 else ''}"
+        + (f", and {unknown} rows of unknown time" if unknown else "")
+        + "; from earlier runs of the same model on the same data, else the board's guess"
+    )
     return table

@@ -15,10 +15,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from recbole_conrec.config import VISIBLE_GPUS, parse_value
 from recbole_conrec.evaluation.table import seconds
-from recbole_conrec.leaderboard import lock, records
 from recbole_conrec.leaderboard.board import Task
+from recbole_conrec.runs import lock, records
+from recbole_conrec.runs.config import VISIBLE_GPUS
+from recbole_conrec.utils.yaml_files import parse_value
 
 BUSY = lock.Busy.exit_code
 POLL, WAIT = 0.1, 5.0  # seconds between looks at our processes, and at runs that other boards are at
@@ -109,8 +110,10 @@ def execute(tasks: list[Task], jobs: int, say: Callable[[str], None]) -> dict[Ta
                 if why:
                     failed[task] = why
                 left = sum(expected[t] or 0 for t in [*waiting, *(t for t, *_ in running.values())]) / jobs
-                say(f"[{done}/{len(tasks)}] {task}: {why or said} in {seconds(time.monotonic() - started)}"
-                    + (f", about {seconds(left)} to go" if left else ""))
+                say(
+                    f"[{done}/{len(tasks)}] {task}: {why or said} in {seconds(time.monotonic() - started)}"
+                    + (f", about {seconds(left)} to go" if left else "")
+                )
             time.sleep(POLL)
     except BaseException:
         for process in running:
@@ -141,8 +144,10 @@ def _outcome(task: Task, code: int) -> tuple[str, str]:
         return "", f"{lines[-1].strip()} (all of it: {_log(task)})" if lines else f"exit code {code}"
     record, why = records.read(task.folder, task.identity)
     if record is None:
-        return "", (f"it ended well, but its record in {task.folder} is {why}; were options, data or code changed "
-                    "meanwhile? The same command runs what is missing")
+        return "", (
+            f"it ended well, but its record in {task.folder} is {why}; were options, data or code changed "
+            "meanwhile? The same command runs what is missing"
+        )
     name, figure = next(iter(record.result["metrics"].items()))
     return f"{name} {figure['value']:.4f}" if figure["value"] is not None else f"{name} -", ""
 

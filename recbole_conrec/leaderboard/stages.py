@@ -43,9 +43,17 @@ def terminal(section: Section) -> Table | None:
     if not rows:
         return None
     names = _columns(rows)
-    table = Table(title=f"after each stage: {section.dataset}", title_justify="left", box=box.SIMPLE_HEAD,
-                  show_edge=False, padding=(0, 1, 0, 0), pad_edge=False, caption=KEY, caption_justify="left",
-                  caption_style="dim")
+    table = Table(
+        title=f"after each stage: {section.dataset}",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        caption=KEY,
+        caption_justify="left",
+        caption_style="dim",
+    )
     for column in ("row", "", *names):
         table.add_column(column, justify="right" if column in names else "left")
     for row, measure, figures in rows:

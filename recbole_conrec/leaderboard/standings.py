@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from recbole_conrec.errors import UserError
 from recbole_conrec.evaluation.table import FEW
-from recbole_conrec.leaderboard import records, statistics
+from recbole_conrec.leaderboard import statistics
 from recbole_conrec.leaderboard.board import Board, Row, Task
-from recbole_conrec.leaderboard.records import Record
+from recbole_conrec.runs import records
+from recbole_conrec.runs.records import Record
+from recbole_conrec.utils.errors import UserError
 
 LEVEL = 0.05
 
@@ -134,8 +135,10 @@ def _check_same_data(lines: list[Line], dataset: str) -> None:
             seen.setdefault(record.result["data_fingerprint"], line.row.name)
     if len(seen) > 1:
         names = "' and '".join(seen.values())
-        raise UserError(f"rows '{names}' on {dataset} have different data or protocols and cannot stand in one table; "
-                        "let every row have the same split, window, feedback and candidates")
+        raise UserError(
+            f"rows '{names}' on {dataset} have different data or protocols and cannot stand in one table; "
+            "let every row have the same split, window, feedback and candidates"
+        )
 
 
 def _fill(lines: list[Line], columns: list[str], user: np.ndarray, seed: int) -> None:
@@ -147,13 +150,21 @@ def _fill(lines: list[Line], columns: list[str], user: np.ndarray, seed: int) ->
         for place, name in enumerate(names):
             seeds = np.nanmean(line.outcomes[name], axis=1)
             n = int((~np.isnan(means[:, place])).sum())
-            line.cells[name] = Cell(float(seeds.mean()), float(seeds.std(ddof=1)) if len(seeds) > 1 else None,
-                                    float(low[place]), float(high[place]), n, n < FEW)
+            line.cells[name] = Cell(
+                float(seeds.mean()),
+                float(seeds.std(ddof=1)) if len(seeds) > 1 else None,
+                float(low[place]),
+                float(high[place]),
+                n,
+                n < FEW,
+            )
             line.outcomes[name] = means[:, place]
     tests = []
     for column in columns:
-        ranked = sorted((line for line in lines if column in line.cells and not line.cells[column].few),
-                        key=lambda line: -line.cells[column].mean)
+        ranked = sorted(
+            (line for line in lines if column in line.cells and not line.cells[column].few),
+            key=lambda line: -line.cells[column].mean,
+        )
         for line in ranked:
             _rank(line, ranked, column)
             if line.cells[column].versus:
@@ -161,8 +172,9 @@ def _fill(lines: list[Line], columns: list[str], user: np.ndarray, seed: int) ->
     if not tests:
         return
     by_name = {line.row.name: line for line in lines}
-    differences = np.stack([line.outcomes[column] - by_name[line.cells[column].versus].outcomes[column]
-                            for line, column in tests], axis=1)
+    differences = np.stack(
+        [line.outcomes[column] - by_name[line.cells[column].versus].outcomes[column] for line, column in tests], axis=1
+    )
     sums, _ = statistics.by_user(differences, user)
     adjusted = statistics.holm(statistics.randomisation(sums, np.random.default_rng(seed)))
     for (line, column), p in zip(tests, adjusted, strict=True):

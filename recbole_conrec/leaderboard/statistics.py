@@ -41,8 +41,14 @@ def intervals(sums: np.ndarray, counts: np.ndarray, rng: np.random.Generator, dr
     means = np.full((draws, sums.shape[1]), np.nan)
     for part in _blocks(draws, users):
         size = part.stop - part.start
-        times = np.bincount((rng.integers(0, users, (size, users)) + users * np.arange(size)[:, None]).ravel(),
-                            minlength=size * users).reshape(size, users).astype(np.float64)
+        times = (
+            np.bincount(
+                (rng.integers(0, users, (size, users)) + users * np.arange(size)[:, None]).ravel(),
+                minlength=size * users,
+            )
+            .reshape(size, users)
+            .astype(np.float64)
+        )
         n = times @ counts
         means[part] = np.divide(times @ sums, n, out=np.full(n.shape, np.nan), where=n > 0)
     some = counts.sum(axis=0) > 0

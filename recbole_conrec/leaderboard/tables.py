@@ -9,18 +9,28 @@ from rich.table import Table
 from rich.text import Text
 
 from recbole_conrec.evaluation.table import FEW, count, megabytes, seconds
+from recbole_conrec.generative.candidate_scores import read_ways
 from recbole_conrec.leaderboard.standings import Cell, Line, Section
-from recbole_conrec.model.candidate_scores import read_ways
 
-COSTS = {"fit": ("fit_s", seconds), "eval": ("eval_s", seconds), "peak": ("peak_mb", megabytes),
-         "params": ("parameters", lambda value: count(round(value)))}
+COSTS = {
+    "fit": ("fit_s", seconds),
+    "eval": ("eval_s", seconds),
+    "peak": ("peak_mb", megabytes),
+    "params": ("parameters", lambda value: count(round(value))),
+}
 NAME_WIDTH, CELL_WIDTH, COSTS_WIDTH = 14, 15, 8  # of a row's name, a figure with its interval, the costs; characters
-KEY = ("± standard deviation over seeds; [95 % bootstrap interval over users]; bold best, underlined second; "
-       "* better than the best other row (paired randomisation by user, Holm, p < .05)")
+KEY = (
+    "± standard deviation over seeds; [95 % bootstrap interval over users]; bold best, underlined second; "
+    "* better than the best other row (paired randomisation by user, Holm, p < .05)"
+)
 
 
-TEX = {"~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "\\": "\\textbackslash{}",
-       **{character: f"\\{character}" for character in "&%#_{}$"}}
+TEX = {
+    "~": "\\textasciitilde{}",
+    "^": "\\textasciicircum{}",
+    "\\": "\\textbackslash{}",
+    **{character: f"\\{character}" for character in "&%#_{}$"},
+}
 
 
 def figure(value: float, sign: bool = False) -> str:
@@ -32,16 +42,24 @@ def figure(value: float, sign: bool = False) -> str:
 def key(section: Section) -> str:
     few = any(cell.few for line in section.lines for cell in line.cells.values())
     ways = candidate_scores(section)
-    return KEY + (f"; {ways} (docs/conrec.md)" if ways else "") + (
-        f"; grey: fewer than {FEW} instances, not ranked" if few else "")
+    return (
+        KEY
+        + (f"; {ways} (docs/conrec.md)" if ways else "")
+        + (f"; grey: fewer than {FEW} instances, not ranked" if few else "")
+    )
 
 
 def candidate_scores(section: Section) -> str:
     """How CandAcc of rows that answer with IDs came about; '' without such rows."""
     configs = [record.result["config"] for line in section.lines for record in line.records.values()]
     # a model that offers the choice, or searches by beams without offering it, answers with IDs
-    ways = sorted({read_ways(config.get("candidate_scores"))[0] for config in configs
-                   if {"beam", "candidate_scores"} & set(config)})
+    ways = sorted(
+        {
+            read_ways(config.get("candidate_scores"))[0]
+            for config in configs
+            if {"beam", "candidate_scores"} & set(config)
+        }
+    )
     return f"CandAcc of rows that answer with IDs: by {' or '.join(ways)}" if ways else ""
 
 
@@ -59,13 +77,16 @@ def terminal(section: Section, title: str, width: int) -> list[Table]:
     blocks = math.ceil(len(columns) / max(1, (width - NAME_WIDTH - COSTS_WIDTH) // CELL_WIDTH))
     size = math.ceil(len(columns) / blocks)  # of about the same number of columns
     parts = [columns[start : start + size] for start in range(0, len(columns), size)]
-    return [_terminal(section, f"{title}: {section.dataset}" if part is parts[0] else None, part, part is parts[-1])
-            for part in parts]
+    return [
+        _terminal(section, f"{title}: {section.dataset}" if part is parts[0] else None, part, part is parts[-1])
+        for part in parts
+    ]
 
 
 def _terminal(section: Section, title: str | None, columns: list[str], last: bool) -> Table:
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0),
-                  pad_edge=False)
+    table = Table(
+        title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False
+    )
     table.add_column("row", min_width=NAME_WIDTH, overflow="fold")
     for column in columns:
         table.add_column(column, justify="right", no_wrap=True)
@@ -81,8 +102,7 @@ def _terminal(section: Section, title: str | None, columns: list[str], last: boo
         table.add_row(name, *cells, *(["\n".join(costs)] if last else []))
     if section.improvement:
         table.add_section()
-        table.add_row(f"{section.improved} over the best other",
-                      *(improvement(section, column) for column in columns))
+        table.add_row(f"{section.improved} over the best other", *(improvement(section, column) for column in columns))
     return table
 
 
@@ -92,8 +112,9 @@ def _rich(cell: Cell | None, usual_n: int) -> Text:
     style = "dim" if cell.few else {1: "bold", 2: "underline"}.get(cell.rank, "")
     text = Text()
     text.append(figure(cell.mean), style)
-    text.append((f"±{figure(cell.sd)}" if cell.sd is not None else "") + ("*" if cell.marked else ""),
-                "dim" if cell.few else "")
+    text.append(
+        (f"±{figure(cell.sd)}" if cell.sd is not None else "") + ("*" if cell.marked else ""), "dim" if cell.few else ""
+    )
     text.append(f"\n[{figure(cell.low)} {figure(cell.high)}]", "dim")
     if cell.few or cell.n != usual_n:
         text.append(f"\nn={cell.n:,}", "dim")
@@ -112,14 +133,22 @@ def _markdown_rows(section: Section) -> str:
     rows = [["n", *(f"{section.usual_n.get(c, 0):,}" for c in section.columns), *([""] * len(COSTS))]]
     for line in section.lines:
         name = line.row.name + (f" ({line.note})" if line.note else "")
-        rows.append([name, *(_md(line.cells.get(c), section.usual_n.get(c, 0)) for c in section.columns),
-                     *_costs(line)])
+        rows.append(
+            [name, *(_md(line.cells.get(c), section.usual_n.get(c, 0)) for c in section.columns), *_costs(line)]
+        )
     if section.improvement:
-        rows.append([f"{section.improved} over the best other", *(improvement(section, c) for c in section.columns),
-                     *([""] * len(COSTS))])
+        rows.append(
+            [
+                f"{section.improved} over the best other",
+                *(improvement(section, c) for c in section.columns),
+                *([""] * len(COSTS)),
+            ]
+        )
     rule = ["---", *["---:"] * (len(head) - 1)]
-    return "\n".join("| " + " | ".join(part.replace("|", "\\|") for part in row) + " |" for row in [head, rule, *rows]
-                     ) + "\n"
+    return (
+        "\n".join("| " + " | ".join(part.replace("|", "\\|") for part in row) + " |" for row in [head, rule, *rows])
+        + "\n"
+    )
 
 
 def _md(cell: Cell | None, usual_n: int) -> str:
@@ -143,14 +172,19 @@ def latex(sections: list[Section], title: str) -> str:
 
 def _latex(section: Section, title: str) -> str:
     columns, ways = section.columns, candidate_scores(section)
-    out = ["% needs \\usepackage{booktabs,xcolor}", "\\begin{table}[t]", "\\centering",
-           f"\\caption{{{_tex(title)} on {_tex(section.dataset)}: mean"
-           " with the standard deviation over seeds. Best in bold, second underlined; $^*$: better than the best "
-           f"other row ($p<.05$, paired randomisation by user, Holm).{' ' + _tex(ways) + '.' if ways else ''}}}",
-           "\\begin{tabular}{l" + "r" * len(columns) + "}", "\\toprule",
-           " & ".join(["Row", *(_tex(column) for column in columns)]) + " \\\\",
-           " & ".join(["\\textit{n}", *(f"\\textit{{{section.usual_n.get(c, 0)}}}" for c in columns)]) + " \\\\",
-           "\\midrule"]
+    out = [
+        "% needs \\usepackage{booktabs,xcolor}",
+        "\\begin{table}[t]",
+        "\\centering",
+        f"\\caption{{{_tex(title)} on {_tex(section.dataset)}: mean"
+        " with the standard deviation over seeds. Best in bold, second underlined; $^*$: better than the best "
+        f"other row ($p<.05$, paired randomisation by user, Holm).{' ' + _tex(ways) + '.' if ways else ''}}}",
+        "\\begin{tabular}{l" + "r" * len(columns) + "}",
+        "\\toprule",
+        " & ".join(["Row", *(_tex(column) for column in columns)]) + " \\\\",
+        " & ".join(["\\textit{n}", *(f"\\textit{{{section.usual_n.get(c, 0)}}}" for c in columns)]) + " \\\\",
+        "\\midrule",
+    ]
     for line in section.lines:
         name = _tex(line.row.name) + ("$^\\dagger$" if line.note else "")
         out.append(" & ".join([name, *(_tex_cell(line.cells.get(column)) for column in columns)]) + " \\\\")
@@ -166,7 +200,7 @@ def _tex_cell(cell: Cell | None) -> str:
     if cell is None:
         return "--"
     mean = {1: "\\textbf{%s}", 2: "\\underline{%s}"}.get(cell.rank, "%s") % figure(cell.mean)
-    mean += (f"\\,{{\\scriptsize$\\pm${figure(cell.sd)}}}" if cell.sd is not None else "")
+    mean += f"\\,{{\\scriptsize$\\pm${figure(cell.sd)}}}" if cell.sd is not None else ""
     mean += "$^*$" if cell.marked else ""
     return f"\\textcolor{{gray}}{{{mean} ($n$={cell.n})}}" if cell.few else mean
 
@@ -179,15 +213,48 @@ def comma_separated(sections: list[Section]) -> str:
     """One line for each data set, row and metric, with full precision."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["dataset", "row", "metric", "n", "seeds", "mean", "sd", "low", "high", "rank", "versus",
-                     "p_holm", "significant", "fit_s", "eval_s", "peak_mb", "parameters", "note"])
+    writer.writerow(
+        [
+            "dataset",
+            "row",
+            "metric",
+            "n",
+            "seeds",
+            "mean",
+            "sd",
+            "low",
+            "high",
+            "rank",
+            "versus",
+            "p_holm",
+            "significant",
+            "fit_s",
+            "eval_s",
+            "peak_mb",
+            "parameters",
+            "note",
+        ]
+    )
     for section in sections:
         for line in section.lines:
             costs = [line.cost[field] for field, _ in COSTS.values()] if line.records else [""] * len(COSTS)
             for column in section.columns:
                 cell = line.cells.get(column)
-                figures = [""] * 10 if cell is None else [
-                    cell.n, len(line.records), cell.mean, "" if cell.sd is None else cell.sd, cell.low, cell.high,
-                    cell.rank or "", cell.versus, "" if cell.p is None else cell.p, int(cell.marked)]
+                figures = (
+                    [""] * 10
+                    if cell is None
+                    else [
+                        cell.n,
+                        len(line.records),
+                        cell.mean,
+                        "" if cell.sd is None else cell.sd,
+                        cell.low,
+                        cell.high,
+                        cell.rank or "",
+                        cell.versus,
+                        "" if cell.p is None else cell.p,
+                        int(cell.marked),
+                    ]
+                )
                 writer.writerow([section.dataset, line.row.name, column, *figures, *costs, line.note])
     return out.getvalue()

@@ -6,7 +6,7 @@ import torch
 from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
 from peft.tuners.tuners_utils import BaseTunerLayer
 
-from recbole_conrec.errors import UserError
+from recbole_conrec.utils.errors import UserError
 
 # Every key of the option `lora:`, with its default
 DEFAULTS = {

@@ -8,13 +8,13 @@ from functools import cached_property
 import torch
 from transformers import PreTrainedTokenizerBase, set_seed
 
-from recbole_conrec.errors import UserError
 from recbole_conrec.llm import loading
 from recbole_conrec.llm import tiny as tiny_model
 from recbole_conrec.llm.adapters import add_lora
 from recbole_conrec.llm.head import Head, unwrap
 from recbole_conrec.llm.shared_prompt import check_attention, check_implementation
 from recbole_conrec.llm.sid_tokens import add_sid_tokens, init_sid_rows
+from recbole_conrec.utils.errors import UserError
 
 SID = re.compile(r"<[a-z]_\d+>")
 

@@ -4,8 +4,8 @@ from itertools import pairwise
 
 import torch
 
-from recbole_conrec.errors import UserError
 from recbole_conrec.llm.head import Head
+from recbole_conrec.utils.errors import UserError
 
 NORMALISATIONS = ("vocabulary", "allowed")
 

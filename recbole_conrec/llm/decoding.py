@@ -16,12 +16,12 @@ import contextlib
 import torch
 import torch.nn.functional as F
 
-from recbole_conrec.errors import UserError
 from recbole_conrec.llm.batch import trim
 from recbole_conrec.llm.constraint import Constraint, Free
 from recbole_conrec.llm.head import Head, unwrap
-from recbole_conrec.llm.loading import out_of_memory
 from recbole_conrec.llm.shared_prompt import open_prompt
+from recbole_conrec.utils.errors import UserError
+from recbole_conrec.utils.memory import out_of_memory
 
 
 @torch.no_grad()
@@ -52,8 +52,9 @@ def sample(
     """
 
     def draw(ids, mask):
-        constraint = Constraint(backbone, trie, "allowed", temperature) if constrained else Free(
-            backbone, trie, temperature)
+        constraint = (
+            Constraint(backbone, trie, "allowed", temperature) if constrained else Free(backbone, trie, temperature)
+        )
         return _sample(backbone, trie, ids, mask, n, constraint, generator)
 
     return _in_chunks(draw, backbone, chunk, input_ids, attention_mask)

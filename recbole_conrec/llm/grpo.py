@@ -12,7 +12,6 @@ from transformers import TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 from trl.trainer.utils import RepeatSampler
 
-from recbole_conrec.errors import UserError
 from recbole_conrec.llm.adapters import merged
 from recbole_conrec.llm.batch import left_pad
 from recbole_conrec.llm.constraint import Constraint, Free
@@ -21,6 +20,7 @@ from recbole_conrec.llm.head import unwrap
 from recbole_conrec.llm.packed import completion_logps, group_rows
 from recbole_conrec.llm.reference import Reference
 from recbole_conrec.llm.training import EpochCallback, ProgressCallback, run, runtime_arguments
+from recbole_conrec.utils.errors import UserError
 
 
 def _beams(backbone, trie, *prompts, G, **_):
@@ -153,8 +153,19 @@ class ConstrainedGRPOTrainer(GRPOTrainer):
     """
 
     def __init__(
-        self, backbone, trie, rows, rewards, *, args, beta, normalise="allowed", rollout="sample", constrained=True,
-        packed=True, **kwargs
+        self,
+        backbone,
+        trie,
+        rows,
+        rewards,
+        *,
+        args,
+        beta,
+        normalise="allowed",
+        rollout="sample",
+        constrained=True,
+        packed=True,
+        **kwargs,
     ):
         if rollout not in ROLLOUTS:
             raise UserError(f"rollout: {rollout!r} is none of {', '.join(ROLLOUTS)}")
@@ -166,8 +177,9 @@ class ConstrainedGRPOTrainer(GRPOTrainer):
         self.backbone, self.trie, self.rows = backbone, trie, rows
         self.packed = packed
         temperature = args.temperature
-        self.constraint = Constraint(backbone, trie, normalise, temperature) if constrained else Free(
-            backbone, trie, temperature)
+        self.constraint = (
+            Constraint(backbone, trie, normalise, temperature) if constrained else Free(backbone, trie, temperature)
+        )
         vocabulary = backbone.model.get_input_embeddings().weight.shape[0]
         self.code_of = torch.full((trie.depth, vocabulary), -1, device=backbone.device)
         for level, tokens in enumerate(self.constraint.tokens):
@@ -194,8 +206,15 @@ class ConstrainedGRPOTrainer(GRPOTrainer):
         ids = [self.rows[int(prompt)]["input_ids"] for prompt in prompts[::G]]
         input_ids, mask = left_pad(ids, self.backbone.pad_id, self.backbone.device)
         with merged(self.backbone.model):
-            leaves, codes = self.draw(self.backbone, self.trie, input_ids, mask, G=G, temperature=self.temperature,
-                                      constrained=self.constrained)
+            leaves, codes = self.draw(
+                self.backbone,
+                self.trie,
+                input_ids,
+                mask,
+                G=G,
+                temperature=self.temperature,
+                constrained=self.constrained,
+            )
         tokens = torch.stack([t[codes[:, :, level]] for level, t in enumerate(self.constraint.tokens)], 2)
         return {
             "prompt_ids": [list(row) for row in ids for _ in range(G)],

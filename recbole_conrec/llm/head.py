@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from recbole_conrec.errors import UserError
+from recbole_conrec.utils.errors import UserError
 
 
 def unwrap(model):

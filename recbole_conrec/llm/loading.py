@@ -1,10 +1,7 @@
 """A model and its tokenizer from the hub, a folder or a GGUF file, with one-line errors for what cannot be."""
 
-import contextlib
 import hashlib
 import os
-import shutil
-import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,7 +9,9 @@ import torch
 from huggingface_hub.constants import HF_HOME
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, BitsAndBytesConfig
 
-from recbole_conrec.errors import UserError
+from recbole_conrec.utils.errors import UserError
+from recbole_conrec.utils.files import replacing_folder
+from recbole_conrec.utils.memory import out_of_memory
 
 
 def load(
@@ -73,36 +72,6 @@ def unpack_gguf(path: Path, cache_dir=None) -> Path:
         model.save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
     return folder
-
-
-@contextlib.contextmanager
-def replacing_folder(folder):
-    """A temporary folder that becomes `folder` (in place of an older one) if the block succeeds, else vanishes."""
-    folder = Path(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
-    try:
-        yield temporary
-        if folder.is_dir():
-            shutil.rmtree(folder)
-        temporary.rename(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def out_of_memory(doing: str, mend: str):
-    """Running out of memory inside becomes one line: what was being done, and what to do about it."""
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise UserError(f"no GPU memory left while {doing}; {mend}") from error
-    except MemoryError as error:
-        raise UserError(f"no memory left while {doing}; {mend}") from error
-    except RuntimeError as error:
-        if "can't allocate memory" not in str(error):  # torch's CPU allocator has no exception of its own
-            raise
-        raise UserError(f"no memory left while {doing}; {mend}") from error
 
 
 def dtype_of(name: str):

@@ -3,7 +3,7 @@
 import numpy as np
 from torch.utils.data import Sampler
 
-from recbole_conrec.errors import UserError
+from recbole_conrec.utils.errors import UserError
 
 BUCKET = 50  # batches whose rows are sorted by length together; more saves padding, fewer shuffles better
 

@@ -9,11 +9,11 @@ from datasets import Dataset
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from trl import SFTConfig, SFTTrainer
 
-from recbole_conrec.errors import UserError
 from recbole_conrec.llm.batch import pad
 from recbole_conrec.llm.head import Head, unwrap
 from recbole_conrec.llm.mixture import MixtureSampler
 from recbole_conrec.llm.training import EpochCallback, ProgressCallback, run, runtime_arguments
+from recbole_conrec.utils.errors import UserError
 
 
 def train_sft(

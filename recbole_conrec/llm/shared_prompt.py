@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from transformers import DynamicCache, EncoderDecoderCache
 
-from recbole_conrec.errors import UserError
 from recbole_conrec.llm.head import unwrap
+from recbole_conrec.utils.errors import UserError
 
 
 def open_prompt(model, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> "CausalPrompt | T5Prompt":
@@ -174,9 +174,7 @@ def _as_mask(config, allowed: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
 def check_implementation(name: str) -> None:
     """Raise UserError for an `attn_implementation` that takes no 4-D mask."""
     if name not in ("sdpa", "eager"):
-        raise UserError(
-            f"attn_implementation: {name!r} takes no mask in which beams share a prompt; use sdpa or eager"
-        )
+        raise UserError(f"attn_implementation: {name!r} takes no mask in which beams share a prompt; use sdpa or eager")
 
 
 def check_attention(model) -> None:

@@ -3,8 +3,8 @@
 import torch
 from tokenizers import AddedToken
 
-from recbole_conrec.errors import UserError
 from recbole_conrec.llm.head import unwrap
+from recbole_conrec.utils.errors import UserError
 
 INITIAL = ("mean", "text")
 

@@ -9,12 +9,12 @@ from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
-from recbole_conrec.errors import UserError
 from recbole_conrec.llm import loading
 from recbole_conrec.llm.backbone import Backbone, set_pad_token
 from recbole_conrec.llm.head import Head, unwrap
 from recbole_conrec.llm.sid_tokens import sid_token_ids
 from recbole_conrec.tokenizer.semantic_ids import SemanticIds
+from recbole_conrec.utils.errors import UserError
 
 FORMAT = 1
 
@@ -113,8 +113,10 @@ def _base_rows(backbone: Backbone) -> dict[str, torch.Tensor]:
     """The SID tokens' rows without an adapter's trained ones: 'input' and, if it is another matrix, 'output'."""
     model = unwrap(backbone.model)
     layers = {"input": model.get_input_embeddings(), "output": model.get_output_embeddings()}
-    layers = {name: layer.token_adapter.get_base_layer() if hasattr(layer, "token_adapter") else layer
-              for name, layer in layers.items()}
+    layers = {
+        name: layer.token_adapter.get_base_layer() if hasattr(layer, "token_adapter") else layer
+        for name, layer in layers.items()
+    }
     if layers["output"].weight is layers["input"].weight:
         del layers["output"]
     return {name: layer.weight.detach()[backbone.sid_tokens].cpu().contiguous() for name, layer in layers.items()}

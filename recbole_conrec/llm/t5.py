@@ -8,9 +8,9 @@ For models whose prompt is made of ids alone (TIGER, P5-CID). `Backbone.tokenize
 import torch
 from transformers import T5Config, T5ForConditionalGeneration, set_seed
 
-from recbole_conrec.errors import UserError
 from recbole_conrec.llm.backbone import Backbone
 from recbole_conrec.llm.loading import dtype_of
+from recbole_conrec.utils.errors import UserError
 
 PAD, EOS, FIRST_EXTRA = 0, 1, 2
 

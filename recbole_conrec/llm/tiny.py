@@ -3,7 +3,7 @@
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM, set_seed
 
-from recbole_conrec.errors import UserError
+from recbole_conrec.utils.errors import UserError
 
 PAD, EOS, UNK = "<pad>", "<eos>", "<unk>"
 

@@ -7,8 +7,8 @@ import torch
 from transformers import PrinterCallback, TrainerCallback
 from transformers.utils import logging
 
-from recbole_conrec.errors import UserError
-from recbole_conrec.llm.loading import out_of_memory
+from recbole_conrec.utils.errors import UserError
+from recbole_conrec.utils.memory import out_of_memory
 
 # TRL uses names that transformers 5 has begun to rename, and so would warn at every run
 warnings.filterwarnings("ignore", "`(is_)?gradient_checkpointing` is deprecated", FutureWarning)

@@ -11,10 +11,10 @@ item that he will dislike next. Training goes through ``stages`` (see properties
 Reference: "CoNRec", arXiv 2601.15721; its authors released no code. What the paper leaves open is marked (ours).
 """
 
+from recbole_conrec.generative.prompts import ALL_TEXT, PromptBuilder, context_of
+from recbole_conrec.generative.recommender import GenerativeRecommender
+from recbole_conrec.generative.tasks import TASKS, alignment_accuracy
 from recbole_conrec.llm.backbone import load_backbone
-from recbole_conrec.llm.prompts import ALL_TEXT, PromptBuilder, context_of
-from recbole_conrec.model.conrec_stages import TASKS, alignment_accuracy
-from recbole_conrec.model.generative import GenerativeRecommender
 
 
 class CoNRec(GenerativeRecommender):
@@ -25,8 +25,17 @@ class CoNRec(GenerativeRecommender):
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         texts = dataset.item_text()
-        self.speak(load_backbone(config["llm"], self.semantic_ids, [*texts[1:], *ALL_TEXT], item_texts=texts,
-                                 seed=config["seed"], device=config["device"], **(config["llm_options"] or {})))
+        self.speak(
+            load_backbone(
+                config["llm"],
+                self.semantic_ids,
+                [*texts[1:], *ALL_TEXT],
+                item_texts=texts,
+                seed=config["seed"],
+                device=config["device"],
+                **(config["llm_options"] or {}),
+            )
+        )
         self.prompts = PromptBuilder(self.backbone, self.log, config["max_tokens"])
         self.context = context_of(config["context"], config["history"])
 

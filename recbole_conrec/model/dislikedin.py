@@ -6,7 +6,7 @@ from recbole.model.sequential_recommender import DIN
 
 from recbole_conrec.data.events import EXPOSURE, NEGATIVE, POSITIVE
 from recbole_conrec.data.protocol import context_kinds
-from recbole_conrec.model.targets import Histories, Targets
+from recbole_conrec.dense.targets import Histories, Targets
 
 _PAIRS = 1 << 14  # pairs of a history and an item that are judged at a time
 
@@ -60,8 +60,12 @@ class DislikeDIN(DIN):
         table = self._item_vectors()
         item_seq, lengths = interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]
         pairs = torch.cartesian_prod(torch.arange(len(item_seq)), torch.arange(self.n_items)).to(item_seq.device)
-        return torch.cat([self._judge(table[item_seq[row]], lengths[row], table[item])
-                          for row, item in (part.T for part in pairs.split(_PAIRS))]).view(len(item_seq), -1)
+        return torch.cat(
+            [
+                self._judge(table[item_seq[row]], lengths[row], table[item])
+                for row, item in (part.T for part in pairs.split(_PAIRS))
+            ]
+        ).view(len(item_seq), -1)
 
     def _item_vectors(self):
         """float [n_items, features * embedding_size]: what DIN reads of each item."""

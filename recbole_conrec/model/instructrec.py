@@ -17,19 +17,19 @@ Approach", arXiv 2305.07001; no code is public. Departures:
 
 import torch
 
+from recbole_conrec.generative.language_tasks import asked, tokens_of
+from recbole_conrec.generative.prompts import context_of
+from recbole_conrec.generative.recommender import StagedRecommender
+from recbole_conrec.generative.stage import SFT_NEEDS, SFT_TAKES, StageRun, Task
+from recbole_conrec.generative.text_prompts import TEXT, TextPrompts
 from recbole_conrec.llm.backbone import load_backbone
 from recbole_conrec.llm.decoding import text_logps
-from recbole_conrec.llm.prompts import context_of
-from recbole_conrec.llm.text_prompts import TEXT, TextPrompts
-from recbole_conrec.model.generative import StagedRecommender
-from recbole_conrec.model.language_tasks import asked, tokens_of
-from recbole_conrec.model.stages import SFT_NEEDS, SFT_TAKES, StageRun, Task
 
 
 def rank(run: StageRun):
     """Training instances (at most ``samples``) with candidates of their own; the answer is the item disliked."""
     model, data = run.model, run.data
-    picked = run.rng.permutation(len(data.instances))[:run.stage["samples"]]
+    picked = run.rng.permutation(len(data.instances))[: run.stage["samples"]]
     part, candidates = data.instances[picked], data.truth("train").candidates[picked]
     prompts = model.prompts.ranking(part.begin, part.end, part.time, part.user, model.context, candidates, model.order)
     return run.sft(asked(prompts, tokens_of(model.prompts.answer(part.item))))
@@ -44,8 +44,17 @@ class InstructRec(StagedRecommender):
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         titles, self.order = dataset.item_text(), config["seed"]
-        self.speak(load_backbone(config["llm"], self.semantic_ids, [*titles[1:], *TEXT], item_texts=titles,
-                                 seed=config["seed"], device=config["device"], **(config["llm_options"] or {})))
+        self.speak(
+            load_backbone(
+                config["llm"],
+                self.semantic_ids,
+                [*titles[1:], *TEXT],
+                item_texts=titles,
+                seed=config["seed"],
+                device=config["device"],
+                **(config["llm_options"] or {}),
+            )
+        )
         self.prompts = TextPrompts(self.backbone, self.log, config["max_tokens"], titles)
         self.context = context_of(config["context"], config["history"])
 

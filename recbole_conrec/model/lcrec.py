@@ -22,11 +22,11 @@ ICDE 2024, arXiv 2311.09049; code RUCAIBox/LC-Rec. Departures:
 - The paper tunes LLaMA-7B in full (its code has LoRA, too). Here ``llm:`` decides; the default is the embedded model.
 """
 
+from recbole_conrec.generative.language_tasks import MIXTURE
+from recbole_conrec.generative.prompts import ALL_TEXT, context_of
+from recbole_conrec.generative.recommender import GenerativeRecommender
+from recbole_conrec.generative.text_prompts import TEXT, TextPrompts
 from recbole_conrec.llm.backbone import load_backbone
-from recbole_conrec.llm.prompts import ALL_TEXT, context_of
-from recbole_conrec.llm.text_prompts import TEXT, TextPrompts
-from recbole_conrec.model.generative import GenerativeRecommender
-from recbole_conrec.model.language_tasks import MIXTURE
 
 
 class LCRec(GenerativeRecommender):
@@ -37,8 +37,17 @@ class LCRec(GenerativeRecommender):
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         titles = dataset.item_text()
-        self.speak(load_backbone(config["llm"], self.semantic_ids, [*titles[1:], *ALL_TEXT, *TEXT], item_texts=titles,
-                                 seed=config["seed"], device=config["device"], **(config["llm_options"] or {})))
+        self.speak(
+            load_backbone(
+                config["llm"],
+                self.semantic_ids,
+                [*titles[1:], *ALL_TEXT, *TEXT],
+                item_texts=titles,
+                seed=config["seed"],
+                device=config["device"],
+                **(config["llm_options"] or {}),
+            )
+        )
         self.prompts = TextPrompts(self.backbone, self.log, config["max_tokens"], titles)
         self.context = context_of(config["context"], config["history"])
 

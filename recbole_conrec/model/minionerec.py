@@ -23,11 +23,11 @@ Departures:
 
 import torch
 
-from recbole_conrec.errors import UserError
-from recbole_conrec.llm.prompts import ITEM_OF, context_of
-from recbole_conrec.model.language_tasks import MIXTURE, histories, tokens_of, unpadded
+from recbole_conrec.generative.language_tasks import MIXTURE, histories, tokens_of, unpadded
+from recbole_conrec.generative.prompts import ITEM_OF, context_of
+from recbole_conrec.generative.stage import GRPO_NEEDS, GRPO_TAKES, StageRun, Task
 from recbole_conrec.model.lcrec import LCRec
-from recbole_conrec.model.stages import GRPO_NEEDS, GRPO_TAKES, StageRun, Task
+from recbole_conrec.utils.errors import UserError
 
 PROMPTS = ("next", "item_of", "titles_next")
 
@@ -65,10 +65,15 @@ def grpo(run: StageRun):
 
 def check(stage: dict, config) -> None:
     weights = stage.get("weights", {})
-    if (not isinstance(weights, dict) or set(weights) - set(PROMPTS)
-            or not all(isinstance(share, int | float) for share in weights.values())):
-        raise UserError(f"stage {stage['name']}: weights is {weights!r}; expected how many prompts of "
-                        f"{', '.join(PROMPTS)} there are, as shares of `samples`")
+    if (
+        not isinstance(weights, dict)
+        or set(weights) - set(PROMPTS)
+        or not all(isinstance(share, int | float) for share in weights.values())
+    ):
+        raise UserError(
+            f"stage {stage['name']}: weights is {weights!r}; expected how many prompts of "
+            f"{', '.join(PROMPTS)} there are, as shares of `samples`"
+        )
     if not any(_share(stage, kind) > 0 for kind in PROMPTS):
         raise UserError(f"stage {stage['name']}: weights is {weights!r}; expected a share above 0")
 

@@ -26,7 +26,7 @@ code Wenyueh/LLM-RecSys-ID. Departures:
 import numpy as np
 
 from recbole_conrec.data.events import NEGATIVE, POSITIVE
-from recbole_conrec.model.t5recommender import IdPrompt, T5Recommender
+from recbole_conrec.generative.t5_recommender import IdPrompt, T5Recommender
 
 BASE = 100  # digits 0 .. 99 are the first words
 USER, DISLIKED, LIKED, ASK, WORDS = range(BASE, BASE + 5)

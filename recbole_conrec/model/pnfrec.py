@@ -7,7 +7,7 @@ from torch.nn.functional import cross_entropy
 
 from recbole_conrec.data.events import NEGATIVE, POSITIVE
 from recbole_conrec.data.protocol import context_kinds
-from recbole_conrec.model.targets import Histories, Targets
+from recbole_conrec.dense.targets import Histories, Targets
 
 
 class PNFRec(SequentialRecommender):
@@ -42,8 +42,10 @@ class PNFRec(SequentialRecommender):
         if self.both:
             self.positive = SASRec(config, dataset)
             self.positive.item_embedding = self.negative.item_embedding
-            self.likes, self.liked = Histories(dataset.log, (POSITIVE,), self.max_seq_length), Targets(
-                dataset, (POSITIVE,))
+            self.likes, self.liked = (
+                Histories(dataset.log, (POSITIVE,), self.max_seq_length),
+                Targets(dataset, (POSITIVE,)),
+            )
 
     def calculate_loss(self, interaction):
         begin, end = self._rows(interaction)
@@ -51,13 +53,18 @@ class PNFRec(SequentialRecommender):
         if not self.both:
             return cross_entropy(dislike[0] @ self._items.T, dislike[1])
         drawn = self.liked.draw(len(interaction))
-        like = (self._encoded(self.positive, self.likes, drawn.begin, drawn.end),
-                torch.from_numpy(drawn.item).to(self._items.device))
+        like = (
+            self._encoded(self.positive, self.likes, drawn.begin, drawn.end),
+            torch.from_numpy(drawn.item).to(self._items.device),
+        )
         if self.leading == "negative":
             leading, other, opposing = dislike, like, self.likes.before(begin, end, self._items.device)[0]
         else:
-            leading, other, opposing = like, dislike, self.dislikes.before(drawn.begin, drawn.end,
-                                                                            self._items.device)[0]
+            leading, other, opposing = (
+                like,
+                dislike,
+                self.dislikes.before(drawn.begin, drawn.end, self._items.device)[0],
+            )
         losses = [cross_entropy(h @ self._items.T, y) for h, y in (leading, other)]
         return losses[0] + self.other_weight * losses[1] + self.contrastive_weight * self._contrast(*leading, opposing)
 

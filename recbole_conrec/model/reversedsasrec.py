@@ -6,7 +6,7 @@ from torch import nn
 
 from recbole_conrec.data.events import NEGATIVE, POSITIVE
 from recbole_conrec.data.protocol import context_kinds
-from recbole_conrec.model.targets import Histories, Targets
+from recbole_conrec.dense.targets import Histories, Targets
 
 
 class SignedEmbedding(nn.Embedding):

@@ -22,15 +22,15 @@ import numpy as np
 import torch
 
 from recbole_conrec.data.events import NEGATIVE, POSITIVE, Instances
-from recbole_conrec.errors import UserError
+from recbole_conrec.generative.language_tasks import tokens_of, unpadded
+from recbole_conrec.generative.prompts import context_of
+from recbole_conrec.generative.recommender import StagedRecommender
+from recbole_conrec.generative.stage import SFT_NEEDS, SFT_TAKES, StageRun, Task
+from recbole_conrec.generative.tasks import row
+from recbole_conrec.generative.text_prompts import NO, TEXT, YES, TextPrompts
 from recbole_conrec.llm.backbone import load_backbone
 from recbole_conrec.llm.decoding import answer_logps
-from recbole_conrec.llm.prompts import context_of
-from recbole_conrec.llm.text_prompts import NO, TEXT, YES, TextPrompts
-from recbole_conrec.model.conrec_stages import row
-from recbole_conrec.model.generative import StagedRecommender
-from recbole_conrec.model.language_tasks import tokens_of, unpadded
-from recbole_conrec.model.stages import SFT_NEEDS, SFT_TAKES, StageRun, Task
+from recbole_conrec.utils.errors import UserError
 
 
 def yes_no(run: StageRun):
@@ -40,11 +40,13 @@ def yes_no(run: StageRun):
     yes = log.feedback != NEGATIVE if run.stage.get("neutral") else log.feedback == POSITIVE
     parts = {"no": data.instances, "yes": Instances.of_rows(log, np.flatnonzero(data.train_mask & yes))}
     if not all(map(len, parts.values())):
-        raise UserError(f"stage {run.stage['name']}: {len(parts['no'])} dislikes and {len(parts['yes'])} likes in "
-                        "training; TALLRec learns from both")
+        raise UserError(
+            f"stage {run.stage['name']}: {len(parts['no'])} dislikes and {len(parts['yes'])} likes in "
+            "training; TALLRec learns from both"
+        )
     rows = {}
     for (name, part), token in zip(parts.items(), (model.no, model.yes), strict=True):
-        part = part[run.rng.permutation(len(part))[:run.stage["samples"]]]
+        part = part[run.rng.permutation(len(part))[: run.stage["samples"]]]
         prompts = unpadded(*model.prompts.liking(part.begin, part.end, part.time, part.user, model.context))
         questions = tokens_of(model.prompts.question(part.item))
         rows[name] = [row(prompt + question, [token]) for prompt, question in zip(prompts, questions, strict=True)]
@@ -61,8 +63,17 @@ class TALLRec(StagedRecommender):
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         titles = dataset.item_text()
-        self.speak(load_backbone(config["llm"], self.semantic_ids, [*titles[1:], *TEXT], item_texts=titles,
-                                 seed=config["seed"], device=config["device"], **(config["llm_options"] or {})))
+        self.speak(
+            load_backbone(
+                config["llm"],
+                self.semantic_ids,
+                [*titles[1:], *TEXT],
+                item_texts=titles,
+                seed=config["seed"],
+                device=config["device"],
+                **(config["llm_options"] or {}),
+            )
+        )
         self.prompts = TextPrompts(self.backbone, self.log, config["max_tokens"], titles)
         self.context = context_of(config["context"], config["history"])
         self.yes, self.no = self.prompts.encode(YES)[0], self.prompts.encode(NO)[0]
@@ -78,6 +89,7 @@ class TALLRec(StagedRecommender):
     def score_candidates(self, interaction, items: torch.Tensor) -> torch.Tensor:
         """float [B, C]: log P(No) - log P(Yes), in the order of P(No) among the two; -inf for padding."""
         questions = torch.from_numpy(self.prompts.question(items.cpu().numpy())).to(self.device)
-        answers = answer_logps(self.backbone, *self.prompt(interaction), questions, [self.no, self.yes],
-                               chunk=self.chunk)
+        answers = answer_logps(
+            self.backbone, *self.prompt(interaction), questions, [self.no, self.yes], chunk=self.chunk
+        )
         return (answers[..., 0] - answers[..., 1]).masked_fill(items == 0, -torch.inf)

@@ -21,10 +21,10 @@ Departures:
 
 import numpy as np
 
-from recbole_conrec.data.arrays import mix, token_keys
 from recbole_conrec.data.events import NEGATIVE, POSITIVE
-from recbole_conrec.errors import UserError
-from recbole_conrec.model.t5recommender import IdPrompt, T5Recommender
+from recbole_conrec.generative.t5_recommender import IdPrompt, T5Recommender
+from recbole_conrec.utils.arrays import mix, token_keys
+from recbole_conrec.utils.errors import UserError
 
 
 class TIGER(T5Recommender):
@@ -35,6 +35,6 @@ class TIGER(T5Recommender):
         if not isinstance(buckets, int) or buckets < 0:
             raise UserError(f"user_tokens: {buckets!r} is no whole number of at least 0")
         keys = token_keys(dataset.field2id_token[dataset.uid_field])
-        user = (mix(keys) % np.uint64(max(buckets, 1))).astype(np.int64)[:, None][:, :min(buckets, 1)]
+        user = (mix(keys) % np.uint64(max(buckets, 1))).astype(np.int64)[:, None][:, : min(buckets, 1)]
         marker = {NEGATIVE: buckets, POSITIVE: buckets + 1} if POSITIVE in self.context.kinds else {}
         return IdPrompt(buckets + len(marker), user, marker)

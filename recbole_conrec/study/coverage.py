@@ -29,11 +29,11 @@ import numpy as np
 from scipy import sparse
 from tqdm import tqdm
 
-from recbole_conrec.data.arrays import contains
 from recbole_conrec.data.events import NEGATIVE
-from recbole_conrec.errors import UserError
 from recbole_conrec.leaderboard.statistics import by_user, intervals
 from recbole_conrec.study.interests import Interests
+from recbole_conrec.utils.arrays import contains
+from recbole_conrec.utils.errors import UserError
 
 TOPS = (1, 2, 3, 4)
 SETS = ("next", "window", "window + Swing")
@@ -63,8 +63,16 @@ class Coverage:
     items: np.ndarray
 
 
-def study_coverage(dataset, interests: Interests, *, neighbours: int = 10, min_dislikes: int = 5, seed: int = 2026,
-                   chunk: int = 2048, progress: bool = False) -> Coverage:
+def study_coverage(
+    dataset,
+    interests: Interests,
+    *,
+    neighbours: int = 10,
+    min_dislikes: int = 5,
+    seed: int = 2026,
+    chunk: int = 2048,
+    progress: bool = False,
+) -> Coverage:
     """Judge the test instances of a NegativeFeedbackDataset; see the module's text for what is measured.
 
     Args:
@@ -78,13 +86,16 @@ def study_coverage(dataset, interests: Interests, *, neighbours: int = 10, min_d
     log, test = dataset.log, dataset.splits["test"]
     window = _csr(*dataset.future(test, (NEGATIVE,)), log.n_items)
     rows = np.flatnonzero(dataset.first_dislike)
-    disliked = sparse.csr_matrix((np.ones(len(rows), dtype=np.int32), (log.user[rows], log.item[rows])),
-                                 shape=(log.n_users, log.n_items))
+    disliked = sparse.csr_matrix(
+        (np.ones(len(rows), dtype=np.int32), (log.user[rows], log.item[rows])), shape=(log.n_users, log.n_items)
+    )
     outside = np.diff(disliked.indptr)[test.user] - np.diff(window.indptr)
     judged = np.flatnonzero(outside >= min_dislikes)
     if not len(judged):
-        raise UserError(f"no test instance has {min_dislikes} dislikes outside its window (the most is "
-                        f"{outside.max()}); lower --min_dislikes, or shorten `window.length`")
+        raise UserError(
+            f"no test instance has {min_dislikes} dislikes outside its window (the most is "
+            f"{outside.max()}); lower --min_dislikes, or shorten `window.length`"
+        )
     window, user = window[judged], test.user[judged]
     near = nearest(dataset.swing(), neighbours) + sparse.identity(log.n_items, dtype=np.int32, format="csr")
     sets = [_csr(np.arange(len(judged) + 1), test.item[judged], log.n_items), window, window]
@@ -104,9 +115,17 @@ def study_coverage(dataset, interests: Interests, *, neighbours: int = 10, min_d
     low, high = intervals(sums, counts, np.random.default_rng(seed)).reshape(2, len(SETS), len(TOPS))
     sizes = [np.ones(1), np.diff(window.indptr), np.diff((window @ near).indptr)]
     return Coverage(
-        interests=interests.name, n_interests=int((interests.of_item.sum(axis=0) > 0).sum()), instances=len(judged),
-        users=len(np.unique(user)), left_out=len(test) - len(judged), covered=covered.mean(axis=1), low=low, high=high,
-        chance=chance.mean(axis=1), items=np.array([size.mean() for size in sizes]))
+        interests=interests.name,
+        n_interests=int((interests.of_item.sum(axis=0) > 0).sum()),
+        instances=len(judged),
+        users=len(np.unique(user)),
+        left_out=len(test) - len(judged),
+        covered=covered.mean(axis=1),
+        low=low,
+        high=high,
+        chance=chance.mean(axis=1),
+        items=np.array([size.mean() for size in sizes]),
+    )
 
 
 def cover(profile: sparse.csr_matrix, reached: sparse.csr_matrix, tops) -> np.ndarray:

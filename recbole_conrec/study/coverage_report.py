@@ -13,7 +13,7 @@ from rich.table import Table
 
 from recbole_conrec.study.coverage import SETS, TOPS, Coverage, study_coverage
 from recbole_conrec.study.interests import KINDS, interests
-from recbole_conrec.trainer import write_json
+from recbole_conrec.utils.files import write_json
 
 COLOURS = ("#95a5a6", "#2e86c1", "#c0392b")  # of the three sets
 
@@ -30,31 +30,59 @@ def run_coverage(config, dataset, kinds: list[str] | None, out: Path, console: C
     for one in found:
         console.print(table(one, name))
     window = "{length} {unit}".format(**config["window"])
-    console.print(f"window: {window}. Of another user: the chance level, sets of a random instance of another user.\n"
-                  "+-: half a 95 % interval, users drawn with replacement.", style="dim", highlight=False)
+    console.print(
+        f"window: {window}. Of another user: the chance level, sets of a random instance of another user.\n"
+        "+-: half a 95 % interval, users drawn with replacement.",
+        style="dim",
+        highlight=False,
+    )
     out.mkdir(parents=True, exist_ok=True)
-    content = [{key: value.tolist() if isinstance(value, np.ndarray) else value
-                for key, value in dataclasses.asdict(one).items()} for one in found]
-    write_json(out / f"coverage-{name}.json", {"dataset": name, "data_fingerprint": dataset.fingerprint,
-                                               "sets": SETS, "tops": TOPS, "options": options, "studies": content})
+    content = [
+        {
+            key: value.tolist() if isinstance(value, np.ndarray) else value
+            for key, value in dataclasses.asdict(one).items()
+        }
+        for one in found
+    ]
+    write_json(
+        out / f"coverage-{name}.json",
+        {
+            "dataset": name,
+            "data_fingerprint": dataset.fingerprint,
+            "sets": SETS,
+            "tops": TOPS,
+            "options": options,
+            "studies": content,
+        },
+    )
     console.print(f"picture: {draw(found, name, out)}", soft_wrap=True, highlight=False)
     return found
 
 
 def table(one: Coverage, name: str) -> Table:
     """Shares of instances in %, the chance level below each; fits in 100 columns."""
-    out = Table(title=f"\n{name}: how much of a user's top negative interests is covered; {one.interests}, "
-                      f"{one.n_interests:,} interests", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD,
-                show_edge=False, pad_edge=False, caption_justify="left", caption_style="dim",
-                caption=f"{one.instances:,} test instances of {one.users:,} users; {one.left_out:,} left out: too few "
-                        f"dislikes outside their window")
+    out = Table(
+        title=f"\n{name}: how much of a user's top negative interests is covered; {one.interests}, "
+        f"{one.n_interests:,} interests",
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        caption_justify="left",
+        caption_style="dim",
+        caption=f"{one.instances:,} test instances of {one.users:,} users; {one.left_out:,} left out: too few "
+        f"dislikes outside their window",
+    )
     out.add_column("set")
     out.add_column("items", justify="right")
     for k in TOPS:
         out.add_column(f"top-{k}, %", justify="right")
     for n, label in enumerate(SETS):
-        figures = (f"{100 * value:.1f} +-{50 * (high - low):.1f}" for value, low, high in
-                   zip(one.covered[n], one.low[n], one.high[n], strict=True))
+        figures = (
+            f"{100 * value:.1f} +-{50 * (high - low):.1f}"
+            for value, low, high in zip(one.covered[n], one.low[n], one.high[n], strict=True)
+        )
         out.add_row(label, f"{one.items[n]:.1f}", *figures)
         out.add_row("  of another user", "", *(f"{100 * value:.1f}      " for value in one.chance[n]), style="dim")
     return out
@@ -71,8 +99,13 @@ def draw(found: list[Coverage], name: str, folder: Path) -> Path:
             height = 100 * one.covered[n]
             error = 100 * np.abs(np.stack([one.low[n], one.high[n]]) - one.covered[n])
             axis.bar(x, height, 0.25, yerr=error, color=COLOURS[n], error_kw={"elinewidth": 1}, label=label)
-            axis.hlines(100 * one.chance[n], x - 0.125, x + 0.125, color="black",
-                        label="sets of another user" if n == 0 else None)
+            axis.hlines(
+                100 * one.chance[n],
+                x - 0.125,
+                x + 0.125,
+                color="black",
+                label="sets of another user" if n == 0 else None,
+            )
         axis.set(title=f"{one.interests} ({one.n_interests:,} interests)", ylim=(0, 100))
         axis.set_xticks(range(len(TOPS)), [f"top-{k}" for k in TOPS])
     axes[0].set_ylabel("test instances covered, %")

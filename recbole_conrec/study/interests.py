@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from recbole_conrec.errors import UserError
+from recbole_conrec.utils.errors import UserError
 
 KINDS = ("category", "sid-1", "sid-2", "sid-3")
 

@@ -25,17 +25,17 @@ from rich.table import Table
 from rich.text import Text
 from tqdm import tqdm
 
-from recbole_conrec.data.arrays import mix, uniform
 from recbole_conrec.data.simulation.oracle import Oracle
-from recbole_conrec.errors import UserError
 from recbole_conrec.evaluation.collector import outcomes
 from recbole_conrec.evaluation.ranking import disliked_before, rank
 from recbole_conrec.evaluation.topk import dense_topk
 from recbole_conrec.leaderboard.board import Board
 from recbole_conrec.leaderboard.statistics import by_user
-from recbole_conrec.restore import load_run
-from recbole_conrec.runner import run
-from recbole_conrec.trainer import write_json
+from recbole_conrec.runs.restore import load_run
+from recbole_conrec.runs.runner import run
+from recbole_conrec.utils.arrays import mix, uniform
+from recbole_conrec.utils.errors import UserError
+from recbole_conrec.utils.files import write_json
 
 SIGMAS = (1.0, 4.0, 16.0)  # of the truth under noise
 BATCH = 256
@@ -74,7 +74,8 @@ class Truth:
         self.oracle = Oracle.load(folder)
         self.users, self.items = (
             np.concatenate([[0], self.oracle.rows(kind, data.field2id_token[field][1:])])
-            for kind, field in (("user", data.uid_field), ("item", data.iid_field)))
+            for kind, field in (("user", data.uid_field), ("item", data.iid_field))
+        )
 
     def dislike(self, users: np.ndarray, times: np.ndarray, items: np.ndarray) -> np.ndarray:
         """P(dislike) float64 [B, L] of users [B] at times [B] and items [B, L]; 0 for the padding item."""
@@ -116,8 +117,16 @@ def study_metrics(board: Board, console: Console, out: Path, draws: int = 2000, 
     return result
 
 
-def judge(data, oracle: Truth, lists: dict[str, np.ndarray], found: dict[str, dict[str, np.ndarray]],
-          names: list[str], trained: list[str], draws: int, seed: int) -> Fidelity:
+def judge(
+    data,
+    oracle: Truth,
+    lists: dict[str, np.ndarray],
+    found: dict[str, dict[str, np.ndarray]],
+    names: list[str],
+    trained: list[str],
+    draws: int,
+    seed: int,
+) -> Fidelity:
     """Compare metrics with the truth.
 
     Args:
@@ -140,8 +149,9 @@ def judge(data, oracle: Truth, lists: dict[str, np.ndarray], found: dict[str, di
     for label, chosen in (("all rows", np.full(len(rows), True)), ("trained rows", is_trained)):
         taus = kendall(means[:, chosen], quality[chosen])  # [1 + draws, M]
         gains = taus - taus[:, :1]
-        tau[label], gain[label] = (np.stack([v[0], *np.nanpercentile(v[1:], (2.5, 97.5), axis=0)])
-                                   for v in (taus, gains))
+        tau[label], gain[label] = (
+            np.stack([v[0], *np.nanpercentile(v[1:], (2.5, 97.5), axis=0)]) for v in (taus, gains)
+        )
     best = _best_quality(data, oracle, lists[rows[0]].shape[1])
     return Fidelity(rows, is_trained, quality, best, means[0], names, tau, gain, len(test), users)
 
@@ -164,8 +174,10 @@ def _batches(data):
 
 def _answers(model, data, truth, k: int) -> tuple[np.ndarray, np.ndarray]:
     device = next(model.parameters()).device
-    answers = [rank(model, data[batch].to(device), torch.from_numpy(truth.candidates[batch]).to(device), k, data)
-               for batch in _batches(data)]
+    answers = [
+        rank(model, data[batch].to(device), torch.from_numpy(truth.candidates[batch]).to(device), k, data)
+        for batch in _batches(data)
+    ]
     items, scores = zip(*answers, strict=True)
     return torch.cat(items).cpu().numpy(), torch.cat(scores).float().cpu().numpy()
 
@@ -201,15 +213,27 @@ def _best_quality(data, oracle: Truth, k: int) -> float:
 
 def render(one: Fidelity, name: str) -> Group:
     """Rows by true quality, then the agreement of each metric."""
-    style = {"title_justify": "left", "title_style": "bold", "box": box.SIMPLE_HEAD, "show_edge": False,
-             "pad_edge": False}
-    rows = Table(title=f"\n{name}: rows by true quality ({one.instances:,} instances, {one.users:,} users; the best "
-                       f"lists would have {one.best:.3f})", **style)
+    style = {
+        "title_justify": "left",
+        "title_style": "bold",
+        "box": box.SIMPLE_HEAD,
+        "show_edge": False,
+        "pad_edge": False,
+    }
+    rows = Table(
+        title=f"\n{name}: rows by true quality ({one.instances:,} instances, {one.users:,} users; the best "
+        f"lists would have {one.best:.3f})",
+        **style,
+    )
     for column in ("row", "truth", *one.names):
         rows.add_column(column, justify="left" if column == "row" else "right")
     for n in np.argsort(-one.quality, kind="stable"):
-        rows.add_row(one.rows[n], f"{one.quality[n]:.3f}", *(f"{value:.3f}" for value in one.values[n]),
-                     style=None if one.trained[n] else "dim")
+        rows.add_row(
+            one.rows[n],
+            f"{one.quality[n]:.3f}",
+            *(f"{value:.3f}" for value in one.values[n]),
+            style=None if one.trained[n] else "dim",
+        )
     taus = Table(title="\nKendall's tau with the true order [95 % interval, users drawn]", **style)
     for column in ("", *one.names):
         taus.add_column(column, justify="right" if column else "left", no_wrap=True)
@@ -225,8 +249,13 @@ def verdict(one: Fidelity) -> str:
     lines = []
     for label, gain in one.gain.items():
         value, low, high = gain[:, place]
-        said = "is closer to the truth than" if low > 0 else "is farther from it than" if high < 0 else \
-            "is not told apart from"
+        said = (
+            "is closer to the truth than"
+            if low > 0
+            else "is farther from it than"
+            if high < 0
+            else "is not told apart from"
+        )
         lines.append(f"{label}: {one.names[place]} {said} {one.names[0]} ({value:+.2f}, {low:+.2f} to {high:+.2f})")
     return "\n" + "\n".join(lines)
 

@@ -5,8 +5,8 @@ import scipy.sparse
 from sklearn.decomposition import TruncatedSVD
 from sklearn.preprocessing import normalize
 
-from recbole_conrec.errors import UserError
 from recbole_conrec.tokenizer.inputs import KINDS, Items
+from recbole_conrec.utils.errors import UserError
 
 
 class Behaviour:
@@ -32,8 +32,10 @@ class Behaviour:
     def fit(self, items: Items) -> np.ndarray:
         matrix = self._counts(items)
         if not matrix.nnz:
-            raise UserError(f"tokenizer.encoder: no training event is {' or '.join(self.feedback)}, so 'behaviour' has "
-                            "nothing to learn from")
+            raise UserError(
+                f"tokenizer.encoder: no training event is {' or '.join(self.feedback)}, so 'behaviour' has "
+                "nothing to learn from"
+            )
         users_items = np.bincount(matrix.indices, minlength=matrix.shape[1])
         self.idf = np.log((1 + len(items)) / (1 + users_items)).astype(np.float32)
         weighted = self._weighted(matrix)

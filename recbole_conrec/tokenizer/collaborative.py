@@ -16,11 +16,11 @@ import scipy.sparse
 from scipy.sparse.linalg import LinearOperator, eigsh
 from tqdm import tqdm
 
-from recbole_conrec.errors import UserError
 from recbole_conrec.tokenizer.collisions import group_rows, rank_within
 from recbole_conrec.tokenizer.fitting import Fit, Task
 from recbole_conrec.tokenizer.inputs import KINDS
 from recbole_conrec.tokenizer.rqkmeans import kmeans
+from recbole_conrec.utils.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,10 @@ def fit(task: Task, options: Options) -> Fit:
         if kind not in KINDS:
             raise UserError(f"tokenizer.collaborative.feedback: '{kind}' is none of {', '.join(KINDS)}")
     if not 2 <= options.clusters <= options.leaf:
-        raise UserError("tokenizer.collaborative: expected 2 <= clusters <= leaf, found "
-                        f"clusters {options.clusters}, leaf {options.leaf}")
+        raise UserError(
+            "tokenizer.collaborative: expected 2 <= clusters <= leaf, found "
+            f"clusters {options.clusters}, leaf {options.leaf}"
+        )
     if not task.interactions:
         raise UserError("tokenizer.name: 'collaborative' needs the training events of a data set")
     events = sum(task.interactions[kind] for kind in options.feedback).tocsc()
@@ -107,8 +109,15 @@ def _embed(events, own, degree, clusters, seed) -> np.ndarray:
 
     n = len(degree)
     start = np.random.default_rng(seed).standard_normal(n)
-    _, vectors = eigsh(LinearOperator((n, n), matvec=product, dtype=np.float64), k=clusters, which="LA", v0=start,
-                       tol=1e-6, ncv=min(n, 3 * clusters), maxiter=1000)
+    _, vectors = eigsh(
+        LinearOperator((n, n), matvec=product, dtype=np.float64),
+        k=clusters,
+        which="LA",
+        v0=start,
+        tol=1e-6,
+        ncv=min(n, 3 * clusters),
+        maxiter=1000,
+    )
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 

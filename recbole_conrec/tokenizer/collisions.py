@@ -13,8 +13,8 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 from tqdm import tqdm
 
-from recbole_conrec.errors import UserError
 from recbole_conrec.tokenizer.quantise import encode
+from recbole_conrec.utils.errors import UserError
 
 STRATEGIES = ("nearest_free", "sinkhorn", "extra_code", "shared")
 EPSILON, ITERATIONS = 0.003, 50  # LC-Rec's Sinkhorn
@@ -50,12 +50,14 @@ def place(vectors, codes, codebooks, fixed, *, sinkhorn=False) -> np.ndarray:
     """
     sizes = [len(c) for c in codebooks]
     if len(codes) > math.prod(sizes):
-        raise UserError(f"tokenizer.sizes: {' x '.join(map(str, sizes))} codes give {math.prod(sizes):,} IDs for "
-                        f"{len(codes):,} items; use more codes or collisions: shared")
+        raise UserError(
+            f"tokenizer.sizes: {' x '.join(map(str, sizes))} codes give {math.prod(sizes):,} IDs for "
+            f"{len(codes):,} items; use more codes or collisions: shared"
+        )
     codes, residual = codes.copy(), vectors.astype(np.float32, copy=True)
     group = np.zeros(len(codes), dtype=np.int64)  # the row's prefix, numbered
     for level, codebook in enumerate(codebooks):
-        room = math.prod(sizes[level + 1:])
+        room = math.prod(sizes[level + 1 :])
         child = group * sizes[level] + codes[:, level]
         overflow = _overflowing(child, room)
         stays = fixed if room == 1 else fixed | ~overflow  # the last level is matched as a whole
@@ -70,7 +72,7 @@ def place(vectors, codes, codebooks, fixed, *, sinkhorn=False) -> np.ndarray:
                 chosen = _match(cost, free > 0, sinkhorn)
             moved = rows[chosen != codes[rows, level]]
             codes[rows, level] = chosen
-            codes[moved, level + 1:] = encode(residual[moved] - codebook[codes[moved, level]], codebooks[level + 1:])
+            codes[moved, level + 1 :] = encode(residual[moved] - codebook[codes[moved, level]], codebooks[level + 1 :])
         residual -= codebook[codes[:, level]]
         group = np.unique(group * sizes[level] + codes[:, level], return_inverse=True)[1]
     return codes

@@ -37,8 +37,16 @@ class Measure:
     advice: str = ""
 
 
-def diagnose(ids: SemanticIds, options: TokenizerOptions, items: Items, vectors: np.ndarray,
-             categories: np.ndarray | None = None, *, stability: bool = True, seed: int = 0) -> list[Measure]:
+def diagnose(
+    ids: SemanticIds,
+    options: TokenizerOptions,
+    items: Items,
+    vectors: np.ndarray,
+    categories: np.ndarray | None = None,
+    *,
+    stability: bool = True,
+    seed: int = 0,
+) -> list[Measure]:
     """All measures of a catalogue's IDs.
 
     Args:
@@ -61,25 +69,62 @@ def _errors(ids: SemanticIds) -> list[Measure]:
     error, ratio = info["error_before"], info["error"] / max(info["error_before"], 1e-9)
     limit = info["items"] * 0.05
     lines = [
-        Measure("codes", "items without content", info["without_content"], "< 5 % of items",
-                info["without_content"] <= limit,
-                "they get arbitrary IDs: name more item fields in tokenizer.fields, or add the encoder behaviour"),
-        Measure("codes", "reconstruction error, share of variance", error, "< 0.5", error < 0.5,
-                "more codes (tokenizer.sizes) or levels (depth), or fewer dimensions (tokenizer.dim)"),
-        Measure("codes", "collision rate before", before, "< 0.3", before < 0.3,
-                "items too alike for these codes: add fields or the encoder behaviour, or more codes; up to 0.3 is "
-                "usual for short texts and is resolved at little cost"),
-        Measure("codes", "collision rate", after, "0" if unique else "", after == 0 if unique else None,
-                "collisions were kept on purpose"),
+        Measure(
+            "codes",
+            "items without content",
+            info["without_content"],
+            "< 5 % of items",
+            info["without_content"] <= limit,
+            "they get arbitrary IDs: name more item fields in tokenizer.fields, or add the encoder behaviour",
+        ),
+        Measure(
+            "codes",
+            "reconstruction error, share of variance",
+            error,
+            "< 0.5",
+            error < 0.5,
+            "more codes (tokenizer.sizes) or levels (depth), or fewer dimensions (tokenizer.dim)",
+        ),
+        Measure(
+            "codes",
+            "collision rate before",
+            before,
+            "< 0.3",
+            before < 0.3,
+            "items too alike for these codes: add fields or the encoder behaviour, or more codes; up to 0.3 is "
+            "usual for short texts and is resolved at little cost",
+        ),
+        Measure(
+            "codes",
+            "collision rate",
+            after,
+            "0" if unique else "",
+            after == 0 if unique else None,
+            "collisions were kept on purpose",
+        ),
         Measure("codes", "items moved to resolve collisions", info["moved"]),
-        Measure("codes", "error after / before collisions", ratio, "< 1.5", ratio < 1.5,
-                "resolving moves items far: more codes on the last level, or collisions: extra_code"),
+        Measure(
+            "codes",
+            "error after / before collisions",
+            ratio,
+            "< 1.5",
+            ratio < 1.5,
+            "resolving moves items far: more codes on the last level, or collisions: extra_code",
+        ),
     ]
     if "error_through_decoder" in info:
         error = info["error_through_decoder"]
-        lines.insert(2, Measure("codes", "error through the decoder", error, "< 0.6", error < 0.6,
-                                "the network has not learned the vectors: more rqvae.steps, a wider rqvae.latent, or "
-                                "rqvae.hidden"))
+        lines.insert(
+            2,
+            Measure(
+                "codes",
+                "error through the decoder",
+                error,
+                "< 0.6",
+                error < 0.6,
+                "the network has not learned the vectors: more rqvae.steps, a wider rqvae.latent, or rqvae.hidden",
+            ),
+        )
     return lines
 
 
@@ -88,10 +133,22 @@ def _use(ids: SemanticIds) -> list[Measure]:
     used = [measures.utilisation(codes[:, d], ids.sizes[d]) for d in range(ids.depth)]
     even = [measures.perplexity(codes[:, d]) / ids.sizes[d] for d in range(ids.depth)]
     return [
-        Measure("codes", "codes in use, per level", used, "> 0.95", min(used[:depth]) > 0.95,
-                "fewer codes (tokenizer.sizes); rqvae: a higher dead_code or a lower decay"),
-        Measure("codes", "perplexity / codes, per level", even, "> 0.5", min(even[:depth]) > 0.5,
-                "a few codes hold most items: rqkmeans.balanced, fewer codes, or tokenizer.centre: true"),
+        Measure(
+            "codes",
+            "codes in use, per level",
+            used,
+            "> 0.95",
+            min(used[:depth]) > 0.95,
+            "fewer codes (tokenizer.sizes); rqvae: a higher dead_code or a lower decay",
+        ),
+        Measure(
+            "codes",
+            "perplexity / codes, per level",
+            even,
+            "> 0.5",
+            min(even[:depth]) > 0.5,
+            "a few codes hold most items: rqkmeans.balanced, fewer codes, or tokenizer.centre: true",
+        ),
     ]
 
 
@@ -99,24 +156,48 @@ def _prefixes(ids: SemanticIds, items: Items, categories, rng: np.random.Generat
     codes = ids.codes[1:]
     groups = [group_rows(codes[:, :d]) for d in range(1, max(ids.info["depth"], 2))]
     ginis = [measures.gini(np.bincount(g)) for g in groups]
-    lines = [Measure("prefixes", "Gini of items per prefix, per length", ginis, "< 0.6", max(ginis) < 0.6,
-                     "uneven prefixes: rqkmeans.balanced, or other sizes")]
+    lines = [
+        Measure(
+            "prefixes",
+            "Gini of items per prefix, per length",
+            ginis,
+            "< 0.6",
+            max(ginis) < 0.6,
+            "uneven prefixes: rqkmeans.balanced, or other sizes",
+        )
+    ]
     if categories is not None and (categories[1:] > 0).any():
         pure = [measures.purity(g, categories[1:]) for g in groups]
         dealt = [measures.chance(measures.purity, g, categories[1:], rng=rng) for g in groups]
-        lines += [Measure("prefixes", "purity of categories, per length", pure, "> by chance + 0.1",
-                          pure[0] > dealt[0] + 0.1, "first codes do not follow categories: put the category field into "
-                          "tokenizer.fields, or take a better encoder"),
-                  Measure("prefixes", "the same by chance", dealt)]
+        lines += [
+            Measure(
+                "prefixes",
+                "purity of categories, per length",
+                pure,
+                "> by chance + 0.1",
+                pure[0] > dealt[0] + 0.1,
+                "first codes do not follow categories: put the category field into "
+                "tokenizer.fields, or take a better encoder",
+            ),
+            Measure("prefixes", "the same by chance", dealt),
+        ]
     negative = items.interactions.get("negative")
     pairs, random = measures.pairs_of_users(negative, PAIRS, rng) if negative is not None else ([], [])
     if len(pairs) and len(random):
         same = [float((g[pairs[:, 0] - 1] == g[pairs[:, 1] - 1]).mean()) for g in groups]
         dealt = [float((g[random[:, 0] - 1] == g[random[:, 1] - 1]).mean()) for g in groups]
         lift = [s / max(d, 1 / len(random)) for s, d in zip(same, dealt, strict=True)]
-        lines.append(Measure("prefixes", "co-disliked pairs in one prefix / by chance", lift, "> 1.2",
-                             lift[0] > 1.2, "prefixes say little of who dislikes what: add the encoder behaviour "
-                             "(weight 0.5), or rqvae.contrastive"))
+        lines.append(
+            Measure(
+                "prefixes",
+                "co-disliked pairs in one prefix / by chance",
+                lift,
+                "> 1.2",
+                lift[0] > 1.2,
+                "prefixes say little of who dislikes what: add the encoder behaviour "
+                "(weight 0.5), or rqvae.contrastive",
+            )
+        )
     return lines
 
 
@@ -131,15 +212,38 @@ def _neighbours(ids: SemanticIds, vectors: np.ndarray, rng: np.random.Generator)
     agreement = measures.neighbour_agreement(x, made, rng.choice(n, min(QUERIES, n), replace=False))
     rank, mean = measures.spearman(measures.cosine(x, pairs), cosines), float(cosines.mean())
     return [
-        Measure("vectors", "10 nearest neighbours shared with the encoder", agreement, "> 0.25", agreement > 0.25,
-                "IDs lose who is near whom: more codes or levels, or a smaller tokenizer.dim"),
-        Measure("vectors", "rank correlation of cosines with the encoder", rank, "> 0.6", rank > 0.6,
-                "rewards and the filter compare these cosines: more codes or levels, or a smaller tokenizer.dim"),
-        Measure("vectors", "mean cosine of random items", mean, "< 0.2", mean < 0.2,
-                "every item looks like every other: tokenizer.centre: true"),
-        Measure("vectors", "random pairs with a cosine above 0.6", float((cosines > 0.6).mean()), "< 0.1",
-                bool((cosines > 0.6).mean() < 0.1),
-                "a threshold of 0.6 would tell little apart: tokenizer.centre: true"),
+        Measure(
+            "vectors",
+            "10 nearest neighbours shared with the encoder",
+            agreement,
+            "> 0.25",
+            agreement > 0.25,
+            "IDs lose who is near whom: more codes or levels, or a smaller tokenizer.dim",
+        ),
+        Measure(
+            "vectors",
+            "rank correlation of cosines with the encoder",
+            rank,
+            "> 0.6",
+            rank > 0.6,
+            "rewards and the filter compare these cosines: more codes or levels, or a smaller tokenizer.dim",
+        ),
+        Measure(
+            "vectors",
+            "mean cosine of random items",
+            mean,
+            "< 0.2",
+            mean < 0.2,
+            "every item looks like every other: tokenizer.centre: true",
+        ),
+        Measure(
+            "vectors",
+            "random pairs with a cosine above 0.6",
+            float((cosines > 0.6).mean()),
+            "< 0.1",
+            bool((cosines > 0.6).mean() < 0.1),
+            "a threshold of 0.6 would tell little apart: tokenizer.centre: true",
+        ),
     ]
 
 
@@ -148,14 +252,31 @@ def _stability(ids, options, items, vectors, rng) -> list[Measure]:
     what = "events left out" if options.name == "collaborative" else "noise"
     advice = "fewer codes, or a smaller tokenizer.dim; IDs of items whose text changes a little will change too"
     if options.name == "collaborative":
-        advice = ("usual for clusters of few events; they cannot take in new events: keep the saved IDs, and do not "
-                  "compare models over IDs made at different times")
+        advice = (
+            "usual for clusters of few events; they cannot take in new events: keep the saved IDs, and do not "
+            "compare models over IDs made at different times"
+        )
     for change, shares in under_noise(ids, options, items, vectors, rng).items():
         judged = change == 0.01
-        lines.append(Measure("stability", f"codes kept at {change:.0%} {what}, per level", shares,
-                             "mean > 0.9" if judged else "", float(np.mean(shares)) > 0.9 if judged else None,
-                             advice if judged else ""))
+        lines.append(
+            Measure(
+                "stability",
+                f"codes kept at {change:.0%} {what}, per level",
+                shares,
+                "mean > 0.9" if judged else "",
+                float(np.mean(shares)) > 0.9 if judged else None,
+                advice if judged else "",
+            )
+        )
     shares = under_another_seed(ids, options, items, vectors)
-    lines.append(Measure("stability", "codes kept with another seed, per level", shares, "first > 0.5", shares[0] > 0.5,
-                         "IDs hang on the seed: keep tokenizer.seed and the saved IDs, or use fewer codes"))
+    lines.append(
+        Measure(
+            "stability",
+            "codes kept with another seed, per level",
+            shares,
+            "first > 0.5",
+            shares[0] > 0.5,
+            "IDs hang on the seed: keep tokenizer.seed and the saved IDs, or use fewer codes",
+        )
+    )
     return lines

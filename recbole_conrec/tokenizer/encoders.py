@@ -9,11 +9,11 @@ import numpy as np
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from recbole_conrec.errors import UserError
 from recbole_conrec.tokenizer.behaviour import Behaviour
 from recbole_conrec.tokenizer.inputs import Items
 from recbole_conrec.tokenizer.sentence import SentenceTransformers
 from recbole_conrec.tokenizer.vectors_file import VectorsFile
+from recbole_conrec.utils.errors import UserError
 
 
 class Tfidf:
@@ -28,8 +28,9 @@ class Tfidf:
 
     reads_text = True
 
-    def __init__(self, *, dim: int = 64, analyzer: str = "word", ngrams=(1, 1), max_features: int = 50_000,
-                 seed: int = 0):
+    def __init__(
+        self, *, dim: int = 64, analyzer: str = "word", ngrams=(1, 1), max_features: int = 50_000, seed: int = 0
+    ):
         self.dim, self.seed = dim, seed
         self.options = {"analyzer": analyzer, "ngram_range": tuple(ngrams), "max_features": max_features}
         self.components: np.ndarray | None = None  # [dim, terms]; None where the terms are few enough as they are
@@ -41,14 +42,18 @@ class Tfidf:
     def fit(self, items: Items) -> np.ndarray:
         texts = [t for t in items.texts if t.strip()]
         if not texts:
-            raise UserError("tokenizer.encoder: no item has a text for 'tfidf'; name item fields that have one in "
-                            "tokenizer.fields, or use the encoder 'behaviour' or 'file'")
+            raise UserError(
+                "tokenizer.encoder: no item has a text for 'tfidf'; name item fields that have one in "
+                "tokenizer.fields, or use the encoder 'behaviour' or 'file'"
+            )
         self.vectorizer = self._vectorizer()
         try:
             terms = self.vectorizer.fit_transform(texts)
         except ValueError:
-            raise UserError(f"tokenizer.encoder: the texts hold no words for 'tfidf' (first: '{texts[0]}'); for a "
-                            "language without spaces set analyzer: char_wb") from None
+            raise UserError(
+                f"tokenizer.encoder: the texts hold no words for 'tfidf' (first: '{texts[0]}'); for a "
+                "language without spaces set analyzer: char_wb"
+            ) from None
         if self.dim < min(terms.shape):
             svd = TruncatedSVD(self.dim, n_iter=7, random_state=self.seed).fit(terms)
             self.components = svd.components_.astype(np.float32)
@@ -73,13 +78,16 @@ class Tfidf:
     @classmethod
     def from_state(cls, state: dict, arrays: dict) -> "Tfidf":
         options = dict(state["options"])
-        encoder = cls(dim=options["dim"], analyzer=options["analyzer"], ngrams=tuple(options["ngram_range"]),
-                      max_features=options["max_features"])
+        encoder = cls(
+            dim=options["dim"],
+            analyzer=options["analyzer"],
+            ngrams=tuple(options["ngram_range"]),
+            max_features=options["max_features"],
+        )
         encoder.vectorizer = encoder._vectorizer(vocabulary={t: i for i, t in enumerate(state["vocabulary"])})
         encoder.vectorizer.idf_ = arrays["idf"]
         encoder.components = arrays.get("components")
         return encoder
 
 
-ENCODERS = {"tfidf": Tfidf, "sentence-transformers": SentenceTransformers, "file": VectorsFile,
-            "behaviour": Behaviour}
+ENCODERS = {"tfidf": Tfidf, "sentence-transformers": SentenceTransformers, "file": VectorsFile, "behaviour": Behaviour}

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import scipy.sparse
 
-from recbole_conrec.errors import UserError
+from recbole_conrec.utils.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,9 @@ class Task:
         """The vectors of items with content. Raises UserError if a level has more codes than there are."""
         vectors = self.vectors[self.content]
         if len(vectors) < max(self.sizes):
-            raise UserError(f"tokenizer.sizes: {max(self.sizes)} codes for {len(vectors)} items with content; "
-                            "use at most that many")
+            raise UserError(
+                f"tokenizer.sizes: {max(self.sizes)} codes for {len(vectors)} items with content; use at most that many"
+            )
         return vectors
 
 

@@ -51,7 +51,8 @@ def from_dataset(dataset, fields=None, *, texts: bool = True) -> Items:
     for kind, value in KINDS.items():
         rows = train & (log.feedback == value)
         matrix = scipy.sparse.csr_matrix(
-            (np.ones(int(rows.sum()), dtype=np.int64), (log.user[rows], log.item[rows])), (log.n_users, log.n_items))
+            (np.ones(int(rows.sum()), dtype=np.int64), (log.user[rows], log.item[rows])), (log.n_users, log.n_items)
+        )
         matrix.sum_duplicates()
         interactions[kind] = matrix
     ids = [str(t) for t in dataset.id2token(dataset.iid_field, np.arange(dataset.item_num))]

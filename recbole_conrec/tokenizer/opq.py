@@ -39,9 +39,14 @@ def fit(task: Task, options: Options) -> Fit:
     width = padded.shape[1] // depth
     codebooks = []
     for level, size in enumerate(task.sizes):
-        axes = rotation[level * width:(level + 1) * width]
-        centroids = kmeans(padded @ axes.T, size, seed=task.seed + level, iterations=options.iterations,
-                           samples_per_code=options.samples_per_code)
+        axes = rotation[level * width : (level + 1) * width]
+        centroids = kmeans(
+            padded @ axes.T,
+            size,
+            seed=task.seed + level,
+            iterations=options.iterations,
+            samples_per_code=options.samples_per_code,
+        )
         codebooks.append(np.ascontiguousarray((centroids @ axes)[:, :dim]))
     return Fit(sorted(codebooks, key=lambda book: -book.var(axis=0).sum()))  # collisions change the last: the finest
 

@@ -5,10 +5,10 @@ import difflib
 import inspect
 from dataclasses import dataclass, field
 
-from recbole_conrec.errors import UserError
 from recbole_conrec.tokenizer import collaborative, opq, rqkmeans, rqvae
 from recbole_conrec.tokenizer.collisions import STRATEGIES
 from recbole_conrec.tokenizer.encoders import ENCODERS
+from recbole_conrec.utils.errors import UserError
 
 TOKENIZERS = {"rqvae": rqvae, "rqkmeans": rqkmeans, "opq": opq, "collaborative": collaborative}
 
@@ -59,8 +59,9 @@ def parse(block: dict | str | None) -> TokenizerOptions:
     if isinstance(options.fields, str):
         options = dataclasses.replace(options, fields=(options.fields,))
     own = {k: _frozen(v) for k, v in blocks.get(options.name, {}).items()}
-    return dataclasses.replace(options, encoder=_encoders(options.encoder), sizes=_sizes(options),
-                               own=TOKENIZERS[options.name].Options(**own))
+    return dataclasses.replace(
+        options, encoder=_encoders(options.encoder), sizes=_sizes(options), own=TOKENIZERS[options.name].Options(**own)
+    )
 
 
 def _sizes(options: TokenizerOptions):
@@ -69,8 +70,9 @@ def _sizes(options: TokenizerOptions):
         return sizes
     sizes = (sizes,) * options.depth if isinstance(sizes, int) else sizes
     if not isinstance(sizes, tuple) or not all(isinstance(s, int) and s > 0 for s in sizes):
-        raise UserError(f"tokenizer.sizes: expected 'auto', a number or a list of {options.depth} numbers, "
-                        f"found {sizes!r}")
+        raise UserError(
+            f"tokenizer.sizes: expected 'auto', a number or a list of {options.depth} numbers, found {sizes!r}"
+        )
     if len(sizes) != options.depth:
         raise UserError(f"tokenizer.sizes: {len(sizes)} sizes for tokenizer.depth {options.depth}; make them agree")
     return sizes

@@ -61,7 +61,7 @@ def item_map(ids: SemanticIds, vectors: np.ndarray, *, seed: int = 0) -> Figure:
         places = np.pad(vectors[items], ((0, 0), (0, 2)))[:, :2]
     first = ids.codes[items, 0]
     counts = np.bincount(ids.codes[1:, 0], minlength=ids.sizes[0])
-    shown = [code for code in np.argsort(-counts, kind="stable")[:len(STYLES)] if counts[code]]
+    shown = [code for code in np.argsort(-counts, kind="stable")[: len(STYLES)] if counts[code]]
     figure = Figure(figsize=(9, 7), layout="constrained")
     axes = figure.subplots()
     rest = ~np.isin(first, shown)
@@ -69,8 +69,14 @@ def item_map(ids: SemanticIds, vectors: np.ndarray, *, seed: int = 0) -> Figure:
         label = f"{np.count_nonzero(counts) - len(shown)} other codes ({counts.sum() - counts[shown].sum():,})"
         axes.scatter(*places[rest].T, c="#cccccc", s=8, linewidths=0, label=label)
     for code, (colour, marker) in zip(shown, STYLES, strict=False):
-        axes.scatter(*places[first == code].T, c=colour, marker=marker, s=22, linewidths=0,
-                     label=f"<a_{code}> ({counts[code]:,})")
+        axes.scatter(
+            *places[first == code].T,
+            c=colour,
+            marker=marker,
+            s=22,
+            linewidths=0,
+            label=f"<a_{code}> ({counts[code]:,})",
+        )
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, title="first code (items)")
     axes.set(title=f"{len(items):,} items by content (t-SNE), coloured by first code", xticks=[], yticks=[])
     return figure

@@ -48,8 +48,9 @@ def cache_folder(config, options: TokenizerOptions, items: Items) -> Path:
 
 def cache_key(options: TokenizerOptions, items: Items) -> str:
     """16 hex digits of sha256 over all that decides the IDs: options, items, and the files that encoders read."""
-    digest = hashlib.sha256(json.dumps([FORMAT, METHOD, options.content(), items.fingerprint()],
-                                       sort_keys=True).encode())
+    digest = hashlib.sha256(
+        json.dumps([FORMAT, METHOD, options.content(), items.fingerprint()], sort_keys=True).encode()
+    )
     for spec in options.encoder:
         for file in ENCODERS[spec["name"]].files(spec):
             with open(file, "rb") as stream:
@@ -100,16 +101,25 @@ def assemble(options: TokenizerOptions, items: Items, features: Features, vector
     codes, codebooks = (raw, fit.codebooks) if fit.unique else resolve(strategy, made.space, raw, fit.codebooks)
     target = made.space if fit.latent else vectors[1:]  # what X^ stands for
     info = {
-        "options": options.content(), "items": len(codes), "without_content": int((~made.content).sum()), **fit.info,
+        "options": options.content(),
+        "items": len(codes),
+        "without_content": int((~made.content).sum()),
+        **fit.info,
         "depth": raw.shape[1] - fit.unique,  # levels that say something of the item
-        "collision_rate_before": collision_rate(raw), "collision_rate": collision_rate(codes),
+        "collision_rate_before": collision_rate(raw),
+        "collision_rate": collision_rate(codes),
         "error_before": relative_error(target, decode(raw, fit.codebooks)),
         "error": relative_error(target, decode(codes, codebooks)),
-        "moved": float((codes[:, :raw.shape[1]] != raw).any(axis=1).mean()),
+        "moved": float((codes[:, : raw.shape[1]] != raw).any(axis=1).mean()),
     }
     padding = np.full((1, codes.shape[1]), -1)
-    return SemanticIds(np.concatenate([padding, codes]), codebooks, collisions=strategy,
-                       features=replace(features, layers=fit.layers), info=info)
+    return SemanticIds(
+        np.concatenate([padding, codes]),
+        codebooks,
+        collisions=strategy,
+        features=replace(features, layers=fit.layers),
+        info=info,
+    )
 
 
 def collision_rate(codes: np.ndarray) -> float:

@@ -41,8 +41,12 @@ def tokenize(config, dataset, out_dir=None, console: Console | None = None) -> S
         ids = assemble(options, items, features, vectors)
         ids.save(folder)
     how = f"read from {folder}" if cached else f"made in {time.perf_counter() - begin:.1f} s, kept in {folder}"
-    console.print(f"{config['dataset']}: {options.name}, {' x '.join(map(str, ids.sizes))} codes, "
-                  f"{ids.n_items - 1:,} items; {how}", highlight=False, soft_wrap=True)
+    console.print(
+        f"{config['dataset']}: {options.name}, {' x '.join(map(str, ids.sizes))} codes, "
+        f"{ids.n_items - 1:,} items; {how}",
+        highlight=False,
+        soft_wrap=True,
+    )
     console.print(_example(ids, items), highlight=False, markup=False, soft_wrap=True)
 
     with console.status("measuring"):
@@ -53,8 +57,9 @@ def tokenize(config, dataset, out_dir=None, console: Console | None = None) -> S
         ids.save(out)
     write(found, ids, out / "report.json")
     show(found, console)
-    console.print(f"\nwritten: {', '.join(str(p) for p in (out / 'report.json', *pictures))}", highlight=False,
-                  soft_wrap=True)
+    console.print(
+        f"\nwritten: {', '.join(str(p) for p in (out / 'report.json', *pictures))}", highlight=False, soft_wrap=True
+    )
     return ids
 
 
@@ -65,8 +70,13 @@ def show(found: list[Measure], console: Console) -> None:
         table.add_column(column, justify=justify)
     for measure, following in zip(found, [*found[1:], None], strict=True):
         values = measure.value if isinstance(measure.value, list) else [measure.value]
-        table.add_row(measure.name, " ".join(map(_number, values)), measure.band, MARK[measure.good],
-                      end_section=following is not None and following.group != measure.group)
+        table.add_row(
+            measure.name,
+            " ".join(map(_number, values)),
+            measure.band,
+            MARK[measure.good],
+            end_section=following is not None and following.group != measure.group,
+        )
     console.print(table)
     warnings = [m for m in found if m.good is False]
     for measure in warnings:
@@ -77,8 +87,12 @@ def show(found: list[Measure], console: Console) -> None:
 
 def write(found: list[Measure], ids: SemanticIds, path: Path) -> None:
     """The measures as JSON, with the options and the fingerprint of the IDs."""
-    content = {"fingerprint": ids.fingerprint, "sizes": ids.sizes, "info": ids.info,
-               "measures": [dataclasses.asdict(m) for m in found]}
+    content = {
+        "fingerprint": ids.fingerprint,
+        "sizes": ids.sizes,
+        "info": ids.info,
+        "measures": [dataclasses.asdict(m) for m in found],
+    }
     part = path.with_name(f".{path.name}.{os.getpid()}")
     part.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
     os.replace(part, path)

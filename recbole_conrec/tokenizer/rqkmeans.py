@@ -33,8 +33,13 @@ def fit(task: Task, options: Options) -> Fit:
     """Codebooks and, when balanced, codes."""
     residual, codebooks, codes = task.known().copy(), [], []
     for level, size in enumerate(tqdm(task.sizes, desc="rqkmeans: levels", leave=False, disable=None)):
-        centroids = kmeans(residual, size, seed=task.seed + level, iterations=options.iterations,
-                           samples_per_code=options.samples_per_code)
+        centroids = kmeans(
+            residual,
+            size,
+            seed=task.seed + level,
+            iterations=options.iterations,
+            samples_per_code=options.samples_per_code,
+        )
         if options.balanced:
             index = _balanced(residual, centroids)
             centroids = means(residual, index, centroids)  # one more step, so that codes sit amid what they now hold
@@ -56,9 +61,15 @@ def kmeans(vectors: np.ndarray, size: int, *, seed: int, iterations: int = 25, s
     faiss's usual random start can pick a centroid near the origin of the residuals, to which in many dimensions almost
     every vector is nearest: one code then takes half of the items, and stays so.
     """
-    clusters = faiss.Kmeans(vectors.shape[1], size, niter=iterations, seed=seed, min_points_per_centroid=1,
-                            max_points_per_centroid=samples_per_code,
-                            init_method=faiss.ClusteringInitMethod_KMEANS_PLUS_PLUS)
+    clusters = faiss.Kmeans(
+        vectors.shape[1],
+        size,
+        niter=iterations,
+        seed=seed,
+        min_points_per_centroid=1,
+        max_points_per_centroid=samples_per_code,
+        init_method=faiss.ClusteringInitMethod_KMEANS_PLUS_PLUS,
+    )
     clusters.train(np.ascontiguousarray(vectors))
     return clusters.centroids.copy()
 

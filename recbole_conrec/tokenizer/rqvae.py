@@ -25,12 +25,12 @@ from torch.nn import functional as F
 from tqdm import trange
 from vector_quantize_pytorch import ResidualVQ
 
-from recbole_conrec.errors import UserError
 from recbole_conrec.tokenizer.behaviour import Behaviour
 from recbole_conrec.tokenizer.fitting import Fit, Task
 from recbole_conrec.tokenizer.inputs import Items
 from recbole_conrec.tokenizer.quantise import nearest
 from recbole_conrec.tokenizer.rqkmeans import kmeans
+from recbole_conrec.utils.errors import UserError
 
 START = 65_536  # vectors that the k-means start sees at most
 
@@ -76,8 +76,9 @@ def fit(task: Task, options: Options) -> Fit:
     """Codebooks and E's layers. The global random state is left as it was."""
     vectors, behaviour = task.known(), None
     if options.hidden and options.latent is None:
-        raise UserError("tokenizer.rqvae.hidden: hidden layers need a latent space; "
-                        "set tokenizer.rqvae.latent (e.g. 32)")
+        raise UserError(
+            "tokenizer.rqvae.hidden: hidden layers need a latent space; set tokenizer.rqvae.latent (e.g. 32)"
+        )
     if options.contrastive:
         items = Items([""] * len(task.vectors), interactions=task.interactions)
         behaviour = Behaviour(**options.behaviour, seed=task.seed).fit(items)[task.content]
@@ -93,8 +94,13 @@ def _train(vectors: torch.Tensor, sizes, options: Options, behaviour, seed: int)
     encoder, decoder = _networks(dim, options)
     width = options.latent or dim
     quantiser = ResidualVQ(
-        dim=width, codebook_size=tuple(sizes), decay=options.decay, threshold_ema_dead_code=options.dead_code,
-        commitment_weight=1.0, rotation_trick=options.rotation_trick)
+        dim=width,
+        codebook_size=tuple(sizes),
+        decay=options.decay,
+        threshold_ema_dead_code=options.dead_code,
+        commitment_weight=1.0,
+        rotation_trick=options.rotation_trick,
+    )
     for layer, size in zip(quantiser.layers, sizes, strict=True):  # which count items per batch
         state = layer._codebook
         state.threshold_ema_dead_code = state.reset_cluster_size = options.dead_code * batch / size
@@ -122,8 +128,11 @@ def _train(vectors: torch.Tensor, sizes, options: Options, behaviour, seed: int)
         optimiser.step()
         bar.set_postfix(error=f"{error.item():.4f}", refresh=False)
 
-    layers = [(m.weight.detach().numpy().copy(), m.bias.detach().numpy().copy())
-              for m in encoder.modules() if isinstance(m, nn.Linear)]
+    layers = [
+        (m.weight.detach().numpy().copy(), m.bias.detach().numpy().copy())
+        for m in encoder.modules()
+        if isinstance(m, nn.Linear)
+    ]
     with torch.no_grad():
         quantiser.eval()
         decoded = [(x - decoder(quantiser(encoder(x)[None])[0][0])).square().sum() for x in vectors.split(8192)]
@@ -131,7 +140,7 @@ def _train(vectors: torch.Tensor, sizes, options: Options, behaviour, seed: int)
     info = {"error_through_decoder": float(torch.stack(decoded).sum() / spread.clamp(min=1e-12))}
     codebooks = [layer.codebook.detach().numpy().copy() for layer in quantiser.layers]
     if options.latent is not None:  # move the latent space to its mean: nothing changes but cosines, which then tell
-        with torch.no_grad():       # items apart
+        with torch.no_grad():  # items apart
             mean = torch.cat([encoder(x) for x in vectors.split(8192)]).mean(dim=0).numpy()
         layers[-1] = (layers[-1][0], layers[-1][1] - mean)
         codebooks[0] -= mean

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from recbole_conrec.errors import UserError
 from recbole_conrec.tokenizer import store
 from recbole_conrec.tokenizer.collisions import place
 from recbole_conrec.tokenizer.features import Features
 from recbole_conrec.tokenizer.quantise import decode, encode
 from recbole_conrec.tokenizer.trie import Trie
+from recbole_conrec.utils.errors import UserError
 
 FORMAT = 1
 TOKEN = re.compile(r"<([a-z])_(\d+)>")
@@ -36,8 +36,15 @@ class SemanticIds:
     Raises ValueError for codes outside their codebook or a row 0 that is not padding.
     """
 
-    def __init__(self, codes, codebooks, *, collisions: str = "nearest_free", features: Features | None = None,
-                 info: dict | None = None):
+    def __init__(
+        self,
+        codes,
+        codebooks,
+        *,
+        collisions: str = "nearest_free",
+        features: Features | None = None,
+        info: dict | None = None,
+    ):
         self.codes = np.ascontiguousarray(codes, dtype=np.int64)
         self.codebooks = [np.ascontiguousarray(c, dtype=np.float32) for c in codebooks]
         self.sizes = tuple(len(c) for c in self.codebooks)
@@ -71,7 +78,7 @@ class SemanticIds:
 
     def parse(self, text: str) -> np.ndarray:
         """Codes [depth] of the first ID in ``text``. Raises UserError unless it names one code per level."""
-        found = TOKEN.findall(text)[:self.depth]
+        found = TOKEN.findall(text)[: self.depth]
         if [letter for letter, _ in found] != [chr(97 + level) for level in range(self.depth)]:
             raise UserError(f"'{text}' is no semantic ID of {self.depth} levels; expected e.g. '{self.text(1)}'")
         return np.array([int(code) for _, code in found])
@@ -82,7 +89,7 @@ class SemanticIds:
         leaf = int(self.trie.find(codes[None])[0])
         if leaf < 0:
             return np.zeros(0, dtype=np.int64)
-        return self.trie.leaf_items[self.trie.leaf_ptr[leaf]:self.trie.leaf_ptr[leaf + 1]].numpy()
+        return self.trie.leaf_items[self.trie.leaf_ptr[leaf] : self.trie.leaf_ptr[leaf + 1]].numpy()
 
     # ---- codes -> vectors
 
@@ -112,8 +119,13 @@ class SemanticIds:
         if self.collisions != "shared":
             fixed = np.arange(len(codes)) < self.n_items - 1
             codes = place(np.concatenate([self.embeddings()[1:], vectors]), codes, self.codebooks, fixed)
-        return SemanticIds(np.concatenate([self.codes[:1], codes]), self.codebooks, collisions=self.collisions,
-                           features=self.features, info=self.info)
+        return SemanticIds(
+            np.concatenate([self.codes[:1], codes]),
+            self.codebooks,
+            collisions=self.collisions,
+            features=self.features,
+            info=self.info,
+        )
 
     # ---- identity and storage
 
@@ -132,8 +144,17 @@ class SemanticIds:
             state, arrays = self.features.state()
             store.write(folder / "features", state, arrays)
         arrays = {"codes": self.codes} | {f"codebook_{i}": c for i, c in enumerate(self.codebooks)}
-        store.write(folder / "semantic_ids", {"format": FORMAT, "collisions": self.collisions, "sizes": self.sizes,
-                                              "fingerprint": self.fingerprint, "info": self.info}, arrays)
+        store.write(
+            folder / "semantic_ids",
+            {
+                "format": FORMAT,
+                "collisions": self.collisions,
+                "sizes": self.sizes,
+                "fingerprint": self.fingerprint,
+                "info": self.info,
+            },
+            arrays,
+        )
 
     @classmethod
     def load(cls, folder) -> SemanticIds:
@@ -141,13 +162,21 @@ class SemanticIds:
         folder = Path(folder)
         state, arrays = store.read(folder / "semantic_ids")
         if state.get("format") != FORMAT:
-            raise UserError(f"{folder}: semantic IDs of format {state.get('format')}, expected {FORMAT}; "
-                            "make them anew")
+            raise UserError(
+                f"{folder}: semantic IDs of format {state.get('format')}, expected {FORMAT}; make them anew"
+            )
         known = (folder / "features.json").exists()
         features = Features.from_state(*store.read(folder / "features")) if known else None
-        ids = cls(arrays["codes"], [arrays[f"codebook_{i}"] for i in range(len(state["sizes"]))],
-                  collisions=state["collisions"], features=features, info=state["info"])
+        ids = cls(
+            arrays["codes"],
+            [arrays[f"codebook_{i}"] for i in range(len(state["sizes"]))],
+            collisions=state["collisions"],
+            features=features,
+            info=state["info"],
+        )
         if ids.fingerprint != state["fingerprint"]:
-            raise UserError(f"{folder}: the codes are not the ones that were saved (fingerprint differs); "
-                            "delete the folder and make them anew")
+            raise UserError(
+                f"{folder}: the codes are not the ones that were saved (fingerprint differs); "
+                "delete the folder and make them anew"
+            )
         return ids

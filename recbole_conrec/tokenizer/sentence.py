@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from recbole_conrec.errors import UserError
 from recbole_conrec.tokenizer.inputs import Items
+from recbole_conrec.utils.errors import UserError
 
 
 class SentenceTransformers:
@@ -26,16 +26,26 @@ class SentenceTransformers:
 
     reads_text = True
 
-    def __init__(self, *, model: str, prefix: str = "", max_length: int = 256, batch: int = 64,
-                 device: str | None = None, seed: int = 0):
+    def __init__(
+        self,
+        *,
+        model: str,
+        prefix: str = "",
+        max_length: int = 256,
+        batch: int = 64,
+        device: str | None = None,
+        seed: int = 0,
+    ):
         self.model, self.prefix, self.max_length, self.batch = str(model), prefix, max_length, batch
         self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         self._loaded = None
 
     def fit(self, items: Items) -> np.ndarray:
         if not any(t.strip() for t in items.texts):
-            raise UserError("tokenizer.encoder: no item has a text for 'sentence-transformers'; name item fields that "
-                            "have one in tokenizer.fields")
+            raise UserError(
+                "tokenizer.encoder: no item has a text for 'sentence-transformers'; name item fields that "
+                "have one in tokenizer.fields"
+            )
         return self.transform(items)
 
     @torch.inference_mode()
@@ -48,9 +58,14 @@ class SentenceTransformers:
                 texts.setdefault(text, []).append(row)
         order = sorted(texts, key=len, reverse=True)  # batches of like lengths, the longest first
         for begin in tqdm(range(0, len(order), self.batch), desc="sentence embeddings", leave=False, disable=None):
-            chosen = order[begin:begin + self.batch]
-            inputs = tokenizer([self.prefix + t for t in chosen], padding=True, truncation=True,
-                               max_length=self.max_length, return_tensors="pt").to(self.device)
+            chosen = order[begin : begin + self.batch]
+            inputs = tokenizer(
+                [self.prefix + t for t in chosen],
+                padding=True,
+                truncation=True,
+                max_length=self.max_length,
+                return_tensors="pt",
+            ).to(self.device)
             states, mask = model(**inputs).last_hidden_state.float(), inputs["attention_mask"].unsqueeze(-1)
             pooled = states[:, 0] if pooling == "cls" else (states * mask).sum(dim=1) / mask.sum(dim=1)
             pooled = torch.nn.functional.normalize(pooled, dim=1).cpu().numpy()
@@ -66,11 +81,17 @@ class SentenceTransformers:
             try:
                 tokenizer = AutoTokenizer.from_pretrained(self.model)
                 model = AutoModel.from_pretrained(self.model).to(self.device).eval()
-                file = cached_file(self.model, "1_Pooling/config.json", _raise_exceptions_for_missing_entries=False,
-                                   _raise_exceptions_for_connection_errors=False)
+                file = cached_file(
+                    self.model,
+                    "1_Pooling/config.json",
+                    _raise_exceptions_for_missing_entries=False,
+                    _raise_exceptions_for_connection_errors=False,
+                )
             except (OSError, ValueError) as error:
-                raise UserError(f"tokenizer.encoder (sentence-transformers).model: '{self.model}' cannot be loaded as "
-                                f"a hub id or a folder ({str(error).splitlines()[0]})") from None
+                raise UserError(
+                    f"tokenizer.encoder (sentence-transformers).model: '{self.model}' cannot be loaded as "
+                    f"a hub id or a folder ({str(error).splitlines()[0]})"
+                ) from None
             self._loaded = tokenizer, model, self._pooling(file)
         return self._loaded
 
@@ -79,8 +100,10 @@ class SentenceTransformers:
         modes = [mode for mode, on in settings.items() if mode.startswith("pooling_mode") and on]
         known = {"pooling_mode_cls_token": "cls", "pooling_mode_mean_tokens": "mean"}
         if len(modes) != 1 or modes[0] not in known:
-            raise UserError(f"tokenizer.encoder (sentence-transformers).model: '{self.model}' pools by "
-                            f"{' and '.join(modes) or 'no mode'}; expected one of {', '.join(known)}")
+            raise UserError(
+                f"tokenizer.encoder (sentence-transformers).model: '{self.model}' pools by "
+                f"{' and '.join(modes) or 'no mode'}; expected one of {', '.join(known)}"
+            )
         return known[modes[0]]
 
     def state(self) -> tuple[dict, dict]:

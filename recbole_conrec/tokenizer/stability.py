@@ -14,8 +14,9 @@ from recbole_conrec.tokenizer.semantic_ids import SemanticIds
 CHANGES = (0.01, 0.05, 0.10)
 
 
-def under_noise(ids: SemanticIds, options: TokenizerOptions, items: Items, vectors: np.ndarray,
-                rng: np.random.Generator) -> dict[float, list[float]]:
+def under_noise(
+    ids: SemanticIds, options: TokenizerOptions, items: Items, vectors: np.ndarray, rng: np.random.Generator
+) -> dict[float, list[float]]:
     """Change -> share of codes kept per level, before collisions are resolved.
 
     Each vector X [n_items, dim] is moved by that share of its length in a random direction and encoded anew, nothing
@@ -36,7 +37,7 @@ def under_another_seed(ids: SemanticIds, options: TokenizerOptions, items: Items
     other = pipeline.quantise(options, items, vectors, seed=options.seed + 1).codes
     if options.name == "collaborative":
         return _paths_kept(ids.codes[1:], other)
-    codes = encode(forward(vectors[1:], ids.features.layers), ids.codebooks[:ids.info["depth"]])
+    codes = encode(forward(vectors[1:], ids.features.layers), ids.codebooks[: ids.info["depth"]])
     return kept_up_to_names(codes, other)
 
 

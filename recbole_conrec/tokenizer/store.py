@@ -9,7 +9,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from recbole_conrec.errors import UserError
+from recbole_conrec.utils.errors import UserError
 
 
 def write(stem: Path, state: dict, arrays: dict[str, np.ndarray]) -> None:

@@ -123,6 +123,7 @@ class Trie:
 
     def to(self, device) -> Trie:
         """The same trie with its tables on ``device``."""
+
         def move(value):
             if isinstance(value, list):
                 return [move(v) for v in value]

@@ -11,8 +11,8 @@ import pyarrow.parquet
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from recbole_conrec.errors import UserError
 from recbole_conrec.tokenizer.inputs import Items
+from recbole_conrec.utils.errors import UserError
 
 WHERE = "tokenizer.encoder (file)"
 COLUMNS = ("embed", "normalized_embed", "embedding")  # of a .parquet, the first that it has
@@ -117,8 +117,10 @@ def _parquet(path: Path, items: Items) -> tuple[np.ndarray, list[str]]:
         names = file.schema_arrow.names
         column = next((name for name in COLUMNS if name in names), None)
         if column is None or "item_id" not in names:
-            raise UserError(f"{WHERE}: {path}: expected the columns 'item_id' and one of {', '.join(COLUMNS)}; found "
-                            f"{', '.join(names)}")
+            raise UserError(
+                f"{WHERE}: {path}: expected the columns 'item_id' and one of {', '.join(COLUMNS)}; found "
+                f"{', '.join(names)}"
+            )
         parts, ids, lengths = [], [], set()
         for batch in file.iter_batches(columns=["item_id", column]):
             rows = pa.Table.from_batches([batch]).filter(pc.is_valid(batch[column]))

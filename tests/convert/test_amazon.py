@@ -5,7 +5,7 @@ from rawfiles import read, rows, write
 
 from recbole_conrec.data.convert import convert
 from recbole_conrec.data.convert.amazon import _path
-from recbole_conrec.errors import UserError
+from recbole_conrec.utils.errors import UserError
 
 
 def review(user, item, stars, time):
@@ -65,9 +65,11 @@ def test_2014_reviews_may_be_python_literals(tmp_path, monkeypatch):
     raw = write(tmp_path / "raw", meta | {"reviews_Beauty.json.gz": literals})
     convert("amazon-2014", raw, tmp_path / "out")
     assert rows(read(tmp_path / "out", "amazon-2014", "inter")) == EVENTS
-    for bad, words in (("{'reviewerID': 'A', 'asin': 'B', 'overall': 'x'}\n", "row 5: 'overall' is 'x'"),
-                       ("{'reviewerID': 'A', 'asin': 'B', 'unixReviewTime': 3}\n", "row 5: 'overall' is None"),
-                       ("{'reviewerID'\n", "row 5: neither JSON")):
+    for bad, words in (
+        ("{'reviewerID': 'A', 'asin': 'B', 'overall': 'x'}\n", "row 5: 'overall' is 'x'"),
+        ("{'reviewerID': 'A', 'asin': 'B', 'unixReviewTime': 3}\n", "row 5: 'overall' is None"),
+        ("{'reviewerID'\n", "row 5: neither JSON"),
+    ):
         write(raw, {"reviews_Beauty.json.gz": literals + bad})
         with pytest.raises(UserError, match=words):
             convert("amazon-2014", raw, tmp_path / "out", overwrite=True)

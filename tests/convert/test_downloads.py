@@ -7,7 +7,7 @@ from rawfiles import read, write
 
 from recbole_conrec.cli import main
 from recbole_conrec.data.convert import convert
-from recbole_conrec.errors import UserError
+from recbole_conrec.utils.errors import UserError
 
 
 @pytest.mark.parametrize("name", ["ratings.csv.gz", "movies.csv.gz", "Toys.json.gz", "meta_Toys.json.gz"])

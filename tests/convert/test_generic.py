@@ -8,7 +8,7 @@ import yaml
 from rawfiles import options, read, rows, write
 
 from recbole_conrec.data.convert import convert
-from recbole_conrec.errors import UserError
+from recbole_conrec.utils.errors import UserError
 
 MAPPING = {
     "events": {

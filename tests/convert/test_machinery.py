@@ -13,7 +13,7 @@ from recbole_conrec.data.convert import CONVERTERS, convert, sorting
 from recbole_conrec.data.convert.draft import Draft, text_tables
 from recbole_conrec.data.convert.reading import _Replaced, csv_chunks, json_chunks, literal_lines, parquet_chunks
 from recbole_conrec.data.convert.writing import clean, new_dataset
-from recbole_conrec.errors import UserError
+from recbole_conrec.utils.errors import UserError
 
 
 @pytest.mark.parametrize("run, part, batch", [(1, 1, 1), (7, 3, 2), (50, 10, 7), (50, 40, 100), (1000, 1000, 1000)])

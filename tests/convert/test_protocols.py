@@ -7,12 +7,12 @@ import pytest
 import yaml
 from rawfiles import options, write
 
-from recbole_conrec.config import make_config, read_yaml
 from recbole_conrec.data.convert import convert
 from recbole_conrec.data.dataset import NegativeFeedbackDataset
 from recbole_conrec.data.events import Window
 from recbole_conrec.data.feedback import FeedbackRules
 from recbole_conrec.data.splits import SplitRule
+from recbole_conrec.runs.config import make_config, read_yaml
 
 FOLDER = Path(__file__).parents[2] / "properties" / "dataset"
 SMALL = Path(__file__).parents[2] / "dataset" / "sim-small"

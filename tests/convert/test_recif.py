@@ -4,7 +4,7 @@ import pytest
 from rawfiles import read, rows
 
 from recbole_conrec.data.convert import convert
-from recbole_conrec.errors import UserError
+from recbole_conrec.utils.errors import UserError
 
 SIGNALS = ["longview", "like", "follow", "forward", "not_interested"]
 

@@ -2,7 +2,7 @@ import pytest
 from rawfiles import read, rows, write
 
 from recbole_conrec.data.convert import convert
-from recbole_conrec.errors import UserError
+from recbole_conrec.utils.errors import UserError
 
 DAY = 86_400
 

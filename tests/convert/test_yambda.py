@@ -4,7 +4,7 @@ import pytest
 from rawfiles import read, rows
 
 from recbole_conrec.data.convert import convert
-from recbole_conrec.errors import UserError
+from recbole_conrec.utils.errors import UserError
 
 # user, track, second; the sixth dislike is taken back after ten seconds, the seventh after fifteen
 LISTENS = [(1, 5, 0, 100, 1), (1, 6, 200, 30, 0), (2, 5, 200, 0, 0), (2, 7, 200, 120, 1)]

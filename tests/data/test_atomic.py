@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from recbole_conrec.data import atomic
-from recbole_conrec.errors import UserError
+from recbole_conrec.utils.errors import UserError
 
 HEAD = "user_id:token\titem_id:token\trating:float\ttimestamp:float\n"
 
@@ -59,22 +59,32 @@ def column(tmp_path, values, name="timestamp"):
     return atomic.read_columns(write(tmp_path, text), [name])[name]
 
 
-@pytest.mark.parametrize("values,expected", [
-    (["874965758", "1999999999"], [874965758, 1999999999]),
-    (["874965758.0", "1999999999"], [874965758, 1999999999]),
-    (["8.74965758e8", "-5.0", "0"], [874965758, -5, 0]),
-    ([str(2**62), str(2**62 + 1)], [2**62, 2**62 + 1]),
-    (["9007199254740991.0"], [2**53 - 1]),
-])
+@pytest.mark.parametrize(
+    "values,expected",
+    [
+        (["874965758", "1999999999"], [874965758, 1999999999]),
+        (["874965758.0", "1999999999"], [874965758, 1999999999]),
+        (["8.74965758e8", "-5.0", "0"], [874965758, -5, 0]),
+        ([str(2**62), str(2**62 + 1)], [2**62, 2**62 + 1]),
+        (["9007199254740991.0"], [2**53 - 1]),
+    ],
+)
 def test_times_are_exact(tmp_path, values, expected):
     times = column(tmp_path, values).times()
     assert times.dtype == np.int64 and times.tolist() == expected
 
 
-@pytest.mark.parametrize("values,row,shown", [
-    (["1", "2", "soon"], 4, "'soon'"), (["1", "", "3"], 3, "''"), (["1", "2.5"], 3, "'2.5'"),
-    (["1", "nan"], 3, "'nan'"), (["1", "inf"], 3, "'inf'"), (["1.0", "9007199254740994"], 3, "'9007199254740994'"),
-])
+@pytest.mark.parametrize(
+    "values,row,shown",
+    [
+        (["1", "2", "soon"], 4, "'soon'"),
+        (["1", "", "3"], 3, "''"),
+        (["1", "2.5"], 3, "'2.5'"),
+        (["1", "nan"], 3, "'nan'"),
+        (["1", "inf"], 3, "'inf'"),
+        (["1.0", "9007199254740994"], 3, "'9007199254740994'"),
+    ],
+)
 def test_a_time_that_is_no_whole_number_is_named(tmp_path, values, row, shown):
     with pytest.raises(UserError) as error:
         column(tmp_path, values).times()

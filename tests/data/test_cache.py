@@ -5,10 +5,10 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from recbole_conrec.config import make_config
 from recbole_conrec.data import atomic, cache
 from recbole_conrec.data.dataset import NegativeFeedbackDataset
-from recbole_conrec.errors import UserError
+from recbole_conrec.runs.config import make_config
+from recbole_conrec.utils.errors import UserError
 
 
 @pytest.fixture
@@ -17,8 +17,10 @@ def log(tmp_path):
     rng = np.random.default_rng(5)
     folder = tmp_path / "log"
     folder.mkdir()
-    rows = [f"u{rng.integers(9)}\ti{rng.integers(30)}\t{rng.choice(['skip', 'like', 'hate'])}\t{second}\t{second % 7}"
-            for second in range(400)]
+    rows = [
+        f"u{rng.integers(9)}\ti{rng.integers(30)}\t{rng.choice(['skip', 'like', 'hate'])}\t{second}\t{second % 7}"
+        for second in range(400)
+    ]
     rows[100] = ""  # a blank line
     head = "user_id:token\titem_id:token\tevent:token\ttimestamp:float\tplace:float"
     (folder / "log.inter").write_text("\n".join([head, *rows]) + "\n")
@@ -35,8 +37,15 @@ def log(tmp_path):
 def facts(dataset):
     log = dataset.log
     tokens = [list(dataset.field2id_token[field]) for field in (dataset.uid_field, dataset.iid_field)]
-    return [log.user.tolist(), log.item.tolist(), log.time.tolist(), log.feedback.tolist(), tokens,
-            dataset.field2type, dataset.truth("test").candidates[:].tolist()]
+    return [
+        log.user.tolist(),
+        log.item.tolist(),
+        log.time.tolist(),
+        log.feedback.tolist(),
+        tokens,
+        dataset.field2type,
+        dataset.truth("test").candidates[:].tolist(),
+    ]
 
 
 def parses(monkeypatch) -> list:

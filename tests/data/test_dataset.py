@@ -5,10 +5,10 @@ import pytest
 import tinylog
 import torch
 
-from recbole_conrec.config import make_config
 from recbole_conrec.data.dataset import NegativeFeedbackDataset
 from recbole_conrec.data.events import NEGATIVE, POSITIVE
-from recbole_conrec.errors import UserError
+from recbole_conrec.runs.config import make_config
+from recbole_conrec.utils.errors import UserError
 
 
 def tokens(dataset, field, ids):
@@ -169,32 +169,50 @@ def test_the_fingerprint_follows_files_and_protocol(edited):
     assert len({same, *(other.fingerprint for other in others)}) == 8
 
 
-@pytest.mark.parametrize("edit,options,words", [
-    (lambda folder: (folder / "tiny.inter").unlink(), {}, ["tiny.inter: there is no such file", "data_path"]),
-    (replace_line("tiny.inter", 9, "u1\ti2\tgood\t5"), {}, ["tiny.inter: row 9: rating is 'good'", "a number"]),
-    (replace_line("tiny.inter", 9, "u1\ti2\t3\tlate"), {}, ["tiny.inter: row 9: timestamp is 'late'"]),
-    (replace_line("tiny.inter", 9, "u1\ti2\t3"), {}, ["tiny.inter: row 9 has 3 fields instead of 4"]),
-    (replace_line("tiny.inter", 9, "u1\t\t3\t5"), {}, ["tiny.inter: row 9: item_id is ''"]),
-    (replace_line("tiny.item", 3, "i1\ttitle\t1999"), {}, ["tiny.item: row 3 has 3 fields instead of 4"]),
-    (lambda folder: (folder / "tiny.inter").write_text("user_id:token\titem_id:token\trating:float\ttimestamp:float\n"),
-     {}, ["tiny.inter: it has a header but no rows"]),
-    (None, {"feedback": {"negative": "stars <= 2", "positive": "rating >= 4"}},
-     ["no field 'stars'", "'stars <= 2'", "it has user_id, item_id, rating, timestamp"]),
-    (None, {"feedback": {"negative": "rating <= 0", "positive": "rating >= 4"}},
-     ["negative rule 'rating <= 0'", "tiny.inter", "'rating' runs from 1 to 5"]),
-    (None, {"feedback": {"negative": "rating <= 3", "positive": "rating >= 3"}}, ["both match"]),
-    (None, {"feedback": {"negativ": "rating <= 3"}}, ["feedback: 'negativ' is unknown", "negative, positive"]),
-    (None, {"feedback": {"positive": "rating >= 3"}}, ["feedback: 'negative' is missing"]),
-    (None, {"feedback": "rating <= 3"}, ["feedback: 'rating <= 3' must be a mapping"]),
-    (None, {"item_text": ["plot"]}, ["tiny.item: there is no field 'plot', which item_text names"]),
-    (None, {"item_category": "plot"}, ["no field 'plot', which item_category names"]),
-    (None, {"TIME_FIELD": "when"}, ["no field 'when', which TIME_FIELD names"]),
-    (None, {"context": "all"}, ["context: 'all' is unknown; give negative or both"]),
-    (None, {"low_activity": "few"}, ["low_activity: 'few' must be a whole number"]),
-    (None, {"candidates": 1}, ["candidates: 1 is too few"]),
-    (None, {"window": {"unit": "days", "length": -3}}, ["window: length is -3"]),
-    (None, {"split": {"by": "time", "cuts": ["1999-01-01", "2000-01-01"]}}, ["no negative event is left for train"]),
-])
+@pytest.mark.parametrize(
+    "edit,options,words",
+    [
+        (lambda folder: (folder / "tiny.inter").unlink(), {}, ["tiny.inter: there is no such file", "data_path"]),
+        (replace_line("tiny.inter", 9, "u1\ti2\tgood\t5"), {}, ["tiny.inter: row 9: rating is 'good'", "a number"]),
+        (replace_line("tiny.inter", 9, "u1\ti2\t3\tlate"), {}, ["tiny.inter: row 9: timestamp is 'late'"]),
+        (replace_line("tiny.inter", 9, "u1\ti2\t3"), {}, ["tiny.inter: row 9 has 3 fields instead of 4"]),
+        (replace_line("tiny.inter", 9, "u1\t\t3\t5"), {}, ["tiny.inter: row 9: item_id is ''"]),
+        (replace_line("tiny.item", 3, "i1\ttitle\t1999"), {}, ["tiny.item: row 3 has 3 fields instead of 4"]),
+        (
+            lambda folder: (folder / "tiny.inter").write_text(
+                "user_id:token\titem_id:token\trating:float\ttimestamp:float\n"
+            ),
+            {},
+            ["tiny.inter: it has a header but no rows"],
+        ),
+        (
+            None,
+            {"feedback": {"negative": "stars <= 2", "positive": "rating >= 4"}},
+            ["no field 'stars'", "'stars <= 2'", "it has user_id, item_id, rating, timestamp"],
+        ),
+        (
+            None,
+            {"feedback": {"negative": "rating <= 0", "positive": "rating >= 4"}},
+            ["negative rule 'rating <= 0'", "tiny.inter", "'rating' runs from 1 to 5"],
+        ),
+        (None, {"feedback": {"negative": "rating <= 3", "positive": "rating >= 3"}}, ["both match"]),
+        (None, {"feedback": {"negativ": "rating <= 3"}}, ["feedback: 'negativ' is unknown", "negative, positive"]),
+        (None, {"feedback": {"positive": "rating >= 3"}}, ["feedback: 'negative' is missing"]),
+        (None, {"feedback": "rating <= 3"}, ["feedback: 'rating <= 3' must be a mapping"]),
+        (None, {"item_text": ["plot"]}, ["tiny.item: there is no field 'plot', which item_text names"]),
+        (None, {"item_category": "plot"}, ["no field 'plot', which item_category names"]),
+        (None, {"TIME_FIELD": "when"}, ["no field 'when', which TIME_FIELD names"]),
+        (None, {"context": "all"}, ["context: 'all' is unknown; give negative or both"]),
+        (None, {"low_activity": "few"}, ["low_activity: 'few' must be a whole number"]),
+        (None, {"candidates": 1}, ["candidates: 1 is too few"]),
+        (None, {"window": {"unit": "days", "length": -3}}, ["window: length is -3"]),
+        (
+            None,
+            {"split": {"by": "time", "cuts": ["1999-01-01", "2000-01-01"]}},
+            ["no negative event is left for train"],
+        ),
+    ],
+)
 def test_a_mistake_is_told_in_one_line(edited, edit, options, words):
     with pytest.raises(UserError) as error:
         edited(edit or (lambda folder: None), **options)

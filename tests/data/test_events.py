@@ -3,7 +3,7 @@ import pytest
 from randomlog import events_of, random_log
 
 from recbole_conrec.data.events import EXPOSURE, NEGATIVE, POSITIVE, EventLog, FeedbackStream, Instances, Window
-from recbole_conrec.errors import UserError
+from recbole_conrec.utils.errors import UserError
 
 DAY = 86_400
 

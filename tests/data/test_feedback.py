@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from recbole_conrec.data.feedback import FeedbackRules, Rule
-from recbole_conrec.errors import UserError
+from recbole_conrec.utils.errors import UserError
 
 EVENTS = pd.DataFrame(
     {
@@ -17,23 +17,26 @@ EVENTS = pd.DataFrame(
 )
 
 
-@pytest.mark.parametrize("text,expected", [
-    ("rating <= 2", [1, 1, 0, 0, 0]),
-    ("rating<2", [1, 0, 0, 0, 0]),
-    ("rating > 3.5", [0, 0, 0, 1, 1]),
-    ("rating >= 4e0", [0, 0, 0, 1, 1]),
-    ("rating == 3", [0, 0, 1, 0, 0]),
-    ("rating != 3", [1, 1, 0, 1, 1]),
-    ("rating in [1, 5]", [1, 0, 0, 0, 1]),
-    ("label == 0", [1, 0, 0, 1, 0]),
-    ("label in [skip, 'like it']", [0, 0, 1, 0, 1]),
-    ('label == "like it"', [0, 0, 0, 0, 1]),
-    ("dwell < 10", [1, 0, 1, 1, 1]),  # a token field of numbers is compared as numbers
-    ("rating <= 2 and label == 0", [1, 0, 0, 0, 0]),
-    ("rating <= 2 or label == 0", [1, 1, 0, 1, 0]),
-    ("label == 0 and rating >= 4 or rating == 2", [0, 1, 0, 1, 0]),
-    ("rating == 2 or label == 0 and rating >= 4", [0, 1, 0, 1, 0]),  # `and` binds tighter
-])
+@pytest.mark.parametrize(
+    "text,expected",
+    [
+        ("rating <= 2", [1, 1, 0, 0, 0]),
+        ("rating<2", [1, 0, 0, 0, 0]),
+        ("rating > 3.5", [0, 0, 0, 1, 1]),
+        ("rating >= 4e0", [0, 0, 0, 1, 1]),
+        ("rating == 3", [0, 0, 1, 0, 0]),
+        ("rating != 3", [1, 1, 0, 1, 1]),
+        ("rating in [1, 5]", [1, 0, 0, 0, 1]),
+        ("label == 0", [1, 0, 0, 1, 0]),
+        ("label in [skip, 'like it']", [0, 0, 1, 0, 1]),
+        ('label == "like it"', [0, 0, 0, 0, 1]),
+        ("dwell < 10", [1, 0, 1, 1, 1]),  # a token field of numbers is compared as numbers
+        ("rating <= 2 and label == 0", [1, 0, 0, 0, 0]),
+        ("rating <= 2 or label == 0", [1, 1, 0, 1, 0]),
+        ("label == 0 and rating >= 4 or rating == 2", [0, 1, 0, 1, 0]),
+        ("rating == 2 or label == 0 and rating >= 4", [0, 1, 0, 1, 0]),  # `and` binds tighter
+    ],
+)
 def test_rules_mean_what_they_say(text, expected):
     rule = Rule.parse(text, "negative")
     assert rule.mask(EVENTS).astype(int).tolist() == expected
@@ -41,12 +44,23 @@ def test_rules_mean_what_they_say(text, expected):
 
 def test_random_rules_equal_a_look_at_every_event():
     rng = np.random.default_rng(0)
-    compare = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "==": operator.eq,
-               "!=": operator.ne}
+    compare = {
+        "<": operator.lt,
+        "<=": operator.le,
+        ">": operator.gt,
+        ">=": operator.ge,
+        "==": operator.eq,
+        "!=": operator.ne,
+    }
     events = pd.DataFrame({"a": rng.integers(0, 5, 100).astype(float), "b": rng.integers(0, 5, 100).astype(float)})
     for _ in range(40):
-        groups = [[(rng.choice(["a", "b"]), rng.choice([*compare]), int(rng.integers(0, 5)))
-                   for _ in range(rng.integers(1, 4))] for _ in range(rng.integers(1, 4))]
+        groups = [
+            [
+                (rng.choice(["a", "b"]), rng.choice([*compare]), int(rng.integers(0, 5)))
+                for _ in range(rng.integers(1, 4))
+            ]
+            for _ in range(rng.integers(1, 4))
+        ]
         text = " or ".join(" and ".join(f"{field} {op} {value}" for field, op, value in group) for group in groups)
         expected = [
             any(all(compare[op](event[field], value) for field, op, value in group) for group in groups)
@@ -55,21 +69,24 @@ def test_random_rules_equal_a_look_at_every_event():
         assert Rule.parse(text, "negative").mask(events).tolist() == expected
 
 
-@pytest.mark.parametrize("text,why", [
-    ("", "it ends where a field was expected"),
-    ("rating", "it ends where an operator was expected"),
-    ("rating <=", "it ends where a value was expected"),
-    ("<= 2", "expected a field but found '<='"),
-    ("rating = 2", "cannot read '= 2'"),
-    ("rating 2", "expected an operator but found '2'"),
-    ("rating <= 2 rating >= 1", "expected 'and' or 'or' but found 'rating'"),
-    ("rating <= 2 and", "it ends where a field was expected"),
-    ("rating in 1, 2", "expected '[' but found '1'"),
-    ("rating in [1, 2", "it ends where ',' or ']' was expected"),
-    ("rating in []", "expected a value but found ']'"),
-    ("__import__('os') == 1", "expected an operator but found 'os'"),
-    ("label == 'x", "cannot read"),
-])
+@pytest.mark.parametrize(
+    "text,why",
+    [
+        ("", "it ends where a field was expected"),
+        ("rating", "it ends where an operator was expected"),
+        ("rating <=", "it ends where a value was expected"),
+        ("<= 2", "expected a field but found '<='"),
+        ("rating = 2", "cannot read '= 2'"),
+        ("rating 2", "expected an operator but found '2'"),
+        ("rating <= 2 rating >= 1", "expected 'and' or 'or' but found 'rating'"),
+        ("rating <= 2 and", "it ends where a field was expected"),
+        ("rating in 1, 2", "expected '[' but found '1'"),
+        ("rating in [1, 2", "it ends where ',' or ']' was expected"),
+        ("rating in []", "expected a value but found ']'"),
+        ("__import__('os') == 1", "expected an operator but found 'os'"),
+        ("label == 'x", "cannot read"),
+    ],
+)
 def test_a_broken_rule_names_the_place_and_the_form(text, why):
     with pytest.raises(UserError) as error:
         Rule.parse(text, "negative")

@@ -9,9 +9,9 @@ from rich.console import Console
 from sklearn.metrics import roc_auc_score
 
 from recbole_conrec.data.events import EXPOSURE, NEGATIVE, POSITIVE
-from recbole_conrec.data.inspection import K, inspect
-from recbole_conrec.data.inspection_report import draw, render
-from recbole_conrec.data.inspection_warnings import findings
+from recbole_conrec.data.inspection.measure import K, inspect
+from recbole_conrec.data.inspection.report import draw, render
+from recbole_conrec.data.inspection.warnings import findings
 
 DAY = 86_400
 

@@ -12,13 +12,13 @@ import pytest
 import tinylog
 from randomlog import random_log
 
-from recbole_conrec.config import make_config
 from recbole_conrec.data.candidates import CandidateLists, CandidateSources
 from recbole_conrec.data.dataset import NegativeFeedbackDataset
 from recbole_conrec.data.events import NEGATIVE, POSITIVE, EventLog, FeedbackStream, RowStream, Window
 from recbole_conrec.data.splits import SplitRule, first_dislikes, split_instances
 from recbole_conrec.data.swing import swing
 from recbole_conrec.data.truth import future_items, is_low_activity, long_tail_items
+from recbole_conrec.runs.config import make_config
 
 
 @pytest.mark.parametrize("by", ["user", "time"])
@@ -119,7 +119,8 @@ def snapshot(data: NegativeFeedbackDataset, part: str, key: tuple) -> dict:
         "long tail": set(names[truth.long_tail]),
         "swing": {
             names[i]: dict(zip(names[near.items[a:b]], near.scores[a:b].tolist(), strict=True))
-            for i, (a, b) in enumerate(zip(near.ptr, near.ptr[1:], strict=False)) if b > a
+            for i, (a, b) in enumerate(zip(near.ptr, near.ptr[1:], strict=False))
+            if b > a
         },
         "candidates": names[truth.candidates[n]].tolist(),
         "text": dict(zip(names, data.item_text(), strict=True)),

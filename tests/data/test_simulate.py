@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from recbole_conrec.data.simulate import simulate
 from recbole_conrec.data.simulation.catalogue import ATTRIBUTES
 from recbole_conrec.data.simulation.oracle import Oracle
-from recbole_conrec.errors import UserError
+from recbole_conrec.data.simulation.simulate import simulate
+from recbole_conrec.utils.errors import UserError
 
 COMMITTED = Path(__file__).parents[2] / "dataset" / "sim-small"
 
@@ -90,8 +90,10 @@ def test_the_oracle_is_the_formula(made):
     _, _, _, oracle = made
     user, item, time = 7, 11, oracle.span[0] + 1_000_000
     share = 1_000_000 / (oracle.span[1] - oracle.span[0])
-    strength = sum((1 - share) * float(oracle.dislike_start[user, a]) + share * float(oracle.dislike_end[user, a])
-                   for a in oracle.item_attributes[item])
+    strength = sum(
+        (1 - share) * float(oracle.dislike_start[user, a]) + share * float(oracle.dislike_end[user, a])
+        for a in oracle.item_attributes[item]
+    )
     expected = 1 / (1 + np.exp(-5 * (strength - 1)))
     found = oracle.dislike_probability(np.array([user]), np.array([[item]]), np.array([time]))
     assert found[0, 0] == pytest.approx(expected, abs=1e-6)
@@ -128,7 +130,7 @@ def test_the_recommender_shows_what_is_liked(made):
 
 
 def test_blocks_of_users_do_not_change_what_is_promised(tmp_path, monkeypatch):
-    monkeypatch.setattr("recbole_conrec.data.simulate.BLOCK", 900)
+    monkeypatch.setattr("recbole_conrec.data.simulation.simulate.BLOCK", 900)
     simulate(tmp_path, name="blocks", users=100, items=30)
     log = pd.read_csv(tmp_path / "blocks" / "blocks.inter", sep="\t")
     assert log["user_id:token"].nunique() == 100
@@ -136,12 +138,23 @@ def test_blocks_of_users_do_not_change_what_is_promised(tmp_path, monkeypatch):
     assert len(Oracle.load(tmp_path / "blocks").like_start) == 100
 
 
-@pytest.mark.parametrize("options, words", [
-    ({"users": 0}, "users = 0"), ({"drift": 2}, "drift = 2"), ({"items": 5}, "items = 5"), ({"name": "a/b"}, "a/b"),
-    ({"users": "abc"}, "users = abc; expected a whole number from 1"), ({"users": 50.5}, "users = 50.5; .* whole"),
-    ({"seed": -1}, "seed = -1"), ({"seed": True}, "seed = True"), ({"sessions": "many"}, "sessions = many"),
-    ({"noise": float("nan")}, "noise = nan"), ({"negative_ratio": 0}, "negative_ratio = 0; .* from 0.001"),
-    ({"overwrite": "abc"}, "--overwrite: 'abc'")])
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"users": 0}, "users = 0"),
+        ({"drift": 2}, "drift = 2"),
+        ({"items": 5}, "items = 5"),
+        ({"name": "a/b"}, "a/b"),
+        ({"users": "abc"}, "users = abc; expected a whole number from 1"),
+        ({"users": 50.5}, "users = 50.5; .* whole"),
+        ({"seed": -1}, "seed = -1"),
+        ({"seed": True}, "seed = True"),
+        ({"sessions": "many"}, "sessions = many"),
+        ({"noise": float("nan")}, "noise = nan"),
+        ({"negative_ratio": 0}, "negative_ratio = 0; .* from 0.001"),
+        ({"overwrite": "abc"}, "--overwrite: 'abc'"),
+    ],
+)
 def test_wrong_options_are_named(tmp_path, options, words):
     with pytest.raises(UserError, match=words):
         simulate(tmp_path, **options)

@@ -6,7 +6,7 @@ from randomlog import random_log
 
 from recbole_conrec.data.events import NEVER, EventLog
 from recbole_conrec.data.splits import SplitRule, cuts_by_user, first_dislikes, parse_time, split_instances
-from recbole_conrec.errors import UserError
+from recbole_conrec.utils.errors import UserError
 
 RATIO = (0.7, 0.1, 0.2)
 
@@ -22,8 +22,21 @@ def by_user(log, ratio=RATIO):
     return int(cuts.valid_start[1]), int(cuts.test_start[1])
 
 
-@pytest.mark.parametrize("n,n_valid,n_test", [(2, 0, 1), (3, 0, 1), (4, 0, 1), (5, 1, 1), (8, 1, 2), (10, 1, 2),
-                                              (12, 1, 2), (13, 1, 3), (15, 2, 3), (100, 10, 20)])
+@pytest.mark.parametrize(
+    "n,n_valid,n_test",
+    [
+        (2, 0, 1),
+        (3, 0, 1),
+        (4, 0, 1),
+        (5, 1, 1),
+        (8, 1, 2),
+        (10, 1, 2),
+        (12, 1, 2),
+        (13, 1, 3),
+        (15, 2, 3),
+        (100, 10, 20),
+    ],
+)
 def test_shares_of_a_user_round_to_the_nearest_and_one_is_tested(n, n_valid, n_test):
     valid, test = by_user(dislikes(*range(n)))
     assert (valid, test) == (n - n_test - n_valid, n - n_test)
@@ -85,7 +98,9 @@ def test_given_cuts_are_seconds_or_dates_in_utc():
     cuts = SplitRule("time", cuts=[3, 5]).of(log, first_dislikes(log))
     splits = split_instances(log, first_dislikes(log), cuts)
     assert {name: part.time.tolist() for name, part in splits.items()} == {
-        "train": [1, 2], "valid": [3, 4], "test": [5],
+        "train": [1, 2],
+        "valid": [3, 4],
+        "test": [5],
     }
 
 
@@ -96,17 +111,20 @@ def test_windows_know_where_their_part_ends():
     assert cuts.part_end(users, np.array([0, 7, 9, 9])).tolist() == [7, 8, NEVER, NEVER]
 
 
-@pytest.mark.parametrize("options,word", [
-    ({"by": "item"}, "by 'item'"),
-    ({"by": "user", "cuts": [1, 2]}, "by: time"),
-    ({"by": "time", "cuts": [2, 1]}, "before"),
-    ({"by": "time", "cuts": [1]}, "two times"),
-    ({"by": "time", "cuts": ["soon", 1]}, "'soon'"),
-    ({"by": "time", "ratio": [0.8, 0.2]}, "ratio"),
-    ({"by": "time", "ratio": [0.8, 0.1, 0.2]}, "sum to 1"),
-    ({"by": "time", "ratio": [0.8, 0.0, 0.2]}, "positive"),
-    ({"by": "time", "ratio": "often"}, "often"),
-])
+@pytest.mark.parametrize(
+    "options,word",
+    [
+        ({"by": "item"}, "by 'item'"),
+        ({"by": "user", "cuts": [1, 2]}, "by: time"),
+        ({"by": "time", "cuts": [2, 1]}, "before"),
+        ({"by": "time", "cuts": [1]}, "two times"),
+        ({"by": "time", "cuts": ["soon", 1]}, "'soon'"),
+        ({"by": "time", "ratio": [0.8, 0.2]}, "ratio"),
+        ({"by": "time", "ratio": [0.8, 0.1, 0.2]}, "sum to 1"),
+        ({"by": "time", "ratio": [0.8, 0.0, 0.2]}, "positive"),
+        ({"by": "time", "ratio": "often"}, "often"),
+    ],
+)
 def test_an_impossible_split_is_refused(options, word):
     with pytest.raises(UserError, match="split") as error:
         SplitRule(**options)

@@ -24,11 +24,14 @@ def brute_force(users, items, n_users, n_items, alpha1, alpha2, theta, min_commo
 
 
 @pytest.mark.parametrize("budget", [1, 60, 1000, 2**22])
-@pytest.mark.parametrize("options", [
-    dict(alpha1=15.0, alpha2=0.0, theta=0.3, min_common=1),
-    dict(alpha1=1.0, alpha2=2.5, theta=0.7, min_common=6),
-    dict(alpha1=0.0, alpha2=0.0, theta=0.0, min_common=3),
-])
+@pytest.mark.parametrize(
+    "options",
+    [
+        dict(alpha1=15.0, alpha2=0.0, theta=0.3, min_common=1),
+        dict(alpha1=1.0, alpha2=2.5, theta=0.7, min_common=6),
+        dict(alpha1=0.0, alpha2=0.0, theta=0.0, min_common=3),
+    ],
+)
 def test_scores_equal_the_formula(options, budget):
     rng = np.random.default_rng(3)
     n_users, n_items = 31, 23

@@ -42,7 +42,8 @@ def test_f_equals_a_look_at_every_event(rule, window):
             ends = [cuts.valid_start[user], cuts.test_start[user], np.inf]
             old = {i for _, i, time, feedback in events if time < t0 and feedback == NEGATIVE}
             new = {
-                i for _, i, time, feedback in in_window(window, t0, [e for e in events if e[2] >= t0])
+                i
+                for _, i, time, feedback in in_window(window, t0, [e for e in events if e[2] >= t0])
                 if feedback == NEGATIVE and time < ends[here]
             }
             found = items[ptr[n] : ptr[n + 1]].tolist()

@@ -7,10 +7,10 @@ from recbole.evaluator import Collector, Evaluator
 from recbole.evaluator.collector import DataStruct
 
 from recbole_conrec.data.truth import Truth
-from recbole_conrec.errors import UserError
 from recbole_conrec.evaluation import metrics
 from recbole_conrec.evaluation.collector import NegativeFeedbackCollector
 from recbole_conrec.evaluation.plugin import register_metrics
+from recbole_conrec.utils.errors import UserError
 
 register_metrics()
 OURS = ["HR", "FHR", "FRecall", "LUF", "LIF", "CandAcc"]
@@ -19,8 +19,13 @@ N, N_ITEMS, C = 40, 30, 6
 
 
 def config(names=OURS, topk=(5, 10)):
-    return {"metrics": list(names), "topk": list(topk), "metric_decimal_place": 6, "device": torch.device("cpu"),
-            "eval_args": {"mode": {"valid": "full", "test": "full"}}}
+    return {
+        "metrics": list(names),
+        "topk": list(topk),
+        "metric_decimal_place": 6,
+        "device": torch.device("cpu"),
+        "eval_args": {"mode": {"valid": "full", "test": "full"}},
+    }
 
 
 def random_truth(seed=0, n=N):
@@ -31,9 +36,14 @@ def random_truth(seed=0, n=N):
     answer = rng.integers(0, C, n)
     candidates = np.stack(others)
     candidates[np.arange(n), answer] = target
-    return Truth(next=target, f_ptr=np.concatenate(([0], np.cumsum([len(f) for f in future]))),
-                 f_items=np.concatenate(future), low_activity=rng.random(n) < 0.5,
-                 long_tail=rng.random(N_ITEMS) < 0.3, candidates=candidates)
+    return Truth(
+        next=target,
+        f_ptr=np.concatenate(([0], np.cumsum([len(f) for f in future]))),
+        f_items=np.concatenate(future),
+        low_activity=rng.random(n) < 0.5,
+        long_tail=rng.random(N_ITEMS) < 0.3,
+        candidates=candidates,
+    )
 
 
 def random_answers(seed=0, n=N, k=10):
@@ -112,6 +122,7 @@ def test_evaluations_in_a_row_do_not_mix():
 
 def test_counts_of_the_training_data_are_passed_on():
     """RecBole's own collector crashes on them."""
+
     class Data:
         item_counter = {i: i for i in range(N_ITEMS)}
 
@@ -131,13 +142,16 @@ def test_counts_of_the_training_data_are_passed_on():
     assert result["itemcoverage@10"] == pytest.approx(len(items.unique()) / N_ITEMS, abs=1e-5)
 
 
-@pytest.mark.parametrize("ids, message", [
-    ([0, 1, 2], "1 are missing and 0 came more than once .instance 3: 0 times"),
-    ([0, 1, 2, 3, 3], "0 are missing and 1 came more than once .instance 3: 2 times"),
-    ([0, 1, 2, 4], "instance 4 is none of the 4"),
-    ([0, 1, 2, -1], "instance -1 is none of the 4"),
-    ([], "4 are missing"),
-])
+@pytest.mark.parametrize(
+    "ids, message",
+    [
+        ([0, 1, 2], "1 are missing and 0 came more than once .instance 3: 0 times"),
+        ([0, 1, 2, 3, 3], "0 are missing and 1 came more than once .instance 3: 2 times"),
+        ([0, 1, 2, 4], "instance 4 is none of the 4"),
+        ([0, 1, 2, -1], "instance -1 is none of the 4"),
+        ([], "4 are missing"),
+    ],
+)
 def test_each_instance_exactly_once(ids, message):
     collector = NegativeFeedbackCollector(config())
     if ids:
@@ -200,11 +214,19 @@ def test_rounding_follows_the_config():
 def test_registering_twice_changes_nothing_and_all_four_registers_are_filled():
     from recbole.evaluator import register
 
-    before = [dict(register.metrics_dict), dict(register.metric_information), dict(register.metric_types),
-              list(register.smaller_metrics)]
+    before = [
+        dict(register.metrics_dict),
+        dict(register.metric_information),
+        dict(register.metric_types),
+        list(register.smaller_metrics),
+    ]
     register_metrics()
-    assert before == [register.metrics_dict, register.metric_information, register.metric_types,
-                      register.smaller_metrics]
+    assert before == [
+        register.metrics_dict,
+        register.metric_information,
+        register.metric_types,
+        register.smaller_metrics,
+    ]
     for name in OURS:
         assert name.lower() in register.metrics_dict and name.lower() in register.metric_information
         assert name.lower() in register.metric_types and name.lower() not in register.smaller_metrics

@@ -32,8 +32,12 @@ def random_case(seed, n=200, k=6):
     futures = [np.sort(rng.choice(np.arange(1, N_ITEMS), size=rng.integers(0, 10), replace=False)) for _ in range(n)]
     ptr = np.concatenate(([0], np.cumsum([len(f) for f in futures])))
     return {
-        "topk": topk, "futures": futures, "f_ptr": ptr, "f_items": np.concatenate(futures).astype(np.int64),
-        "next": rng.integers(1, N_ITEMS, size=n), "low_activity": rng.random(n) < 0.5,
+        "topk": topk,
+        "futures": futures,
+        "f_ptr": ptr,
+        "f_items": np.concatenate(futures).astype(np.int64),
+        "next": rng.integers(1, N_ITEMS, size=n),
+        "low_activity": rng.random(n) < 0.5,
         "long_tail": rng.random(N_ITEMS) < 0.3,
     }
 
@@ -54,8 +58,17 @@ def all_metrics(case, topk):
 def test_metrics_equal_the_oracle(seed, k):
     case = random_case(seed, k=k)
     found = all_metrics(case, case["topk"])
-    expected = [oracle(*row) for row in zip(case["topk"].tolist(), case["next"], case["futures"],
-                                            case["low_activity"], [case["long_tail"]] * 200, strict=True)]
+    expected = [
+        oracle(*row)
+        for row in zip(
+            case["topk"].tolist(),
+            case["next"],
+            case["futures"],
+            case["low_activity"],
+            [case["long_tail"]] * 200,
+            strict=True,
+        )
+    ]
     for name, values in found.items():
         assert values.dtype == np.float64 and values.shape == (200,)
         np.testing.assert_array_equal(values, [e[name] for e in expected], err_msg=name)
@@ -92,8 +105,9 @@ def test_candidate_accuracy_equals_the_oracle_with_ties(seed):
     scores = rng.integers(0, 6, size=(300, 5)).astype(float)  # many ties
     scores[rng.random(scores.shape) < 0.1] = -np.inf
     answer = rng.integers(0, 5, size=300)
-    expected = [float(all(row[a] > s for c, s in enumerate(row) if c != a))
-                for row, a in zip(scores, answer, strict=True)]
+    expected = [
+        float(all(row[a] > s for c, s in enumerate(row) if c != a)) for row, a in zip(scores, answer, strict=True)
+    ]
     found = metrics.candidate_accuracy(scores, answer)
     np.testing.assert_array_equal(found, expected)
     assert 0 < found.sum() < 300

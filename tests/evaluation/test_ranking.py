@@ -29,8 +29,13 @@ def batch(dataset):
     begin = dataset.log.start[users]
     end = dataset.log.first_at_or_after(users, np.full(len(users), 20))
     end[-1] = begin[-1]
-    return Interaction({"user_id": torch.from_numpy(users), "history_begin": torch.from_numpy(begin),
-                        "history_end": torch.from_numpy(end)})
+    return Interaction(
+        {
+            "user_id": torch.from_numpy(users),
+            "history_begin": torch.from_numpy(begin),
+            "history_end": torch.from_numpy(end),
+        }
+    )
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +58,10 @@ class Dense(AbstractRecommender):
 def past_dislikes(dataset, batch):
     """Per instance, by looping over its events."""
     log = dataset.log
-    return [{int(log.item[r]) for r in range(b, e) if log.feedback[r] == NEGATIVE}
-            for b, e in zip(batch["history_begin"].tolist(), batch["history_end"].tolist(), strict=True)]
+    return [
+        {int(log.item[r]) for r in range(b, e) if log.feedback[r] == NEGATIVE}
+        for b, e in zip(batch["history_begin"].tolist(), batch["history_end"].tolist(), strict=True)
+    ]
 
 
 def test_disliked_before_is_what_a_loop_finds(dataset, batch):
@@ -119,8 +126,11 @@ def test_a_model_may_answer_only_one_question(dataset, batch, candidates):
 def bad_lists(dataset, batch):
     past = next((b, p) for b, p in enumerate(past_dislikes(dataset, batch)) if p)
     good = torch.zeros(len(batch), 3, dtype=torch.int64)
-    for place, value, message in (((0, 0), N_ITEMS, "outside"), ((0, 0), -1, "outside"),
-                                  ((past[0], 0), min(past[1]), "disliked before")):
+    for place, value, message in (
+        ((0, 0), N_ITEMS, "outside"),
+        ((0, 0), -1, "outside"),
+        ((past[0], 0), min(past[1]), "disliked before"),
+    ):
         bad = good.clone()
         bad[place] = value
         yield bad, message

@@ -24,8 +24,19 @@ def test_one_row_has_every_figure_and_its_instances():
     text = lines([result()])
     assert text[0].split() == ["model", *SIZES, "fit", "eval", "peak", "params"]
     assert text[2].split() == ["ml-100k:", "n", "3,496", "3,496", "3,496", "22", "1,203", "3,496"]
-    assert text[3].split() == ["CoNRec", ".0853", ".0853", ".0853", ".0853*", ".0853", ".0853",
-                               "6m23s", "41s", "1.8GB", "1.2M"]
+    assert text[3].split() == [
+        "CoNRec",
+        ".0853",
+        ".0853",
+        ".0853",
+        ".0853*",
+        ".0853",
+        ".0853",
+        "6m23s",
+        "41s",
+        "1.8GB",
+        "1.2M",
+    ]
     assert text[4].strip() == "* fewer than 30 instances"
 
 
@@ -53,6 +64,14 @@ def test_several_k_take_a_row_each():
 
 def test_units():
     assert [seconds(s) for s in (0.04, 9.96, 59.6, 65, 599.6, 725, 3570, 7620)] == [
-        "0.0s", "10s", "1m00s", "1m05s", "10m", "12m", "1h00m", "2h07m"]
+        "0.0s",
+        "10s",
+        "1m00s",
+        "1m05s",
+        "10m",
+        "12m",
+        "1h00m",
+        "2h07m",
+    ]
     assert [megabytes(m) for m in (812, 3174.4)] == ["812MB", "3.1GB"]
     assert [count(c) for c in (950, 12_345, 14_800_000_000)] == ["950", "12.3k", "14.8B"]

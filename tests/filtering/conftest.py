@@ -6,14 +6,19 @@ import pytest
 import tinylog
 
 from recbole_conrec.filtering.predict import predict
-from recbole_conrec.restore import load_run
-from recbole_conrec.runner import run
+from recbole_conrec.runs.restore import load_run
+from recbole_conrec.runs.runner import run
 
 MODEL = {
     "llm_options": {"tiny": {"layers": 1, "hidden": 32, "heads": 2, "kv_heads": 2, "intermediate": 64}},
     "tokenizer": {"name": "rqkmeans", "sizes": [8, 8, 8], "encoder": ["tfidf"]},
     "stages": [{"name": "warm-up", "task": "next", "epochs": 2, "lr": 0.005, "batch_size": 4}],
-    "topk": [5], "valid_metric": "HR@5", "gpu_id": "", "show_progress": False, "beam": 10, "history": 30,
+    "topk": [5],
+    "valid_metric": "HR@5",
+    "gpu_id": "",
+    "show_progress": False,
+    "beam": 10,
+    "history": 30,
 }
 
 

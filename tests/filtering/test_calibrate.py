@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from recbole_conrec.data.events import EXPOSURE, NEGATIVE, POSITIVE
-from recbole_conrec.errors import UserError
 from recbole_conrec.filtering import NegativeFilter
 from recbole_conrec.filtering import folder as layout
 from recbole_conrec.filtering.calibrate import calibrate, choose, threshold, thresholds
 from recbole_conrec.filtering.future import future_pairs, top_lists
 from recbole_conrec.filtering.predict import predict
 from recbole_conrec.filtering.sets import moments
+from recbole_conrec.utils.errors import UserError
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -50,8 +50,11 @@ def test_future_pairs_are_news(trained):
         for user in range(1, log.n_users):
             rows = range(log.start[user], log.start[user + 1])
             known = {log.item[r] for r in rows if log.time[r] < t0[user] and log.feedback[r] != EXPOSURE}
-            expected |= {(user, log.item[r]) for r in rows if t0[user] <= log.time[r] < end[user]
-                         and log.feedback[r] == kind and log.item[r] not in known}
+            expected |= {
+                (user, log.item[r])
+                for r in rows
+                if t0[user] <= log.time[r] < end[user] and log.feedback[r] == kind and log.item[r] not in known
+            }
         users, items = future_pairs(data, part, kind)
         assert len(users) == len(expected) > 0 and set(zip(users, items, strict=True)) == expected
 
@@ -71,7 +74,7 @@ def test_lists_are_item_item_cosines_of_earlier_likes(trained):
         scores[log.item[early & (log.user == user)]] = 0
         found = found[found > 0]
         assert len(found) == min(15, (scores > 0).sum()) and len(set(found)) == len(found)
-        np.testing.assert_allclose(scores[found], np.sort(scores)[::-1][:len(found)], rtol=1e-5)
+        np.testing.assert_allclose(scores[found], np.sort(scores)[::-1][: len(found)], rtol=1e-5)
 
 
 def test_calibrated_filter_keeps_its_promise_on_validation(trained, sets_copy):
@@ -111,10 +114,16 @@ def test_a_filter_rate(trained, sets_folder):
     assert 0.05 < np.mean(scores > np.float32(chosen["values"][0])) <= 0.1
 
 
-@pytest.mark.parametrize("target, words", [
-    ({}, "give one target"), ({"lost": 0.1, "rate": 0.1}, "give one target"), ({"lost": 1.5}, "--lost: 1.5"),
-    ({"rate": "x"}, "--rate: 'x'"), ({"lost": 0.1, "groups": 0}, "--groups: 0"),
-])
+@pytest.mark.parametrize(
+    "target, words",
+    [
+        ({}, "give one target"),
+        ({"lost": 0.1, "rate": 0.1}, "give one target"),
+        ({"lost": 1.5}, "--lost: 1.5"),
+        ({"rate": "x"}, "--rate: 'x'"),
+        ({"lost": 0.1, "groups": 0}, "--groups: 0"),
+    ],
+)
 def test_targets_are_checked(trained, sets_folder, target, words):
     with pytest.raises(UserError, match=words):
         calibrate(trained, sets_folder, **target)

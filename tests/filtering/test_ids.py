@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from recbole_conrec.errors import UserError
 from recbole_conrec.filtering.ids import Ids
+from recbole_conrec.utils.errors import UserError
 
 
 def test_finds_what_a_dict_finds(tmp_path):

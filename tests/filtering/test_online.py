@@ -8,11 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from recbole_conrec.errors import UserError
 from recbole_conrec.filtering import NegativeFilter
 from recbole_conrec.filtering import folder as layout
 from recbole_conrec.filtering.index import write_index
 from recbole_conrec.filtering.online import BLOCK, PredictSets, unit
+from recbole_conrec.utils.errors import UserError
 
 USERS, ITEMS, DIM = 40, 90, 6
 
@@ -29,8 +29,15 @@ def world(seed: int = 0):
 def write(folder, theta=None):
     vectors, lengths, rows, activity = world()
     (folder / layout.INDEX).mkdir(parents=True)
-    write_index(folder / layout.INDEX, users=[f"u{n}" for n in range(USERS)], items=[f"i{n}" for n in range(ITEMS)],
-                vectors=vectors, lengths=lengths, rows=rows, activity=activity)
+    write_index(
+        folder / layout.INDEX,
+        users=[f"u{n}" for n in range(USERS)],
+        items=[f"i{n}" for n in range(ITEMS)],
+        vectors=vectors,
+        lengths=lengths,
+        rows=rows,
+        activity=activity,
+    )
     names = [f"index/{file.name}" for file in (folder / layout.INDEX).iterdir()]
     layout.write_manifest(folder, {"format": layout.FORMAT, "theta": theta, "files": layout.measure(folder, names)})
     return folder
@@ -41,7 +48,7 @@ def slow(user: int, item: int, size=None) -> float:
     vectors, lengths, rows, _ = world()
     start = lengths[:user].sum()
     best = np.nan
-    for other in rows[start:start + lengths[user]][:size]:
+    for other in rows[start : start + lengths[user]][:size]:
         a, b = vectors[item].astype(float), vectors[other].astype(float)
         cosine = 0.0 if not a.any() or not b.any() else a @ b / np.sqrt((a @ a) * (b @ b))
         best = np.fmax(best, cosine)
@@ -134,7 +141,9 @@ def test_new_items_come_in_through_the_encoder(sets_folder, trained):
         nearest = ids.encode(ids.vectors(_items([text[row]])))
         vector = sum(book[code] for book, code in zip(ids.codebooks, nearest[0], strict=True))
         sets = negative.sets
-        expected = [(unit(vector[None]) @ sets.vectors[sets.rows[sets.ptr[u]:sets.ptr[u + 1]]].T).max() for u in users]
+        expected = [
+            (unit(vector[None]) @ sets.vectors[sets.rows[sets.ptr[u] : sets.ptr[u + 1]]].T).max() for u in users
+        ]
         scores = negative.filter([_name(negative, u) for u in users], [name] * 10)[1]
         np.testing.assert_allclose(scores, expected, atol=2e-6)
     assert negative.counts()["unknown_items"] == 0
@@ -155,10 +164,12 @@ def _name(negative, row):
 def test_no_model_is_needed(tmp_path):
     """Neither RecBole nor torch can be imported, and the filter works."""
     write(tmp_path / "sets")
-    code = ("import sys\nfor name in ('recbole', 'torch', 'pandas', 'pyarrow'): sys.modules[name] = None\n"
-            "from recbole_conrec.filtering import NegativeFilter\n"
-            f"negative = NegativeFilter.load({str(tmp_path / 'sets')!r}, theta=0.5)\n"
-            "print(negative.filter('u7', ['i1', 'i2'])[1].tolist())")
+    code = (
+        "import sys\nfor name in ('recbole', 'torch', 'pandas', 'pyarrow'): sys.modules[name] = None\n"
+        "from recbole_conrec.filtering import NegativeFilter\n"
+        f"negative = NegativeFilter.load({str(tmp_path / 'sets')!r}, theta=0.5)\n"
+        "print(negative.filter('u7', ['i1', 'i2'])[1].tolist())"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     np.testing.assert_allclose(json.loads(done.stdout), [slow(7, 1), slow(7, 2)], atol=2e-6)

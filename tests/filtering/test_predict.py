@@ -13,12 +13,12 @@ import pytest
 from pyarrow import parquet
 
 from recbole_conrec.data.events import NEGATIVE, FeedbackStream
-from recbole_conrec.errors import UserError
 from recbole_conrec.filtering import NegativeFilter
 from recbole_conrec.filtering import folder as layout
 from recbole_conrec.filtering import predict as module
 from recbole_conrec.filtering.predict import predict
 from recbole_conrec.filtering.sets import moments, predict_sets
+from recbole_conrec.utils.errors import UserError
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -40,7 +40,7 @@ def test_parts_hold_what_the_model_says(trained, sets_folder):
         np.testing.assert_array_equal(row["embeddings"], ids.embeddings(known))
         assert row["activity"] == (data.log.feedback[data.log.user == user] != 0).sum()
         sets = negative.sets
-        assert sets.rows[sets.ptr[user - 1]:sets.ptr[user]].tolist() == row["rows"] == (known - 1).tolist()
+        assert sets.rows[sets.ptr[user - 1] : sets.ptr[user]].tolist() == row["rows"] == (known - 1).tolist()
         disliked = data.log.item[(data.log.user == user) & (data.log.feedback == NEGATIVE)]
         assert not set(disliked) & set(known)
 
@@ -52,8 +52,11 @@ def test_nothing_from_the_moment_on_is_seen(trained, at):
     late = log.time >= t0[log.user]
     assert 0 < late.sum() < len(log)
     rng = np.random.default_rng(3)
-    other = replace(log, item=np.where(late, rng.integers(1, log.n_items, len(log)), log.item),
-                    feedback=np.where(late, rng.integers(-1, 2, len(log)), log.feedback).astype(np.int8))
+    other = replace(
+        log,
+        item=np.where(late, rng.integers(1, log.n_items, len(log)), log.item),
+        feedback=np.where(late, rng.integers(-1, 2, len(log)), log.feedback).astype(np.int8),
+    )
     users = np.arange(1, 40)
     before = predict_sets(trained, users, t0, 6)
     changed = copy.copy(data)
@@ -196,11 +199,29 @@ def test_manifest_names_everything(trained, sets_folder):
 
 
 def test_two_processes_write_what_one_does(run_folder, sets_folder, tmp_path):
-    command = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes=2", "--main_process_port=0", "-m",
-               "recbole_conrec", "predict", f"--run={run_folder}", "--out=sets", "--size=8", "--part_users=25",
-               "--gpu_id=", "--show_progress=False"]
-    done = subprocess.run([sys.executable, "-W", "ignore", *command], cwd=tmp_path, capture_output=True, text=True,
-                          env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)})
+    command = [
+        "-m",
+        "accelerate.commands.launch",
+        "--multi_gpu",
+        "--num_processes=2",
+        "--main_process_port=0",
+        "-m",
+        "recbole_conrec",
+        "predict",
+        f"--run={run_folder}",
+        "--out=sets",
+        "--size=8",
+        "--part_users=25",
+        "--gpu_id=",
+        "--show_progress=False",
+    ]
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", *command],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("written to sets/") == 1
     one, two = (parquet.read_table(folder / "parts").to_pylist() for folder in (sets_folder, tmp_path / "sets"))

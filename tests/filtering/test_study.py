@@ -8,7 +8,7 @@ import pytest
 from recbole_conrec.cli import main
 from recbole_conrec.data.events import NEGATIVE
 from recbole_conrec.filtering.online import NegativeFilter
-from recbole_conrec.filtering.study import Dropped, Facts
+from recbole_conrec.study.filter import Dropped, Facts
 
 
 @pytest.fixture(scope="module")
@@ -23,12 +23,17 @@ def test_measures_are_those_of_loops(trained, facts):
     members = rng.random(data.log.n_users) < 0.7
     found = facts.measure(dropped, members)
 
-    for name, pairs, gone in (("dislikes_removed", facts.dislikes, dropped.dislikes),
-                              ("likes_lost", facts.likes, dropped.likes)):
+    for name, pairs, gone in (
+        ("dislikes_removed", facts.dislikes, dropped.dislikes),
+        ("likes_lost", facts.likes, dropped.likes),
+    ):
         chosen = [gone[n] for n, user in enumerate(pairs[0]) if members[user]]
         assert found[name] == pytest.approx(np.mean(chosen))
-    tail = [dropped.dislikes[n] for n, (u, i) in enumerate(zip(*facts.dislikes, strict=True))
-            if members[u] and facts.long_tail[i]]
+    tail = [
+        dropped.dislikes[n]
+        for n, (u, i) in enumerate(zip(*facts.dislikes, strict=True))
+        if members[u] and facts.long_tail[i]
+    ]
     assert found["tail_removed"] == pytest.approx(np.mean(tail))
 
     vectors = trained.semantic_ids.embeddings().astype(float)
@@ -44,8 +49,11 @@ def test_measures_are_those_of_loops(trained, facts):
         everything |= set(shown)
         short.append(len(shown) < min(6, len(items)))
         if len(shown) > 1:
-            cosines = [vectors[a] @ vectors[b] / np.linalg.norm(vectors[a]) / np.linalg.norm(vectors[b])
-                       for n, a in enumerate(shown) for b in shown[n + 1:]]
+            cosines = [
+                vectors[a] @ vectors[b] / np.linalg.norm(vectors[a]) / np.linalg.norm(vectors[b])
+                for n, a in enumerate(shown)
+                for b in shown[n + 1 :]
+            ]
             diversity.append(1 - np.mean(cosines))
         if shown:
             share = {}
@@ -72,7 +80,7 @@ def test_references_are_those_of_loops(trained, facts, sets_folder):
         counts[0] = 0
         top = [c for c in np.argsort(-counts, kind="stable")[:2] if counts[c]]
         assert rules["top 2 categories"].dislikes[n] == bool(set(top) & set(categories[item]))
-        predicted = sets.rows[sets.ptr[user - 1]:sets.ptr[user]] + 1
+        predicted = sets.rows[sets.ptr[user - 1] : sets.ptr[user]] + 1
         assert rules["predicted items"].dislikes[n] == (item in predicted)
     assert rules["top 2 categories"].dislikes.any() and rules["predicted items"].likes.any()
 

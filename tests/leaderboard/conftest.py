@@ -7,7 +7,7 @@ from rich.console import Console
 
 from recbole_conrec.leaderboard.board import read_board
 from recbole_conrec.leaderboard.report import run_board
-from recbole_conrec.runner import run
+from recbole_conrec.runs.runner import run
 
 BOARD = """
 title: Small
@@ -29,8 +29,13 @@ def small(tiny_path, tmp_path_factory):
     """(folder with board.yaml and the records of all its rows in saved/, options that a command line would give)."""
     folder = tmp_path_factory.mktemp("board")
     (folder / "board.yaml").write_text(BOARD)
-    options = {**tinylog.OPTIONS, "data_path": str(tiny_path), "gpu_id": "", "checkpoint_dir": str(folder / "saved"),
-               "show_progress": False}
+    options = {
+        **tinylog.OPTIONS,
+        "data_path": str(tiny_path),
+        "gpu_id": "",
+        "checkpoint_dir": str(folder / "saved"),
+        "show_progress": False,
+    }
     (folder / "options.yaml").write_text(yaml.safe_dump(options))
     for task in read_board(str(folder / "board.yaml")).narrow(**options).tasks:
         run(task.row.model, task.dataset, options=task.options)  # here, to spare the start of a process
@@ -44,8 +49,11 @@ def board(small, tmp_path, capsys):
 
     def start(**more):
         console = Console(width=120)
-        code = run_board([], {"leaderboard": str(folder / "board.yaml"), **options,
-                              "out": str(tmp_path / "results"), **more}, console)
+        code = run_board(
+            [],
+            {"leaderboard": str(folder / "board.yaml"), **options, "out": str(tmp_path / "results"), **more},
+            console,
+        )
         return code, capsys.readouterr().out
 
     return start

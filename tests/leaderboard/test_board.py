@@ -16,15 +16,28 @@ import pytest
 
 from recbole_conrec import registry
 from recbole_conrec.cli import main, parse
-from recbole_conrec.errors import UserError
-from recbole_conrec.leaderboard import compare, lock, records, schedule
+from recbole_conrec.leaderboard import compare, schedule
 from recbole_conrec.leaderboard.board import combine, read_board
 from recbole_conrec.leaderboard.publish import publish
 from recbole_conrec.leaderboard.standings import standings
+from recbole_conrec.runs import lock, records
+from recbole_conrec.utils.errors import UserError
 
 ROOT = Path(__file__).parent.parent.parent
-PAPER = ["Caser", "SASRec", "BERT4Rec", "FDSA", "S3-Rec", "P5-CID", "TIGER", "TALLRec", "InstructRec",
-         "LC-Rec (Neg.&Pos.)", "LC-Rec (Neg. Only)", "CoNRec"]
+PAPER = [
+    "Caser",
+    "SASRec",
+    "BERT4Rec",
+    "FDSA",
+    "S3-Rec",
+    "P5-CID",
+    "TIGER",
+    "TALLRec",
+    "InstructRec",
+    "LC-Rec (Neg.&Pos.)",
+    "LC-Rec (Neg. Only)",
+    "CoNRec",
+]
 
 
 def test_boards_of_ours():
@@ -46,23 +59,26 @@ def test_narrowing():
         board.narrow(rows=["SASRek"])
 
 
-@pytest.mark.parametrize("text, words", [
-    ("rows: [A]", "datasets"),
-    ("datasets: [tiny]\nrows: [Pop, Pop]", "two rows are called 'Pop'"),
-    ("datasets: [tiny]\nrows: [{name: Pop, optoins: {}}]", "optoins.*options"),
-    ("datasets: [tiny]\nrows: [Pop]\nmetric: [HR]", "metric.*metrics"),
-    ("datasets: [tiny]\nrows: [Pop]\nmetrics: [NDCG]", "NDCG"),
-    ("datasets: [tiny]\nrows: [Pop]\nimprovement: CoNRec", "CoNRec"),
-    ("datasets: [tiny]\nrows: [Pop]\nseeds: all", "seeds"),
-    ("extends: paper\nrows: 5", "'rows' must be a list"),
-    ("extends: bad.yaml", "has no end"),
-    ("datasets: [tiny]\nrows: [Pop]\noptions: 5", "options: 5 must be a mapping"),
-    ("datasets: [tiny]\nrows: [{name: Pop, options: [a]}]", "row 'Pop': options"),
-    ("datasets: [tiny]\nrows: [{name: Pop, seeds: [1, 2]}]", "row 'Pop': seeds"),
-    ("datasets: [tiny]\nrows: [{name: Pop, seeds: 0}]", "row 'Pop': seeds"),
-    ("datasets: [tiny]\nrows: [{name: Pop, minutes: soon}]", "row 'Pop': minutes"),
-    ("datasets: [tiny]\nrows: [{name: Pop, launch: 3}]", "row 'Pop': launch"),
-])
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("rows: [A]", "datasets"),
+        ("datasets: [tiny]\nrows: [Pop, Pop]", "two rows are called 'Pop'"),
+        ("datasets: [tiny]\nrows: [{name: Pop, optoins: {}}]", "optoins.*options"),
+        ("datasets: [tiny]\nrows: [Pop]\nmetric: [HR]", "metric.*metrics"),
+        ("datasets: [tiny]\nrows: [Pop]\nmetrics: [NDCG]", "NDCG"),
+        ("datasets: [tiny]\nrows: [Pop]\nimprovement: CoNRec", "CoNRec"),
+        ("datasets: [tiny]\nrows: [Pop]\nseeds: all", "seeds"),
+        ("extends: paper\nrows: 5", "'rows' must be a list"),
+        ("extends: bad.yaml", "has no end"),
+        ("datasets: [tiny]\nrows: [Pop]\noptions: 5", "options: 5 must be a mapping"),
+        ("datasets: [tiny]\nrows: [{name: Pop, options: [a]}]", "row 'Pop': options"),
+        ("datasets: [tiny]\nrows: [{name: Pop, seeds: [1, 2]}]", "row 'Pop': seeds"),
+        ("datasets: [tiny]\nrows: [{name: Pop, seeds: 0}]", "row 'Pop': seeds"),
+        ("datasets: [tiny]\nrows: [{name: Pop, minutes: soon}]", "row 'Pop': minutes"),
+        ("datasets: [tiny]\nrows: [{name: Pop, launch: 3}]", "row 'Pop': launch"),
+    ],
+)
 def test_mistakes_in_a_board(text, words, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("bad.yaml").write_text(text)
@@ -78,7 +94,9 @@ def test_a_board_may_extend_another_without_rows_of_its_own(tmp_path):
 
 def test_layers_of_options():
     assert combine({"a": {"x": 1, "y": 2}, "b.c": 1}, {"a": {"x": 3}, "b": {"d": 2}}) == {
-        "a": {"x": 3, "y": 2}, "b": {"d": 2}}
+        "a": {"x": 3, "y": 2},
+        "b": {"d": 2},
+    }
     assert combine({"split": {"by": "time", "ratio": [1]}}, {"split": {"by": "user"}}) == {"split": {"by": "user"}}
 
 
@@ -87,12 +105,16 @@ def test_a_finished_board_runs_nothing_and_writes_its_tables(board, tmp_path, mo
     code, printed = board()
     assert code == 0 and "SASRec (both)" in printed and "CandAcc" in printed and "Swing over the best" in printed
     assert {file.name for file in (tmp_path / "results").iterdir()} == {
-        "board.html", "board.md", "board.tex", "board.csv"}
+        "board.html",
+        "board.md",
+        "board.tex",
+        "board.csv",
+    }
 
 
 def test_figures_are_those_of_the_records(small):
     folder, options = small
-    section, = standings(read_board(str(folder / "board.yaml")).narrow(**options))
+    (section,) = standings(read_board(str(folder / "board.yaml")).narrow(**options))
     line = section.lines[2]
     values = [record.result["metrics"]["FHR@5"]["value"] for record in line.records.values()]
     assert len(values) == 2 and line.cells["FHR@5"].mean == pytest.approx(np.mean(values))
@@ -131,7 +153,8 @@ def test_published_records_stand_in_for_runs_and_hold_no_data(small, tmp_path):
         for one, two in ((whole.outcomes(), part.outcomes()), (part.facts(), whole.facts())):
             assert all(np.array_equal(values, two[key], equal_nan=True) for key, values in one.items())
     assert [vars(c) for c in standings(moved)[0].lines[0].cells.values()] == [
-        vars(c) for c in standings(board)[0].lines[0].cells.values()]
+        vars(c) for c in standings(board)[0].lines[0].cells.values()
+    ]
     with pytest.raises(UserError, match="has no record"):
         publish(read_board(name).narrow(**{**options, "checkpoint_dir": str(tmp_path / "empty")}), out)
 
@@ -141,7 +164,7 @@ def test_plan_and_commands(board, small):
     assert code == 0 and "1 of 5 runs to do" in printed and "recorded" in printed and "about" in printed
     code, printed = board(seeds=3, **{"dry-run": True, "commands": True})
     folder, options = small
-    task, = schedule.missing(read_board(str(folder / "board.yaml")).narrow(**options, seeds=3).tasks, print)
+    (task,) = schedule.missing(read_board(str(folder / "board.yaml")).narrow(**options, seeds=3).tasks, print)
     words = shlex.split(printed)
     assert code == 0 and words == schedule.command(task)
     (task.folder / records.RESULT).parent.mkdir(parents=True, exist_ok=True)
@@ -207,7 +230,7 @@ def test_records_merge_by_copying_and_corrupt_ones_are_named(small, tmp_path):
 def test_rows_under_different_protocols_share_no_table(small):
     folder, options = small
     board = read_board(str(folder / "board.yaml")).narrow(**options, rows=["Pop"])
-    section, = standings(board)
+    (section,) = standings(board)
     record = section.lines[0].records[5]
     other = records.Record(record.folder, {**record.result, "data_fingerprint": "0" * 64})
     from recbole_conrec.leaderboard.standings import Line, _check_same_data
@@ -242,10 +265,26 @@ def test_two_boards_share_the_work(small, tmp_path):
     folder, options = small
     board = (folder / "board.yaml").read_text() + "  - {name: Nothing, model: Nope}\n"
     (tmp_path / "two.yaml").write_text(board)
-    words = [sys.executable, "-W", "ignore", str(ROOT / "run_recbole_conrec.py"), "--leaderboard=two.yaml",
-             f"--config_files={folder / 'options.yaml'}", "--checkpoint_dir=saved", "--rows=Pop,Swing,Nothing"]
-    boards = [subprocess.Popen([*words, f"--out=results{n}"], cwd=tmp_path, stdout=subprocess.PIPE, text=True,
-                               env=os.environ | {"OMP_NUM_THREADS": "1"}) for n in (1, 2)]
+    words = [
+        sys.executable,
+        "-W",
+        "ignore",
+        str(ROOT / "run_recbole_conrec.py"),
+        "--leaderboard=two.yaml",
+        f"--config_files={folder / 'options.yaml'}",
+        "--checkpoint_dir=saved",
+        "--rows=Pop,Swing,Nothing",
+    ]
+    boards = [
+        subprocess.Popen(
+            [*words, f"--out=results{n}"],
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+        )
+        for n in (1, 2)
+    ]
     printed = [process.communicate()[0] for process in boards]
     assert [process.returncode for process in boards] == [1, 1]  # of the row without a model
     lines = [line for text in printed for line in text.splitlines() if line.startswith("[")]
@@ -259,56 +298,71 @@ def test_two_boards_share_the_work(small, tmp_path):
 
 def test_a_row_that_fails_is_told_and_the_others_go_on(small, tmp_path, monkeypatch, board):
     """A model that cannot be made, and one that is recorded."""
-    (tmp_path / "my_faulty.py").write_text("from recbole_conrec.model.pop import Pop\n\n\nclass Faulty(Pop):\n"
-                                           "    def __init__(self, *_):\n        raise RuntimeError('no such luck')\n")
+    (tmp_path / "my_faulty.py").write_text(
+        "from recbole_conrec.model.pop import Pop\n\n\nclass Faulty(Pop):\n"
+        "    def __init__(self, *_):\n        raise RuntimeError('no such luck')\n"
+    )
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    (tmp_path / "more.yaml").write_text(f"extends: {small[0] / 'board.yaml'}\n"
-                                        "rows: [{name: Faulty, model_class: 'my_faulty:Faulty', seeds: 1}]\n")
+    (tmp_path / "more.yaml").write_text(
+        f"extends: {small[0] / 'board.yaml'}\nrows: [{{name: Faulty, model_class: 'my_faulty:Faulty', seeds: 1}}]\n"
+    )
     code, printed = board(leaderboard=str(tmp_path / "more.yaml"), rows=["Pop", "Faulty"])
     assert code == 1 and "Faulty on tiny, seed 5: failed: RuntimeError: no such luck" in printed
     assert "terminal.log" in printed and "CandAcc" in printed
 
 
 def test_a_row_may_be_launched_by_accelerate(small, tmp_path, board):
-    (tmp_path / "more.yaml").write_text(f"extends: {small[0] / 'board.yaml'}\nrows:\n"
-                                        "  - {name: Large, model: Pop, seeds: 1, options: {train_batch_size: 7},\n"
-                                        "     launch: accelerate launch --num_processes=1 --cpu}\n")
+    (tmp_path / "more.yaml").write_text(
+        f"extends: {small[0] / 'board.yaml'}\nrows:\n"
+        "  - {name: Large, model: Pop, seeds: 1, options: {train_batch_size: 7},\n"
+        "     launch: accelerate launch --num_processes=1 --cpu}\n"
+    )
     code, printed = board(leaderboard=str(tmp_path / "more.yaml"), rows=["Pop", "Large"])
     assert code == 0 and "Large on tiny, seed 5: HR@5" in printed
     dry = board(leaderboard=str(tmp_path / "more.yaml"), rows=["Large"], seeds=[9], commands=True, **{"dry-run": True})
     assert dry[1].startswith("accelerate launch --num_processes=1 --cpu -m recbole_conrec --model=Pop")
 
 
-@pytest.mark.parametrize("source, words", [
-    ("class Mine(:\n", "importing 'my_broken' failed: SyntaxError"), ("import no_such_package\n", "No module named"),
-    ("1 / 0\n", "ZeroDivisionError"), ("class Other:\n    pass\n", "module 'my_broken' has no 'Mine'")])
+@pytest.mark.parametrize(
+    "source, words",
+    [
+        ("class Mine(:\n", "importing 'my_broken' failed: SyntaxError"),
+        ("import no_such_package\n", "No module named"),
+        ("1 / 0\n", "ZeroDivisionError"),
+        ("class Other:\n    pass\n", "module 'my_broken' has no 'Mine'"),
+    ],
+)
 def test_a_class_that_cannot_be_imported_is_told(source, words, small, tmp_path, monkeypatch, board):
     (tmp_path / "my_broken.py").write_text(source)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "my_broken", raising=False)
-    (tmp_path / "more.yaml").write_text(f"extends: {small[0] / 'board.yaml'}\n"
-                                        "rows: [{name: Mine, model_class: 'my_broken:Mine'}]\n")
+    (tmp_path / "more.yaml").write_text(
+        f"extends: {small[0] / 'board.yaml'}\nrows: [{{name: Mine, model_class: 'my_broken:Mine'}}]\n"
+    )
     code, printed = board(leaderboard=str(tmp_path / "more.yaml"), rows=["Pop", "Mine"])
     assert code == 1 and "Mine: not available" in printed and words in printed
     with pytest.raises(UserError, match="'Mine': not available"):
         compare.from_board(read_board(str(tmp_path / "more.yaml")).narrow(**small[1]), ("Pop", "Mine"), "tiny", "HR@5")
 
 
-@pytest.mark.parametrize("arguments, words", [
-    (["--leaderboard=papre"], "unknown board 'papre'; did you mean 'paper'"),
-    (["--leaderboard=paper", "--jobs=many"], "--jobs=many"),
-    (["--leaderboard=paper", "--commands"], "--dry-run"),
-    (["--leaderboard=paper", "--dry-run", "--rows=Casar"], "did you mean 'Caser'"),
-    (["--leaderboard=paper", "--dry-run", "--datasets=ml-100k"], "--dataset=A,B"),
-    (["--leaderboard=quick", "--dry-run", "--rows="], "--rows= says nothing"),
-    (["--leaderboard=quick", "--dry-run", "--dataset=ml-100"], "ml-100.inter: there is no such file"),
-    (["--leaderboard=quick", "--dry-run", "--epochz=2"], "row 'Pop': unknown option 'epochz'"),
-    (["compare", "A"], "usage"),
-    (["compare", "SASRec", "Caser", "--datasets=ml-100k"], "--dataset=A,B"),
-    (["study", "metrics", "--datasets=sim-small"], "--dataset=A,B"),
-    (["compare", "SASRec", "Caser", "--dataset=absent"], "absent"),
-])
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["--leaderboard=papre"], "unknown board 'papre'; did you mean 'paper'"),
+        (["--leaderboard=paper", "--jobs=many"], "--jobs=many"),
+        (["--leaderboard=paper", "--commands"], "--dry-run"),
+        (["--leaderboard=paper", "--dry-run", "--rows=Casar"], "did you mean 'Caser'"),
+        (["--leaderboard=paper", "--dry-run", "--datasets=ml-100k"], "--dataset=A,B"),
+        (["--leaderboard=quick", "--dry-run", "--rows="], "--rows= says nothing"),
+        (["--leaderboard=quick", "--dry-run", "--dataset=ml-100"], "ml-100.inter: there is no such file"),
+        (["--leaderboard=quick", "--dry-run", "--epochz=2"], "row 'Pop': unknown option 'epochz'"),
+        (["compare", "A"], "usage"),
+        (["compare", "SASRec", "Caser", "--datasets=ml-100k"], "--dataset=A,B"),
+        (["study", "metrics", "--datasets=sim-small"], "--dataset=A,B"),
+        (["compare", "SASRec", "Caser", "--dataset=absent"], "absent"),
+    ],
+)
 def test_mistakes_are_one_line(arguments, words, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(arguments) == 2

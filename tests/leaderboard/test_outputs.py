@@ -9,12 +9,13 @@ import pytest
 from rich.console import Console
 
 from recbole_conrec.cli import main
-from recbole_conrec.errors import UserError
-from recbole_conrec.leaderboard import compare, records
+from recbole_conrec.leaderboard import compare
 from recbole_conrec.leaderboard.board import Row, read_board
 from recbole_conrec.leaderboard.page import page
 from recbole_conrec.leaderboard.standings import Cell, Line, Section, standings
 from recbole_conrec.leaderboard.tables import comma_separated, figure, latex, markdown, terminal
+from recbole_conrec.runs import records
+from recbole_conrec.utils.errors import UserError
 
 
 @pytest.fixture
@@ -22,8 +23,11 @@ def section():
     best = Cell(0.1234, 0.01, 0.1, 0.15, 100, False, rank=1, versus="B & C", p=0.01)
     second = Cell(0.1, None, 0.05, 0.12, 100, False, rank=2, versus="A_1", p=0.01)
     few = Cell(0.9, None, 0.5, 1.0, 12, True)
-    lines = [Line(Row("A_1", "A", {}), {"HR@20": best}), Line(Row("B & C", "B", {}), {"HR@20": second, "LUF@20": few}),
-             Line(Row("D", "D", {}), note="not available: unknown model 'D'")]
+    lines = [
+        Line(Row("A_1", "A", {}), {"HR@20": best}),
+        Line(Row("B & C", "B", {}), {"HR@20": second, "LUF@20": few}),
+        Line(Row("D", "D", {}), note="not available: unknown model 'D'"),
+    ]
     return Section("tiny", ["HR@20", "LUF@20"], lines, {"HR@20": (0.234, True)}, "A_1", {"HR@20": 100, "LUF@20": 12})
 
 
@@ -92,7 +96,7 @@ def test_page_is_self_contained(small, tmp_path):
     assert not re.search(r"(src|href)=\"?http|@import|url\(", text)
     assert text.count("</script>") == 2 and "{{data}}" not in text
     data = json.loads(re.search(r'id="data">(.*?)</script>', text, re.S)[1])
-    shown, = data["sections"]
+    (shown,) = data["sections"]
     assert [row["name"] for row in shown["rows"]] == ["Pop", "Swing", "SASRec (both)"]
     assert shown["rows"][0]["note"].startswith("</script>")
     assert {"split", "window", "exclusion", "candidates", "normalisation"} <= {name for name, _ in shown["protocol"]}

@@ -14,16 +14,25 @@ def section(**rows):
     lines = []
     for name, seeds in rows.items():
         config = {"candidate_scores": ["beam", "likelihood"]} if seeds[0] else {}
-        entries = [[{"name": stage, "valid": valid, **({} if right is None else {"alignment": right})}
-                    for stage, valid, right in seed] for seed in seeds]
+        entries = [
+            [
+                {"name": stage, "valid": valid, **({} if right is None else {"alignment": right})}
+                for stage, valid, right in seed
+            ]
+            for seed in seeds
+        ]
         records = {n: SimpleNamespace(result={"config": config, "stages": entry}) for n, entry in enumerate(entries)}
         lines.append(SimpleNamespace(row=SimpleNamespace(name=name), records=records, cells={}))
     return SimpleNamespace(dataset="d", lines=lines)
 
 
 def test_rows_with_stages_show_what_is_left_after_each():
-    shown = section(Pop=[[]], Plain=[[("a", 0.1, None)]], Alone=[[("align", 0.02, 0.75)]],
-                    CoNRec=[[("align", 0.02, 0.75), ("sft", 0.1, 0.5)], [("align", 0.04, 0.77), ("sft", 0.3, 0.6)]])
+    shown = section(
+        Pop=[[]],
+        Plain=[[("a", 0.1, None)]],
+        Alone=[[("align", 0.02, 0.75)]],
+        CoNRec=[[("align", 0.02, 0.75), ("sft", 0.1, 0.5)], [("align", 0.04, 0.77), ("sft", 0.3, 0.6)]],
+    )
     text = stages.markdown(shown)
     assert "| row | after each stage | align | sft |" in text and "Pop" not in text and "Plain" not in text
     assert "| Alone | alignment | .7500 | - |" in text

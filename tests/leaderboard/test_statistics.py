@@ -35,8 +35,9 @@ def test_interval_of_single_instances_is_the_textbooks(rng):
 def test_copies_of_a_users_instance_add_no_certainty(rng):
     values = (rng.random((100, 1)) < 0.3).astype(float)
     once = statistics.intervals(*statistics.by_user(values, np.arange(100)), np.random.default_rng(0))
-    ten = statistics.intervals(*statistics.by_user(values.repeat(10, 0), np.arange(100).repeat(10)),
-                               np.random.default_rng(0))
+    ten = statistics.intervals(
+        *statistics.by_user(values.repeat(10, 0), np.arange(100).repeat(10)), np.random.default_rng(0)
+    )
     np.testing.assert_allclose(once, ten)
 
 
@@ -56,8 +57,9 @@ def test_randomisation_against_all_swaps(rng):
     found = statistics.randomisation(differences, rng)
     for column in range(2):
         seen = abs(differences[:, column].sum())
-        reached = [abs(np.dot(signs, differences[:, column])) >= seen - 1e-9
-                   for signs in itertools.product((-1, 1), repeat=10)]
+        reached = [
+            abs(np.dot(signs, differences[:, column])) >= seen - 1e-9 for signs in itertools.product((-1, 1), repeat=10)
+        ]
         assert found[column] == pytest.approx(np.mean(reached), abs=0.02)
 
 
@@ -76,8 +78,10 @@ def test_holm():
 
 
 def lines(**outcomes) -> dict[str, Line]:
-    made = {name: Line(Row(name, name, {}), outcomes={"HR@5": np.array(values, dtype=float)})
-            for name, values in outcomes.items()}
+    made = {
+        name: Line(Row(name, name, {}), outcomes={"HR@5": np.array(values, dtype=float)})
+        for name, values in outcomes.items()
+    }
     n = len(next(iter(made.values())).outcomes["HR@5"][0])
     standings._fill(list(made.values()), ["HR@5"], np.arange(n), np.random.default_rng(0))
     return made

@@ -8,10 +8,10 @@ from safetensors.torch import save_file
 
 from recbole_conrec.llm.batch import left_pad
 from recbole_conrec.llm.decoding import beam_search
-from recbole_conrec.llm.distributed import gather_by_id, my_batches, process_state
 from recbole_conrec.llm.grpo import train_grpo
 from recbole_conrec.llm.sft import train_sft
 from recbole_conrec.llm.t5 import load_t5
+from recbole_conrec.utils.distributed import gather_by_id, my_batches, process_state
 
 LENGTHS = [5 + 7 * n % 19 for n in range(23)]  # 23 instances in batches of 4: six batches, the last of three
 
@@ -20,8 +20,10 @@ def evaluate(backbone):
     """(ids, top 10, scores) of all instances, on every process."""
     rows = prompts(backbone, LENGTHS, seed=1)
     batches = my_batches(len(rows), 4)
-    found = [beam_search(backbone, backbone.semantic_ids.trie, *left_pad([rows[n] for n in batch], 0), width=10)
-             for batch in batches]
+    found = [
+        beam_search(backbone, backbone.semantic_ids.trie, *left_pad([rows[n] for n in batch], 0), width=10)
+        for batch in batches
+    ]
     ids = torch.tensor([n for batch in batches for n in batch], dtype=torch.int64)
     return gather_by_id(ids, torch.cat([leaves for leaves, _ in found]), torch.cat([scores for _, scores in found]))
 
@@ -29,20 +31,36 @@ def evaluate(backbone):
 def main(folder):
     state = process_state()
     backbone = tiny_backbone(random_ids(60, (5, 6, 7)))
-    rows = [{"input_ids": row, "completion_mask": [0] * (len(row) - 3) + [1] * 3}
-            for row in prompts(backbone, LENGTHS[:16])]
+    rows = [
+        {"input_ids": row, "completion_mask": [0] * (len(row) - 3) + [1] * 3} for row in prompts(backbone, LENGTHS[:16])
+    ]
     untrained = evaluate(backbone)
     batch = 8 // state.num_processes  # the same 8 rows a step
     sft = train_sft(backbone, rows, output_dir=folder, batch_size=batch, epochs=2, lr=1e-3, logging_steps=1)
     trained = {name: p.detach().clone() for name, p in backbone.model.named_parameters()}
-    train_grpo(backbone, backbone.semantic_ids.trie, [{"input_ids": row["input_ids"]} for row in rows],
-               lambda items: (items < 20).float(), output_dir=folder, G=4, prompts_per_step=4, steps=2, lr=1e-3)
+    train_grpo(
+        backbone,
+        backbone.semantic_ids.trie,
+        [{"input_ids": row["input_ids"]} for row in rows],
+        lambda items: (items < 20).float(),
+        output_dir=folder,
+        G=4,
+        prompts_per_step=4,
+        steps=2,
+        lr=1e-3,
+    )
     ids, leaves, scores = evaluate(backbone)
     t5 = load_t5(backbone.semantic_ids, {"d_model": 16, "heads": 2, "d_kv": 8, "d_ff": 32, "layers": 1, "dropout": 0.0})
     pairs = [{"input_ids": row, "labels": row[: 1 + n % 3]} for n, row in enumerate(prompts(t5, LENGTHS[:16]))]
     train_sft(t5, pairs, output_dir=folder, batch_size=batch, epochs=2, lr=1e-3)
-    result = {"untrained": untrained[1], "untrained_scores": untrained[2], "ids": ids, "leaves": leaves,
-              "scores": scores, "loss": torch.tensor([entry["loss"] for entry in sft if "loss" in entry])}
+    result = {
+        "untrained": untrained[1],
+        "untrained_scores": untrained[2],
+        "ids": ids,
+        "leaves": leaves,
+        "scores": scores,
+        "loss": torch.tensor([entry["loss"] for entry in sft if "loss" in entry]),
+    }
     result |= {f"sft.{name}": p for name, p in trained.items()}
     result |= {f"t5.{name}": p.detach() for name, p in t5.model.named_parameters()}
     result |= {f"grpo.{name}": p.detach() for name, p in backbone.model.named_parameters()}

@@ -8,7 +8,6 @@ import torch
 from llmtools import SMALL, TEXT, prompts, random_ids, shake
 from safetensors.torch import load_file, save_file
 
-from recbole_conrec.errors import UserError
 from recbole_conrec.llm import tiny
 from recbole_conrec.llm.adapters import merged
 from recbole_conrec.llm.backbone import load_backbone
@@ -18,6 +17,7 @@ from recbole_conrec.llm.grpo import train_grpo
 from recbole_conrec.llm.reference import Reference
 from recbole_conrec.llm.sft import train_sft
 from recbole_conrec.llm.store import restore_backbone, save_backbone
+from recbole_conrec.utils.errors import UserError
 
 IDS = random_ids(60, (5, 6, 7))
 N_SIDS = 5 + 6 + 7
@@ -50,8 +50,10 @@ def padded(backbone):
 
 
 def sft(backbone, tmp_path, **options):
-    rows = [{"input_ids": row, "completion_mask": [0] * (len(row) - 3) + [1] * 3}
-            for row in prompts(backbone, (9, 12, 23, 4))]
+    rows = [
+        {"input_ids": row, "completion_mask": [0] * (len(row) - 3) + [1] * 3}
+        for row in prompts(backbone, (9, 12, 23, 4))
+    ]
     return train_sft(backbone, rows, output_dir=str(tmp_path), batch_size=2, lr=1e-2, **{"epochs": 2} | options)
 
 
@@ -112,8 +114,18 @@ def test_the_reference_is_where_training_began(backbone, tmp_path):
 def test_grpo_trains_an_adapter_that_was_fine_tuned_before(backbone, tmp_path):
     sft(backbone, tmp_path)
     rows = [{"input_ids": row} for row in prompts(backbone, (9, 12, 23, 4))]
-    log = train_grpo(backbone, IDS.trie, rows, lambda items: (items < 20).float(), output_dir=str(tmp_path), G=4,
-                     prompts_per_step=4, steps=4, lr=1e-2, beta=0.1)
+    log = train_grpo(
+        backbone,
+        IDS.trie,
+        rows,
+        lambda items: (items < 20).float(),
+        output_dir=str(tmp_path),
+        G=4,
+        prompts_per_step=4,
+        steps=4,
+        lr=1e-2,
+        beta=0.1,
+    )
     assert abs(log[0]["kl"]) < 1e-6 < log[3]["kl"]
     assert log[0]["clip_ratio/region_mean"] == 0  # merged when sampling, not merged when training, and yet on-policy
     assert "ref" not in backbone.model.peft_config
@@ -134,7 +146,8 @@ def test_an_adapter_comes_back_with_its_tokenizer_and_ids(backbone, tmp_path):
     assert torch.equal(beams(again)[0], leaves)
     torch.testing.assert_close(beams(again)[1], scores, atol=1e-5, rtol=0)
     assert again.semantic_ids is IDS and again.encode(["disliked " + IDS.text(3)]) == backbone.encode(
-        ["disliked " + IDS.text(3)])
+        ["disliked " + IDS.text(3)]
+    )
     size = sum(file.stat().st_size for file in (tmp_path / "saved" / "model").iterdir() if "safetensors" in file.name)
     trained = sum(p.numel() for p in backbone.model.parameters() if p.requires_grad)
     assert size < 4 * trained + 20_000  # no copy of the embedding matrix
@@ -173,13 +186,16 @@ def old_format(folder):
     (folder / "backbone.json").write_text(json.dumps(record | {"format": 0}))
 
 
-@pytest.mark.parametrize("spoil, message", [
-    (foreign_ids, "its semantic IDs are not those that the model was trained with"),
-    (foreign_tokenizer, "its tokenizer is not the one"),
-    (foreign_weights, "weights, tokenizer and semantic IDs do not belong together"),
-    (old_format, "format 0, expected 1"),
-    (lambda folder: (folder / "backbone.json").unlink(), "holds no saved language model"),
-])
+@pytest.mark.parametrize(
+    "spoil, message",
+    [
+        (foreign_ids, "its semantic IDs are not those that the model was trained with"),
+        (foreign_tokenizer, "its tokenizer is not the one"),
+        (foreign_weights, "weights, tokenizer and semantic IDs do not belong together"),
+        (old_format, "format 0, expected 1"),
+        (lambda folder: (folder / "backbone.json").unlink(), "holds no saved language model"),
+    ],
+)
 def test_parts_that_do_not_belong_together_are_named(backbone, tmp_path, spoil, message):
     save_backbone(backbone, tmp_path / "saved")
     spoil(tmp_path / "saved")

@@ -6,12 +6,12 @@ import torch
 from llmtools import SMALL, TEXT, prompts, random_ids, tiny_backbone
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from recbole_conrec.errors import UserError
 from recbole_conrec.llm import loading, tiny
 from recbole_conrec.llm.backbone import load_backbone
 from recbole_conrec.llm.batch import left_pad, trim
 from recbole_conrec.llm.decoding import beam_search
 from recbole_conrec.llm.sid_tokens import init_sid_rows
+from recbole_conrec.utils.errors import UserError
 
 IDS = random_ids(60, (5, 6, 7))
 
@@ -22,8 +22,15 @@ def base(tmp_path_factory):
     folder = tmp_path_factory.mktemp("base")
     tokenizer = tiny.build_tokenizer(TEXT)
     tokenizer.save_pretrained(folder)
-    config = LlamaConfig(vocab_size=len(tokenizer), hidden_size=32, intermediate_size=48, num_hidden_layers=2,
-                         num_attention_heads=4, tie_word_embeddings=False, max_position_embeddings=64)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        tie_word_embeddings=False,
+        max_position_embeddings=64,
+    )
     torch.manual_seed(0)
     LlamaForCausalLM(config).save_pretrained(folder)
     return folder
@@ -35,8 +42,11 @@ def test_every_code_is_one_token_wherever_it_stands(kind):
     text = "The user disliked" + IDS.text(3) + " next " + IDS.text(4) + IDS.text(5) + "?"
     tokens = backbone.encode([text])[0]
     sids = [t for t in tokens if t in set(backbone.sid_tokens.tolist())]
-    assert sids == [*backbone.item_tokens[3].tolist(), *backbone.item_tokens[4].tolist(),
-                    *backbone.item_tokens[5].tolist()]
+    assert sids == [
+        *backbone.item_tokens[3].tolist(),
+        *backbone.item_tokens[4].tolist(),
+        *backbone.item_tokens[5].tolist(),
+    ]
     decoded = backbone.tokenizer.decode(tokens, skip_special_tokens=True)
     assert "".join(decoded.split()).lower() == "".join(text.split()).lower()  # lower-casing is the tokenizer's
     assert (backbone.item_tokens[0] == backbone.pad_id).all()
@@ -83,8 +93,9 @@ def test_rows_started_from_text_are_near_those_of_items_with_like_text():
     assert min(cosine[0, 1], cosine[2, 3]) > 0.3 > -0.3 > cosine[:2, 2:4].max()
     assert rows[4].isfinite().all()  # a code that no item has
     spread = matrix[: backbone.sid_tokens[0]].std(0).norm()
-    torch.testing.assert_close((matrix[backbone.sid_tokens] - matrix[: backbone.sid_tokens[0]].mean(0)).norm(dim=1),
-                               spread.expand(5))
+    torch.testing.assert_close(
+        (matrix[backbone.sid_tokens] - matrix[: backbone.sid_tokens[0]].mean(0)).norm(dim=1), spread.expand(5)
+    )
 
 
 def write_gguf(path, arch="llama"):
@@ -92,9 +103,16 @@ def write_gguf(path, arch="llama"):
     gguf = pytest.importorskip("gguf")
     words = ["<unk>", "<s>", "</s>", *"abcdefghijklmnopqrstuvwxyz", "Ġ", "ab"]
     writer = gguf.GGUFWriter(path, arch)
-    for key, value in {"block_count": 1, "context_length": 64, "embedding_length": 32, "feed_forward_length": 48,
-                       "attention.head_count": 4, "attention.head_count_kv": 4, "vocab_size": len(words),
-                       "rope.dimension_count": 8}.items():
+    for key, value in {
+        "block_count": 1,
+        "context_length": 64,
+        "embedding_length": 32,
+        "feed_forward_length": 48,
+        "attention.head_count": 4,
+        "attention.head_count_kv": 4,
+        "vocab_size": len(words),
+        "rope.dimension_count": 8,
+    }.items():
         writer.add_uint32(f"{arch}.{key}", value)
     writer.add_float32(f"{arch}.attention.layer_norm_rms_epsilon", 1e-6)
     writer.add_tokenizer_model("gpt2")
@@ -129,8 +147,9 @@ def test_a_gguf_file_is_unpacked_once_and_can_be_saved(tmp_path, monkeypatch):
     monkeypatch.setattr(loading, "find_spec", lambda name: pytest.fail("read again"))
     again = load_backbone(str(tmp_path / "small.gguf"), IDS, cache_dir=tmp_path / "cache")
     padded = left_pad(prompts(backbone, (5, 9)), backbone.pad_id)
-    assert torch.equal(beam_search(backbone, IDS.trie, *padded, width=5)[1],
-                       beam_search(again, IDS.trie, *padded, width=5)[1])
+    assert torch.equal(
+        beam_search(backbone, IDS.trie, *padded, width=5)[1], beam_search(again, IDS.trie, *padded, width=5)[1]
+    )
     backbone.model.save_pretrained(tmp_path / "out")
 
 
@@ -150,23 +169,26 @@ def test_gguf_without_the_package_says_what_to_install(tmp_path, monkeypatch):
         load_backbone(str(tmp_path / "small.gguf"), IDS, cache_dir=tmp_path / "cache")
 
 
-@pytest.mark.parametrize("options, message", [
-    ({"llm": "nowhere/no-such-folder"}, "is neither 'tiny', nor a .gguf file, nor a folder"),
-    ({"llm": "no-such-file.gguf"}, "there is no file no-such-file.gguf"),
-    ({"dtype": "float64"}, "dtype: 'float64' is none of auto, float32"),
-    ({"quantize": "2bit", "lora": {}}, "quantize: '2bit' is none of 8bit, 4bit"),
-    ({"quantize": "4bit"}, "quantised weights cannot be trained; set lora as well"),
-    ({"sid_init": "luck"}, "sid_init: 'luck' is none of mean, text"),
-    ({"sid_init": "text"}, "sid_init: text needs the items' texts"),
-    ({"pad_token": "<nope>"}, "has no token '<nope>'"),
-    ({"dtyp": "float32"}, "llm_options: unknown option 'dtyp'; known are item_texts, tiny, lora, sid_init, dtype"),
-    ({"attn_implementation": "flash_attention_2"}, "attn_implementation: 'flash_attention_2' takes no mask"),
-    ({"device_map": "nowhere"}, "with device_map: nowhere cannot be loaded"),
-    ({"lora": {"target": ["nope"]}}, "lora: .*'nope'.* does not fit this model"),
-    ({"lora": {"r": "many"}}, "lora: .*'many'.* does not fit this model"),
-    ({"llm": "tiny", "tiny": {"depth": 3}}, "tiny: unknown option 'depth'; known are layers"),
-    ({"llm": "tiny", "tiny": {"tokenizer": "char"}}, "'char' is none of word, bpe"),
-])
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"llm": "nowhere/no-such-folder"}, "is neither 'tiny', nor a .gguf file, nor a folder"),
+        ({"llm": "no-such-file.gguf"}, "there is no file no-such-file.gguf"),
+        ({"dtype": "float64"}, "dtype: 'float64' is none of auto, float32"),
+        ({"quantize": "2bit", "lora": {}}, "quantize: '2bit' is none of 8bit, 4bit"),
+        ({"quantize": "4bit"}, "quantised weights cannot be trained; set lora as well"),
+        ({"sid_init": "luck"}, "sid_init: 'luck' is none of mean, text"),
+        ({"sid_init": "text"}, "sid_init: text needs the items' texts"),
+        ({"pad_token": "<nope>"}, "has no token '<nope>'"),
+        ({"dtyp": "float32"}, "llm_options: unknown option 'dtyp'; known are item_texts, tiny, lora, sid_init, dtype"),
+        ({"attn_implementation": "flash_attention_2"}, "attn_implementation: 'flash_attention_2' takes no mask"),
+        ({"device_map": "nowhere"}, "with device_map: nowhere cannot be loaded"),
+        ({"lora": {"target": ["nope"]}}, "lora: .*'nope'.* does not fit this model"),
+        ({"lora": {"r": "many"}}, "lora: .*'many'.* does not fit this model"),
+        ({"llm": "tiny", "tiny": {"depth": 3}}, "tiny: unknown option 'depth'; known are layers"),
+        ({"llm": "tiny", "tiny": {"tokenizer": "char"}}, "'char' is none of word, bpe"),
+    ],
+)
 def test_wrong_options_are_named(base, monkeypatch, options, message):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(UserError, match=message):
@@ -191,11 +213,14 @@ def test_a_model_without_a_pad_token_says_how_to_name_one(base, tmp_path):
     assert backbone.pad_id == backbone.eos_id == backbone.model.config.pad_token_id
 
 
-@pytest.mark.parametrize("error, message", [
-    (torch.OutOfMemoryError("CUDA out of memory"), "no GPU memory left while loading x; buy"),
-    (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "no memory left while loading x; buy"),
-    (MemoryError(), "no memory left while loading x; buy"),
-])
+@pytest.mark.parametrize(
+    "error, message",
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), "no GPU memory left while loading x; buy"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "no memory left while loading x; buy"),
+        (MemoryError(), "no memory left while loading x; buy"),
+    ],
+)
 def test_no_memory_is_one_line(error, message):
     with pytest.raises(UserError, match=message), loading.out_of_memory("loading x", "buy"):
         raise error

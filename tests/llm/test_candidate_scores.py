@@ -5,13 +5,13 @@ import pytest
 import torch
 from llmtools import prompts, random_ids, tiny_backbone
 
-from recbole_conrec.errors import UserError
+from recbole_conrec.generative.candidate_scores import WAYS, read_ways, similarity, within
+from recbole_conrec.generative.rewards import unit_vectors
 from recbole_conrec.llm.batch import left_pad
 from recbole_conrec.llm.decoding import beam_search, score
-from recbole_conrec.llm.rewards import unit_vectors
-from recbole_conrec.model.candidate_scores import WAYS, read_ways, similarity, within
 from recbole_conrec.model.conrec import CoNRec
 from recbole_conrec.tokenizer.trie import Trie
+from recbole_conrec.utils.errors import UserError
 
 
 @pytest.mark.parametrize("normalise", ["allowed", "vocabulary"])
@@ -31,10 +31,14 @@ def test_beam_equals_a_search_over_the_trie_of_the_candidates(normalise):
         codes = np.full_like(ids.codes, -1)
         codes[own] = ids.codes[own]
         trie = Trie.from_codes(codes)
-        ranked, scores = beam_search(backbone, trie, padded[0][user:user + 1], padded[1][user:user + 1], width=20,
-                                     normalise="allowed")
-        expected = {int(trie.leaf_items[leaf]): float(value) for leaf, value in zip(ranked[0], scores[0], strict=True)
-                    if leaf >= 0}
+        ranked, scores = beam_search(
+            backbone, trie, padded[0][user : user + 1], padded[1][user : user + 1], width=20, normalise="allowed"
+        )
+        expected = {
+            int(trie.leaf_items[leaf]): float(value)
+            for leaf, value in zip(ranked[0], scores[0], strict=True)
+            if leaf >= 0
+        }
         assert set(expected) == set(own.tolist())
         assert [float(got[user, n]) for n in range(len(own))] == pytest.approx([expected[i] for i in own], abs=1e-4)
     assert torch.isinf(got[2, 5:]).all() and (got.exp().sum(1) - 1).abs().max() < 1e-4
@@ -64,8 +68,13 @@ def test_similarity_is_the_filters():
 def test_answers_given_together_are_those_given_apart(make_tiny, collisions):
     """Lists longer than topk, so that the filter's similarity must look at topk of them only."""
     sizes = [8, 8, 8] if collisions == "nearest_free" else [2, 2, 2]
-    config, data = make_tiny("CoNRec", topk=[5], candidate_scores=list(WAYS), valid_metric="HR@5", tokenizer={
-        "name": "rqkmeans", "sizes": sizes, "collisions": collisions, "encoder": ["tfidf", "behaviour"]})
+    config, data = make_tiny(
+        "CoNRec",
+        topk=[5],
+        candidate_scores=list(WAYS),
+        valid_metric="HR@5",
+        tokenizer={"name": "rqkmeans", "sizes": sizes, "collisions": collisions, "encoder": ["tfidf", "behaviour"]},
+    )
     train, _, test = data.build()
     model = CoNRec(config, train).eval()
     batch, candidates = test[np.arange(9)], torch.from_numpy(data.truth("test").candidates[:9])

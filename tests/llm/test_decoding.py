@@ -15,9 +15,9 @@ from llmtools import (
     tiny_backbone,
 )
 
-from recbole_conrec.errors import UserError
 from recbole_conrec.llm.batch import left_pad
 from recbole_conrec.llm.decoding import beam_search, next_token_logps, sample, score, search_and_score
+from recbole_conrec.utils.errors import UserError
 
 LENGTHS = (9, 1, 23, 4)
 ARCHITECTURES = {
@@ -87,8 +87,10 @@ def test_beams_equal_generate_for_every_architecture(name):
     rows = prompts(backbone, LENGTHS)
     leaves = torch.randint(ids.trie.n_leaves, (len(rows), 3), generator=torch.Generator().manual_seed(0))
     mine = score(backbone, ids.trie, *left_pad(rows, 0), leaves)
-    theirs = [[teacher_forced(backbone, r, leaf_tokens(backbone, leaf[None])[0].tolist()).sum() for leaf in leaf_row]
-              for r, leaf_row in zip(rows, leaves, strict=True)]
+    theirs = [
+        [teacher_forced(backbone, r, leaf_tokens(backbone, leaf[None])[0].tolist()).sum() for leaf in leaf_row]
+        for r, leaf_row in zip(rows, leaves, strict=True)
+    ]
     torch.testing.assert_close(mine, torch.tensor(theirs), atol=1e-4, rtol=0)
 
 
@@ -157,8 +159,9 @@ def test_temperature_sharpens_samples(backbone, batch):
     trie = backbone.semantic_ids.trie
     mean = []
     for temperature in (0.3, 1.0):
-        leaves, _, logps = sample(backbone, trie, *batch[1], n=200, temperature=temperature,
-                                  generator=torch.Generator().manual_seed(0))
+        leaves, _, logps = sample(
+            backbone, trie, *batch[1], n=200, temperature=temperature, generator=torch.Generator().manual_seed(0)
+        )
         assert logps.max() <= 0
         mean.append(score(backbone, trie, *batch[1], leaves).mean())
     assert mean[0] > mean[1] + 0.5
@@ -233,5 +236,6 @@ def test_a_changed_model_changes_the_answer(backbone, batch):
     ids = backbone.semantic_ids
     other = tiny_backbone(ids)
     shake(other.model, seed=9)
-    assert not torch.equal(beam_search(backbone, ids.trie, *batch[1], width=5)[0],
-                           beam_search(other, ids.trie, *batch[1], width=5)[0])
+    assert not torch.equal(
+        beam_search(backbone, ids.trie, *batch[1], width=5)[0], beam_search(other, ids.trie, *batch[1], width=5)[0]
+    )

@@ -11,9 +11,9 @@ import torch
 from llmtools import random_ids, tiny_backbone
 from safetensors.torch import load_file
 
-from recbole_conrec.errors import UserError
-from recbole_conrec.llm import distributed
-from recbole_conrec.llm.distributed import gather_by_id, my_batches
+from recbole_conrec.utils import distributed
+from recbole_conrec.utils.distributed import gather_by_id, my_batches
+from recbole_conrec.utils.errors import UserError
 
 HERE = Path(__file__).parent
 
@@ -24,10 +24,29 @@ def results(tmp_path_factory):
     folder = tmp_path_factory.mktemp("launched")
     paths = [str(HERE), str(HERE.parent.parent), os.environ.get("PYTHONPATH", "")]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)}
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2",
-              "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
-    two = subprocess.Popen([*launch, str(HERE / "launched.py"), str(folder)], env=environment, text=True,
-                           stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    launch = [
+        sys.executable,
+        "-m",
+        "accelerate.commands.launch",
+        "--multi_gpu",
+        "--num_processes",
+        "2",
+        "--num_machines",
+        "1",
+        "--mixed_precision",
+        "no",
+        "--dynamo_backend",
+        "no",
+        "--main_process_port",
+        "0",
+    ]
+    two = subprocess.Popen(
+        [*launch, str(HERE / "launched.py"), str(folder)],
+        env=environment,
+        text=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as many as a launched process has: sums are rounded in the same order
     try:

@@ -7,12 +7,12 @@ import torch
 from llmtools import leaf_tokens, prompts, random_ids, tiny_backbone
 from trl import GRPOConfig, GRPOTrainer
 
-from recbole_conrec.errors import UserError
 from recbole_conrec.llm.batch import left_pad
 from recbole_conrec.llm.constraint import Constraint, Free
 from recbole_conrec.llm.decoding import beam_search, sample, score
 from recbole_conrec.llm.grpo import ConstrainedGRPOTrainer, train_grpo
 from recbole_conrec.llm.packed import completion_logps, group_rows
+from recbole_conrec.utils.errors import UserError
 
 LENGTHS = (9, 1, 23, 4, 12, 7, 15, 3)
 G = 4
@@ -38,10 +38,26 @@ def grads(model):
 
 
 def make_trainer(backbone, tmp_path, beta, packed):
-    args = GRPOConfig(str(tmp_path), per_device_train_batch_size=4 * G, num_generations=G, loss_type="grpo",
-                      use_cpu=True, bf16=False, gradient_checkpointing=False, remove_unused_columns=False)
-    return ConstrainedGRPOTrainer(backbone, backbone.semantic_ids.trie, training_rows(backbone), [likes_low_codes],
-                                  beta=beta, args=args, normalise="vocabulary", packed=packed)
+    args = GRPOConfig(
+        str(tmp_path),
+        per_device_train_batch_size=4 * G,
+        num_generations=G,
+        loss_type="grpo",
+        use_cpu=True,
+        bf16=False,
+        gradient_checkpointing=False,
+        remove_unused_columns=False,
+    )
+    return ConstrainedGRPOTrainer(
+        backbone,
+        backbone.semantic_ids.trie,
+        training_rows(backbone),
+        [likes_low_codes],
+        beta=beta,
+        args=args,
+        normalise="vocabulary",
+        packed=packed,
+    )
 
 
 def shuffled_batch(backbone, beta):
@@ -129,8 +145,14 @@ def test_groups_are_found_again_after_a_shuffle():
 
 def run(backbone, tmp_path, rewards=likes_low_codes, lengths=LENGTHS, **options):
     settings = {"G": G, "prompts_per_step": 4, "steps": 4, "lr": 1e-2, "beta": 0.05} | options
-    return train_grpo(backbone, backbone.semantic_ids.trie, training_rows(backbone, lengths), rewards,
-                      output_dir=str(tmp_path), **settings)
+    return train_grpo(
+        backbone,
+        backbone.semantic_ids.trie,
+        training_rows(backbone, lengths),
+        rewards,
+        output_dir=str(tmp_path),
+        **settings,
+    )
 
 
 def weights(backbone):
@@ -155,8 +177,18 @@ def test_it_learns_and_logs(backbone, tmp_path):
     after = score(backbone, trie, *padded, wanted, normalise="allowed").exp().sum(1).mean()
     assert after > before + 0.2
     first, last = log[0], log[24]
-    for key in ("reward", "reward_std", "rewards/likes_low_codes/mean", "zero_advantage", "distinct", "kl", "entropy",
-                "time/generation", "time/update", "loss"):
+    for key in (
+        "reward",
+        "reward_std",
+        "rewards/likes_low_codes/mean",
+        "zero_advantage",
+        "distinct",
+        "kl",
+        "entropy",
+        "time/generation",
+        "time/update",
+        "loss",
+    ):
         assert key in first, key
     assert abs(first["kl"]) < 1e-6 and last["kl"] > 1e-4  # the reference is the model as it came in
     assert 1 <= first["distinct"] <= G and 0 <= first["zero_advantage"] <= 1
@@ -225,8 +257,9 @@ def test_a_group_of_beams_holds_the_likeliest_and_no_ID_twice(backbone, tmp_path
         drawn.update({n[0]: row for n, row in zip(liked, items, strict=True)})
         return -torch.arange(G).expand(items.shape).float()  # rank: the best beam is wanted least
 
-    before = beam_search(backbone, trie, *left_pad([row["input_ids"] for row in rows], backbone.pad_id), width=G,
-                         normalise="allowed")[0]
+    before = beam_search(
+        backbone, trie, *left_pad([row["input_ids"] for row in rows], backbone.pad_id), width=G, normalise="allowed"
+    )[0]
     log = run(backbone, tmp_path, remember, steps=1, rollout="beam")
     assert len(drawn) == 4 and log[0]["distinct"] == G
     for n, items in drawn.items():
@@ -240,16 +273,19 @@ def test_a_group_of_beams_holds_the_likeliest_and_no_ID_twice(backbone, tmp_path
 def test_without_the_constraint_the_whole_vocabulary_is_sampled_and_trained(backbone, tmp_path):
     trie, level_of = backbone.semantic_ids.trie, backbone.level_tokens
     padded = left_pad(prompts(backbone, LENGTHS[:3]), backbone.pad_id)
-    leaves, tokens, sampled = sample(backbone, trie, *padded, n=400, constrained=False,
-                                     generator=torch.Generator().manual_seed(3))
-    known = {tuple(int(t[code]) for t, code in zip(level_of, codes, strict=True)): leaf
-             for leaf, codes in enumerate(trie.leaf_codes.tolist())}
+    leaves, tokens, sampled = sample(
+        backbone, trie, *padded, n=400, constrained=False, generator=torch.Generator().manual_seed(3)
+    )
+    known = {
+        tuple(int(t[code]) for t, code in zip(level_of, codes, strict=True)): leaf
+        for leaf, codes in enumerate(trie.leaf_codes.tolist())
+    }
     assert leaves.tolist() == [[known.get(tuple(one), -1) for one in row] for row in tokens.tolist()]
     assert (leaves >= 0).any() and (leaves < 0).any()
     logps, _ = completion_logps(backbone.model, Free(backbone, trie), *padded, tokens)
     torch.testing.assert_close(logps, sampled, atol=1e-4, rtol=0)
     row = prompts(backbone, LENGTHS[:3])[0]
-    logits = backbone.model(torch.tensor([row + tokens[0, 0, :-1].tolist()])).logits[0, len(row) - 1:]
+    logits = backbone.model(torch.tensor([row + tokens[0, 0, :-1].tolist()])).logits[0, len(row) - 1 :]
     expected = logits.log_softmax(-1).gather(1, tokens[0, 0][:, None])[:, 0]
     torch.testing.assert_close(logps[0, 0], expected, atol=1e-4, rtol=0)
 

@@ -9,9 +9,9 @@ from llmtools import random_ids
 
 from recbole_conrec.data.events import NEGATIVE, POSITIVE, EventLog, Instances
 from recbole_conrec.data.splits import first_dislikes
-from recbole_conrec.errors import UserError
+from recbole_conrec.generative.prompts import ALL_TEXT, FEEDBACK, INSTRUCTION, PromptBuilder, context_of
 from recbole_conrec.llm.backbone import load_backbone
-from recbole_conrec.llm.prompts import ALL_TEXT, FEEDBACK, INSTRUCTION, PromptBuilder, context_of
+from recbole_conrec.utils.errors import UserError
 
 DAY = 86_400
 WORD = {"layers": 1, "hidden": 8, "heads": 1, "kv_heads": 1, "intermediate": 8}
@@ -24,8 +24,13 @@ def random_log(seed: int, users=8, items=30, events=260, moments=50) -> EventLog
     """Ties, repeated dislikes, and a last user without events."""
     rng = np.random.default_rng(seed)
     return EventLog.from_arrays(
-        rng.integers(1, users, events), rng.integers(1, items + 1, events), rng.integers(0, moments, events) * DAY // 4,
-        rng.choice([-1, 0, 1], events, p=[0.4, 0.2, 0.4]), users + 1, items + 1)
+        rng.integers(1, users, events),
+        rng.integers(1, items + 1, events),
+        rng.integers(0, moments, events) * DAY // 4,
+        rng.choice([-1, 0, 1], events, p=[0.4, 0.2, 0.4]),
+        users + 1,
+        items + 1,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -77,10 +82,10 @@ class Teller:
     def read(self, row):
         """The events of a training row: (feedback, item tokens, whether they bear loss); no other token may."""
         tokens, mask = row["input_ids"], row["completion_mask"]
-        assert len(tokens) == len(mask) and tokens[:len(self.head)] == self.head and not any(mask[:len(self.head)])
+        assert len(tokens) == len(mask) and tokens[: len(self.head)] == self.head and not any(mask[: len(self.head)])
         at, events = len(self.head), []
         while at < len(tokens):
-            kind = next(k for k, marker in self.marker.items() if tokens[at:at + len(marker)] == marker)
+            kind = next(k for k, marker in self.marker.items() if tokens[at : at + len(marker)] == marker)
             start = at + len(self.marker[kind])
             assert not any(mask[at:start])
             at = start + self.ids.depth
@@ -105,13 +110,14 @@ def told(log, begin, end, t0, kinds, window):
 def unpadded(ids, mask):
     for row, there in zip(ids.tolist(), mask.tolist(), strict=True):
         assert there == sorted(there)  # padded on the left
-        yield row[len(there) - sum(there):]
+        yield row[len(there) - sum(there) :]
 
 
 @pytest.mark.parametrize("tiny", [WORD, BPE], ids=["word", "bpe"])
 @pytest.mark.parametrize("name", ["negative", "both"])
-@pytest.mark.parametrize("window", [None, {"unit": "days", "length": 3}, {"unit": "events", "length": 7}],
-                         ids=["all", "days", "events"])
+@pytest.mark.parametrize(
+    "window", [None, {"unit": "days", "length": 3}, {"unit": "events", "length": 7}], ids=["all", "days", "events"]
+)
 def test_histories_equal_the_oracle(make_builder, name, window, tiny):
     log = random_log(1)
     some = Instances.of_rows(log, first_dislikes(log))
@@ -127,7 +133,7 @@ def test_histories_equal_the_oracle(make_builder, name, window, tiny):
         cut = set()
         for n, prompt in enumerate(got):
             rows = told(log, begin[n], some.end[n], some.time[n], NAMES[name], window)
-            assert prompt == teller.prompt(log, rows[-min(max_events, fits):])
+            assert prompt == teller.prompt(log, rows[-min(max_events, fits) :])
             assert len(prompt) + builder.depth <= max_tokens
             if min(len(rows), max_events) > fits:
                 cut.add((begin[n], some.end[n]))
@@ -155,7 +161,7 @@ def oracle_packed(teller, log, begin, end, kinds, events, targets):
         sequence, trained, start = told(log, a, b, 0, kinds, None), set(), 0
         while True:
             tokens, mask = list(teller.head), [0] * len(teller.head)
-            for row in sequence[start:start + events]:
+            for row in sequence[start : start + events]:
                 marker, item = teller.marker[int(log.feedback[row])], teller.item(log.item[row])
                 loss = int(targets[row] and row not in trained)
                 tokens, mask = tokens + marker + item, mask + [0] * len(marker) + [loss] * len(item)
@@ -245,11 +251,14 @@ def test_nothing_at_or_after_t0_is_told(make_builder):
     rng = np.random.default_rng(0)
     some = Instances.of_rows(log, first_dislikes(log))
     for n in rng.choice(len(some), 20, replace=False):
-        one = some[n:n + 1]
+        one = some[n : n + 1]
         late = np.ones(len(log), dtype=bool)
-        late[one.begin[0]:one.end[0]] = False  # all other events, those of other users, too
-        other = replace(log, item=np.where(late, rng.integers(1, log.n_items, len(log)), log.item),
-                        feedback=np.where(late, rng.choice([-1, 1], len(log)), log.feedback))
+        late[one.begin[0] : one.end[0]] = False  # all other events, those of other users, too
+        other = replace(
+            log,
+            item=np.where(late, rng.integers(1, log.n_items, len(log)), log.item),
+            feedback=np.where(late, rng.choice([-1, 1], len(log)), log.feedback),
+        )
         for window in (None, {"unit": "days", "length": 4}):
             context = context_of("both", 50, window)
             before, after = (make_builder(x).history(one.begin, one.end, one.time, context)[0] for x in (log, other))

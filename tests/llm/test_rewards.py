@@ -11,11 +11,11 @@ from llmtools import random_ids
 
 from recbole_conrec.data.events import NEGATIVE, POSITIVE
 from recbole_conrec.data.splits import first_dislikes
-from recbole_conrec.errors import UserError
+from recbole_conrec.generative.prompts import ALL_TEXT, PromptBuilder
+from recbole_conrec.generative.rewards import REWARDS, unit_vectors
+from recbole_conrec.generative.tasks import alignment_choices, grpo_rows
 from recbole_conrec.llm.backbone import load_backbone
-from recbole_conrec.llm.prompts import ALL_TEXT, PromptBuilder
-from recbole_conrec.llm.rewards import REWARDS, unit_vectors
-from recbole_conrec.model.conrec_stages import alignment_choices, grpo_rows
+from recbole_conrec.utils.errors import UserError
 
 DAY = 86_400
 #        item:       0 none    1       2         3         4          5
@@ -44,12 +44,13 @@ def test_rewards_by_hand(name):
     torch.testing.assert_close(without, got[1:2])  # nobody of the batch likes anything
 
 
-@pytest.mark.parametrize("depth, worth", [(1, [0, 1]), (2, [0, 0.1, 1]), (3, [0, 0.01, 0.1, 1]),
-                                          (4, [0, 0, 0.01, 0.1, 1])])
+@pytest.mark.parametrize(
+    "depth, worth", [(1, [0, 1]), (2, [0, 0.1, 1]), (3, [0, 0.01, 0.1, 1]), (4, [0, 0, 0.01, 0.1, 1])]
+)
 def test_hits_of_every_depth(depth, worth):
     codes = torch.zeros(depth + 3, depth, dtype=torch.int64)
     for item in range(1, depth + 2):  # item i shares its first i - 1 codes with the last one
-        codes[item, item - 1:] = 1
+        codes[item, item - 1 :] = 1
     codes[0], codes[-1] = -1, 0
     out = torch.arange(1, depth + 2)[None]
     got = REWARDS["hits"](out, torch.tensor([[depth + 2, 0]]), torch.zeros(1, 0, dtype=torch.int64), None, codes, 0.5)
@@ -58,6 +59,7 @@ def test_hits_of_every_depth(depth, worth):
 
 def slow(name, out, gts, fps, vectors, codes, gamma):
     """One completion against the lists of GTS and FPS."""
+
     def cosine(targets):
         values = [float(sum(a * b for a, b in zip(vectors[out], vectors[t], strict=True))) for t in targets]
         return max(values) if values else 0.0
@@ -93,8 +95,10 @@ def test_rewards_equal_a_slow_loop(name, gamma):
     fps = [rng.choice(np.arange(1, 50), rng.integers(0, 4), replace=False) for _ in range(20)]
     padded = [torch.tensor([[*row, *[0] * (5 - len(row))] for row in rows]) for rows in (gts, fps)]
     got = REWARDS[name](torch.from_numpy(out), *padded, vectors, codes, gamma)
-    expected = [[slow(name, o, g, f, vectors.numpy(), codes.numpy(), gamma) for o in row]
-                for row, g, f in zip(out, gts, fps, strict=True)]
+    expected = [
+        [slow(name, o, g, f, vectors.numpy(), codes.numpy(), gamma) for o in row]
+        for row, g, f in zip(out, gts, fps, strict=True)
+    ]
     torch.testing.assert_close(got, torch.tensor(expected, dtype=torch.float32), atol=1e-5, rtol=0)
     assert (out == 0).any() and (got[torch.from_numpy(out == 0)] <= got.min() + 1e-6).all()
 

@@ -9,10 +9,10 @@ from llmtools import prompts, random_ids, tiny_backbone
 from transformers import Trainer
 from trl import SFTTrainer
 
-from recbole_conrec.errors import UserError
 from recbole_conrec.llm import sft
 from recbole_conrec.llm.mixture import MixtureSampler
 from recbole_conrec.llm.sft import CompactSFTTrainer, train_sft
+from recbole_conrec.utils.errors import UserError
 
 
 @pytest.fixture
@@ -74,8 +74,15 @@ def test_loss_is_on_the_marked_tokens_only(backbone, tmp_path):
 def test_it_learns_and_reports(backbone, tmp_path):
     rows = training_rows(backbone)
     seen = []
-    log = train(backbone, tmp_path, rows, epochs=20, lr=1e-2, logging_steps=10,
-                progress=lambda step, of, entry: seen.append((step, of)))
+    log = train(
+        backbone,
+        tmp_path,
+        rows,
+        epochs=20,
+        lr=1e-2,
+        logging_steps=10,
+        progress=lambda step, of, entry: seen.append((step, of)),
+    )
     losses = [entry["loss"] for entry in log if "loss" in entry]
     assert losses[-1] < losses[0] / 2
     assert seen[0] == (10, 120) and log[-1]["train_samples_per_second"] > 0
@@ -97,8 +104,9 @@ def test_a_run_without_anomaly_detection_and_telemetry(backbone, tmp_path, monke
     """RecBole's SINE switches autograd's anomaly detection on for the whole process: four times slower."""
     modes = []
     step = Trainer.training_step
-    monkeypatch.setattr(Trainer, "training_step",
-                        lambda *a, **k: (modes.append(torch.is_anomaly_enabled()), step(*a, **k))[1])
+    monkeypatch.setattr(
+        Trainer, "training_step", lambda *a, **k: (modes.append(torch.is_anomaly_enabled()), step(*a, **k))[1]
+    )
     monkeypatch.setattr("trl.trainer.base_trainer.send_telemetry", lambda *a, **k: pytest.fail("telemetry"))
     with torch.autograd.set_detect_anomaly(True):
         train(backbone, tmp_path, training_rows(backbone, 4), max_steps=1)
@@ -138,11 +146,17 @@ def test_tasks_with_weights_train_together(backbone, tmp_path):
     assert log[-1]["step"] == 3  # 8 + 4 rows, 4 a step
 
 
-@pytest.mark.parametrize("change, message", [
-    (lambda rows: rows.clear(), "there are none"),
-    (lambda rows: rows[2]["input_ids"].__setitem__(0, 9999), "training row 2: token 9999 is not in the vocabulary"),
-    (lambda rows: rows[1]["completion_mask"].pop(), "training row 1: completion_mask and input_ids differ in length"),
-])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda rows: rows.clear(), "there are none"),
+        (lambda rows: rows[2]["input_ids"].__setitem__(0, 9999), "training row 2: token 9999 is not in the vocabulary"),
+        (
+            lambda rows: rows[1]["completion_mask"].pop(),
+            "training row 1: completion_mask and input_ids differ in length",
+        ),
+    ],
+)
 def test_bad_rows_are_named(backbone, tmp_path, change, message):
     rows = training_rows(backbone, 4)
     change(rows)

@@ -8,13 +8,13 @@ import torch
 from llmtools import leaf_tokens, prompts, random_ids, teacher_forced
 from test_decoding import assert_same_beams
 
-from recbole_conrec.errors import UserError
 from recbole_conrec.llm.batch import left_pad
 from recbole_conrec.llm.decoding import beam_search, score
 from recbole_conrec.llm.grpo import train_grpo
 from recbole_conrec.llm.sft import train_sft
 from recbole_conrec.llm.store import restore_backbone, save_backbone
 from recbole_conrec.llm.t5 import FIRST_EXTRA, load_t5
+from recbole_conrec.utils.errors import UserError
 
 IDS = random_ids(60, (5, 6, 7))
 SMALL = {"d_model": 32, "heads": 4, "d_kv": 8, "d_ff": 64, "layers": 2}
@@ -30,8 +30,12 @@ def pairs(backbone, n=24):
     rows = []
     for _ in range(n):
         items = rng.integers(1, 59, size=rng.integers(1, 6))
-        rows.append({"input_ids": [FIRST_EXTRA, *backbone.item_tokens[torch.tensor(items)].flatten().tolist()],
-                     "labels": backbone.item_tokens[int(items[-1]) + 1].tolist()})
+        rows.append(
+            {
+                "input_ids": [FIRST_EXTRA, *backbone.item_tokens[torch.tensor(items)].flatten().tolist()],
+                "labels": backbone.item_tokens[int(items[-1]) + 1].tolist(),
+            }
+        )
     return rows
 
 
@@ -70,8 +74,10 @@ def test_a_trained_t5_decodes_as_transformers_does(trained):
     rows = prompts(backbone, (9, 1, 23, 4))
     leaves = torch.arange(40).view(4, 10)
     mine = score(backbone, IDS.trie, *left_pad(rows, 0), leaves)
-    theirs = [[teacher_forced(backbone, row, leaf_tokens(backbone, leaf[None])[0].tolist()).sum() for leaf in wanted]
-              for row, wanted in zip(rows, leaves, strict=True)]
+    theirs = [
+        [teacher_forced(backbone, row, leaf_tokens(backbone, leaf[None])[0].tolist()).sum() for leaf in wanted]
+        for row, wanted in zip(rows, leaves, strict=True)
+    ]
     torch.testing.assert_close(mine, torch.tensor(theirs), atol=1e-4, rtol=0)
 
 
@@ -109,18 +115,22 @@ def test_it_is_saved_and_comes_back(trained, tmp_path):
     save_backbone(backbone, tmp_path / "saved")
     again = restore_backbone(tmp_path / "saved", semantic_ids=IDS)
     padded = left_pad(prompts(backbone, (9, 4)), 0)
-    for mine, theirs in zip(beam_search(again, IDS.trie, *padded, width=8),
-                            beam_search(backbone, IDS.trie, *padded, width=8), strict=True):
+    for mine, theirs in zip(
+        beam_search(again, IDS.trie, *padded, width=8), beam_search(backbone, IDS.trie, *padded, width=8), strict=True
+    ):
         assert torch.equal(mine, theirs)
     assert again.tokenizer is None and torch.equal(again.item_tokens, backbone.item_tokens)
     train(again, tmp_path, pairs(again), max_steps=1)
 
 
-@pytest.mark.parametrize("change, message", [
-    ({"labels": []}, "training row 1: no labels; the rows of an encoder-decoder have input_ids and labels"),
-    ({"labels": [3, 99]}, "training row 1: token 99 is not in the vocabulary of 23"),
-    ({"input_ids": [-1]}, "training row 1: token -1 is not in the vocabulary of 23"),
-])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"labels": []}, "training row 1: no labels; the rows of an encoder-decoder have input_ids and labels"),
+        ({"labels": [3, 99]}, "training row 1: token 99 is not in the vocabulary of 23"),
+        ({"input_ids": [-1]}, "training row 1: token -1 is not in the vocabulary of 23"),
+    ],
+)
 def test_bad_rows_are_named(tmp_path, change, message):
     backbone = small_t5()
     rows = pairs(backbone, 4)
@@ -130,8 +140,12 @@ def test_bad_rows_are_named(tmp_path, change, message):
 
 
 def test_what_t5_cannot_do_is_named(tmp_path):
-    for name, value, expected in (("heads", "4", "whole"), ("layers", 0, "whole"), ("d_kv", True, "whole"),
-                                  ("dropout", 1, "share")):
+    for name, value, expected in (
+        ("heads", "4", "whole"),
+        ("layers", 0, "whole"),
+        ("d_kv", True, "whole"),
+        ("dropout", 1, "share"),
+    ):
         with pytest.raises(UserError, match=f"t5: {name} is {value!r}; expected a {expected}"):
             load_t5(IDS, {name: value})
     with pytest.raises(UserError, match="t5: unknown option 'hidden'; known are d_model, heads"):

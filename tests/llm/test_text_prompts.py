@@ -8,11 +8,8 @@ from test_prompts import WORD, random_log
 
 from recbole_conrec.data.events import NEGATIVE, POSITIVE, Instances
 from recbole_conrec.data.splits import first_dislikes
-from recbole_conrec.llm.backbone import load_backbone
-from recbole_conrec.llm.batch import left_pad
-from recbole_conrec.llm.decoding import answer_logps, next_token_logps, text_logps
-from recbole_conrec.llm.prompts import ALL_TEXT, FEEDBACK, INSTRUCTION, context_of
-from recbole_conrec.llm.text_prompts import (
+from recbole_conrec.generative.prompts import ALL_TEXT, FEEDBACK, INSTRUCTION, context_of
+from recbole_conrec.generative.text_prompts import (
     ANSWER,
     INTENTION,
     LIKE_IT,
@@ -26,6 +23,9 @@ from recbole_conrec.llm.text_prompts import (
     TITLED,
     TextPrompts,
 )
+from recbole_conrec.llm.backbone import load_backbone
+from recbole_conrec.llm.batch import left_pad
+from recbole_conrec.llm.decoding import answer_logps, next_token_logps, text_logps
 
 KINDS = {"negative": (NEGATIVE,), "both": (NEGATIVE, POSITIVE)}
 
@@ -51,8 +51,11 @@ def titled(told, item: int) -> str:
 def past(told, part, n, kinds, history=6) -> list[tuple[int, int]]:
     """The last events before t0 as (item, feedback), by a loop over the log."""
     log = told[0]
-    return [(int(i), int(f)) for u, i, t, f in zip(log.user, log.item, log.time, log.feedback, strict=True)
-            if u == part.user[n] and t < part.time[n] and f in kinds][-history:]
+    return [
+        (int(i), int(f))
+        for u, i, t, f in zip(log.user, log.item, log.time, log.feedback, strict=True)
+        if u == part.user[n] and t < part.time[n] and f in kinds
+    ][-history:]
 
 
 def listed(told, events, kind: int) -> str:
@@ -91,18 +94,21 @@ def test_ranking_names_every_candidate_once_in_an_order_of_its_own(told):
         events = past(told, part, n, KINDS["both"])
         text = PREFERENCE + "".join(f"{OPINION[kind]} {listed(told, events, kind)}" for kind in (POSITIVE, NEGATIVE))
         start = backbone.encode([text + INTENTION + RANK])[0]
-        assert found[n][:len(start)] == start
+        assert found[n][: len(start)] == start
         end = backbone.encode([ANSWER])[0]
-        assert found[n][-len(end):] == end
-        named = backbone.tokenizer.decode(found[n][len(start):-len(end)]).split(";")
+        assert found[n][-len(end) :] == end
+        named = backbone.tokenizer.decode(found[n][len(start) : -len(end)]).split(";")
         assert sorted(name.replace(" ", "") for name in named if name.strip()) == sorted(
-            titled(told, item).replace(" ", "") for item in candidates[n] if item)
+            titled(told, item).replace(" ", "") for item in candidates[n] if item
+        )
     assert spoken(told, *builder.ranking(*ask, candidates[:, ::-1], 1)) == found  # the columns' order tells nothing
     assert spoken(told, *builder.ranking(*ask, candidates, 2)) != found
     answers = builder.answer(candidates)
     assert (answers[3, 2:] == -1).all()
-    assert answers[0, 0][answers[0, 0] >= 0].tolist() == [*backbone.encode([titled(told, candidates[0, 0])])[0],
-                                                          backbone.eos_id]
+    assert answers[0, 0][answers[0, 0] >= 0].tolist() == [
+        *backbone.encode([titled(told, candidates[0, 0])])[0],
+        backbone.eos_id,
+    ]
 
 
 @pytest.mark.parametrize("ask", [None, TITLED])
@@ -125,8 +131,8 @@ def test_a_long_history_loses_its_oldest_titles_and_is_counted(told):
     lost = 0
     for n, (long, brief) in enumerate(zip(whole, short, strict=True)):
         assert len(brief) <= 60
-        events, kept = long[len(head):len(long) - len(tail)], brief[len(head):len(brief) - len(tail)]
-        assert events[len(events) - len(kept):] == kept
+        events, kept = long[len(head) : len(long) - len(tail)], brief[len(head) : len(brief) - len(tail)]
+        assert events[len(events) - len(kept) :] == kept
         lost += len(kept) < len(events)
         assert ((part.begin[n], part.end[n]) in tight.cut) == (len(kept) < len(events))
     assert 0 < lost < len(part) and not builder.cut

@@ -7,8 +7,15 @@ import sys
 
 # Each run is a fork of a server that has imported everything and computed nothing: a real process, started in no time.
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["recbole_conrec.cli", "recbole_conrec.runner", "recbole_conrec.model.conrec",
-                                "recbole_conrec.llm.grpo", "recbole_conrec.llm.sft"])
+CONTEXT.set_forkserver_preload(
+    [
+        "recbole_conrec.cli",
+        "recbole_conrec.runs.runner",
+        "recbole_conrec.model.conrec",
+        "recbole_conrec.llm.grpo",
+        "recbole_conrec.llm.sft",
+    ]
+)
 
 
 def run(argv: list[str], die: tuple[str, str, int, int] | None, folder) -> int:
@@ -38,7 +45,7 @@ def _start(argv, die, folder) -> None:
 
 
 def _arm(stage: str, moment: str, step: int, number: int) -> None:
-    from recbole_conrec.model import stages
+    from recbole_conrec.generative import stage as stages
 
     name = {"step": "on_step_end", "save": "on_save"}[moment]
     before = getattr(stages.BestWeights, name)

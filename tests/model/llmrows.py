@@ -8,8 +8,9 @@ import torch
 from test_conrec_leak import some_rows, with_log
 
 from recbole_conrec import registry
-from recbole_conrec.config import merge
 from recbole_conrec.data.events import Instances
+from recbole_conrec.runs.config import merge
+from recbole_conrec.runs.trainer import find_trainer
 
 SMALL = {
     "llm_options": {"tiny": {"layers": 1, "hidden": 32, "heads": 2, "kv_heads": 2, "intermediate": 64}},
@@ -37,7 +38,7 @@ def train_on(made, instances: int | None = None):
         train.splits = train.splits | {"train": train.instances}
         train.first_dislike = np.isin(np.arange(len(data.log)), train.instances.row)
         train._shared = {}
-    trainer = registry.find_trainer(config["model"], type(model))(config, model)
+    trainer = find_trainer(config["model"], type(model))(config, model)
     trainer.fit(SimpleNamespace(_dataset=train), valid)
     return trainer, train
 

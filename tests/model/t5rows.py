@@ -29,8 +29,11 @@ def check_prompts(model, data, tell) -> None:
     lengths = set()
     for n, row in enumerate(picked):
         user, t0 = test.instances.user[row], test.instances.time[row]
-        events = [(int(i), int(f)) for u, i, t, f in zip(log.user, log.item, log.time, log.feedback, strict=True)
-                  if u == user and t < t0 and f in model.context.kinds][-6:]
+        events = [
+            (int(i), int(f))
+            for u, i, t, f in zip(log.user, log.item, log.time, log.feedback, strict=True)
+            if u == user and t < t0 and f in model.context.kinds
+        ][-6:]
         lengths.add(len(events))
         assert ids[n][mask[n].bool()].tolist() == tell(int(user), events)
         assert (ids[n][~mask[n].bool()] == 0).all()

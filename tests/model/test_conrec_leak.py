@@ -92,7 +92,7 @@ def test_changing_an_event_before_t0_moves_the_prompt(made):
     config, data = made
     log = data.log
     *_, one = some_rows(data, np.random.default_rng(2))
-    last = one.begin[0] + np.flatnonzero(log.feedback[one.begin[0]:one.end[0]])[-1]
+    last = one.begin[0] + np.flatnonzero(log.feedback[one.begin[0] : one.end[0]])[-1]
     assert not data.train_mask[last]  # so the IDs stay, and the prompt alone can move
     before = facts(config, data, one.row[0])
     item, feedback = log.item.copy(), log.feedback.copy()

@@ -8,16 +8,16 @@ import pytest
 import torch
 
 from recbole_conrec import registry
-from recbole_conrec.config import make_config
-from recbole_conrec.errors import UserError
+from recbole_conrec.generative.stage import check_stages, stage_context, stage_window
+from recbole_conrec.generative.stage_store import StageStore
+from recbole_conrec.generative.tasks import TASKS
 from recbole_conrec.leaderboard.board import read_board
 from recbole_conrec.llm import adapters
 from recbole_conrec.llm.backbone import load_backbone
 from recbole_conrec.model.conrec import CoNRec
-from recbole_conrec.model.conrec_stages import TASKS
-from recbole_conrec.model.stage_store import StageStore
-from recbole_conrec.model.stages import check_stages, stage_context, stage_window
+from recbole_conrec.runs.config import make_config
 from recbole_conrec.tokenizer import options as tokenizer_options
+from recbole_conrec.utils.errors import UserError
 
 BOARDS = ("ablation", "reward", "sensitivity", "backbone", "forgetting")
 
@@ -46,8 +46,13 @@ def test_the_ablation_is_cumulative():
     full = list(check(make_config("CoNRec", "ml-100k")))
     assert full == ["translation", "alignment", "warm-up", "grpo-1", "grpo-2", "grpo-3"]
     assert [list(row) for row in rows] == [
-        ["translation", "warm-up"], ["translation", "alignment", "warm-up"], full, full, full,
-        ["translation", "alignment", "warm-up", "grpo-3"]]
+        ["translation", "warm-up"],
+        ["translation", "alignment", "warm-up"],
+        full,
+        full,
+        full,
+        ["translation", "alignment", "warm-up", "grpo-3"],
+    ]
     last = [row["grpo-3"] for row in rows[2:]]
     assert [stage["reward"] for stage in last] == ["negatives", "negatives", *["negatives_minus_positives"] * 2]
     assert [(stage.get("future"), stage["neighbours"] > 0) for stage in last] == [("next", False), *[(None, True)] * 3]
@@ -76,24 +81,29 @@ def test_windows_count_in_windows_of_the_data():
     assert (window.unit, window.length) == ("seconds", 5)
     for window, length in ((20, 0), (20, "x"), (None, 0.5)):
         with pytest.raises(UserError, match="stage g: window: .* times the option `window`"):
-            stage_context({"name": "g", "window": {"unit": "window", "length": length}},
-                          config | {"window": {"unit": "events", "length": window}})
+            stage_context(
+                {"name": "g", "window": {"unit": "window", "length": length}},
+                config | {"window": {"unit": "events", "length": window}},
+            )
     for wrong in ("later", {"unit": "days"}, ["next"]):
         with pytest.raises(UserError, match="stage g: future: .* must be a mapping of `unit` and `length`"):
             stage_window({"name": "g", "future": wrong}, "future", config)
 
 
-@pytest.mark.parametrize("change, words", [
-    ({"warm-up": {"window": {"unit": "days", "length": 3}}}, "'window' is no option of the task 'next'"),
-    ({"warm-up": {"batch_size": 0}}, "batch_size is 0; expected at least 1"),
-    ({"warm-up": {"epochs": 0}}, "epochs is 0; expected at least 1"),
-    ({"warm-up": {"weights": 3}}, "'weights' is no option of the task 'next'"),
-    ({"warm-up": {"schedule": "linaer"}}, "schedule is 'linaer'; expected one of cosine, linear"),
-    ({"warm-up": {"bf16": "yes"}}, "bf16 is 'yes'; expected one of True, False"),
-    ({"grpo-1": {"rollout": "greedy"}}, "rollout is 'greedy'; expected one of sample, beam"),
-    ({"grpo-2": {"clean": {"factor": 1.5}}}, "clean is .* expected a mapping"),
-    ({"grpo-*": {"clean": 5}}, "clean is 5; expected a mapping"),
-])
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"warm-up": {"window": {"unit": "days", "length": 3}}}, "'window' is no option of the task 'next'"),
+        ({"warm-up": {"batch_size": 0}}, "batch_size is 0; expected at least 1"),
+        ({"warm-up": {"epochs": 0}}, "epochs is 0; expected at least 1"),
+        ({"warm-up": {"weights": 3}}, "'weights' is no option of the task 'next'"),
+        ({"warm-up": {"schedule": "linaer"}}, "schedule is 'linaer'; expected one of cosine, linear"),
+        ({"warm-up": {"bf16": "yes"}}, "bf16 is 'yes'; expected one of True, False"),
+        ({"grpo-1": {"rollout": "greedy"}}, "rollout is 'greedy'; expected one of sample, beam"),
+        ({"grpo-2": {"clean": {"factor": 1.5}}}, "clean is .* expected a mapping"),
+        ({"grpo-*": {"clean": 5}}, "clean is 5; expected a mapping"),
+    ],
+)
 def test_what_a_stage_cannot_do_is_said_before_anything_is_trained(change, words):
     with pytest.raises(UserError, match=words):
         check(make_config("CoNRec", "ml-100k", options={"stages": change}))

@@ -15,9 +15,24 @@ import yaml
 STAGES = [
     {"name": "alignment", "task": "alignment", "samples": 64, "epochs": 1, "lr": 0.003, "batch_size": 16},
     {"name": "sft", "task": "next", "epochs": 3, "lr": 0.005, "batch_size": 16, "evaluate_every": 3, "save_every": 4},
-    {"name": "grpo", "task": "grpo", "context": "both", "samples": 48, "steps": 8, "prompts_per_step": 8, "G": 4,
-     "beta": 0.05, "gamma": 0.5, "lr": 0.001, "reward": "negatives_minus_positives", "neighbours": 5, "save_every": 3,
-     "evaluate_every": 2, "select": "last", "clean": {"threshold": 0.6, "factor": 2}},
+    {
+        "name": "grpo",
+        "task": "grpo",
+        "context": "both",
+        "samples": 48,
+        "steps": 8,
+        "prompts_per_step": 8,
+        "G": 4,
+        "beta": 0.05,
+        "gamma": 0.5,
+        "lr": 0.001,
+        "reward": "negatives_minus_positives",
+        "neighbours": 5,
+        "save_every": 3,
+        "evaluate_every": 2,
+        "select": "last",
+        "clean": {"threshold": 0.6, "factor": 2},
+    },
 ]
 TINY = {"tiny": {"layers": 1, "hidden": 32, "heads": 2, "kv_heads": 2, "intermediate": 64}}
 
@@ -25,11 +40,24 @@ TINY = {"tiny": {"layers": 1, "hidden": 32, "heads": 2, "kv_heads": 2, "intermed
 @pytest.fixture
 def command(tiny_path, tmp_path):
     """Function (llm_options) -> the command, and (folder) -> what it left behind there."""
+
     def write(llm_options):
-        (tmp_path / "run.yaml").write_text(yaml.safe_dump({
-            **tinylog.OPTIONS, "data_path": str(tiny_path), "gpu_id": "", "topk": [5], "valid_metric": "HR@5",
-            "valid_sample": 30, "history": 20, "stages": STAGES, "llm_options": llm_options,
-            "tokenizer": {"name": "rqkmeans", "sizes": [8, 8, 8], "encoder": ["tfidf"]}}))
+        (tmp_path / "run.yaml").write_text(
+            yaml.safe_dump(
+                {
+                    **tinylog.OPTIONS,
+                    "data_path": str(tiny_path),
+                    "gpu_id": "",
+                    "topk": [5],
+                    "valid_metric": "HR@5",
+                    "valid_sample": 30,
+                    "history": 20,
+                    "stages": STAGES,
+                    "llm_options": llm_options,
+                    "tokenizer": {"name": "rqkmeans", "sizes": [8, 8, 8], "encoder": ["tfidf"]},
+                }
+            )
+        )
         return ["--model=CoNRec", "--dataset=tiny", f"--config_files={tmp_path / 'run.yaml'}", "--show_progress=False"]
 
     return write
@@ -37,20 +65,31 @@ def command(tiny_path, tmp_path):
 
 def outcome(folder) -> dict:
     """All figures of a run but those of time and memory, and the bytes of its weights."""
-    run, = (folder / "saved" / "tiny").glob("CoNRec-*")
+    (run,) = (folder / "saved" / "tiny").glob("CoNRec-*")
     record = json.loads((run / "result.json").read_text())
     told = ("seconds", "peak_mb", "curve")
     stages = [{k: v for k, v in stage.items() if k not in told} for stage in record["stages"]]
-    curves = [[{k: v for k, v in entry.items() if k in ("step", "loss", "reward", "kl", "grad_norm", "learning_rate")}
-               for entry in stage["curve"]] for stage in record["stages"]]
-    return {"metrics": record["metrics"], "stages": stages, "curves": curves,
-            "weights": (run / "model.safetensors").read_bytes()}
+    curves = [
+        [
+            {k: v for k, v in entry.items() if k in ("step", "loss", "reward", "kl", "grad_norm", "learning_rate")}
+            for entry in stage["curve"]
+        ]
+        for stage in record["stages"]
+    ]
+    return {
+        "metrics": record["metrics"],
+        "stages": stages,
+        "curves": curves,
+        "weights": (run / "model.safetensors").read_bytes(),
+    }
 
 
 KILL, INT = signal.SIGKILL, signal.SIGINT
 DEATHS = {
-    "all weights": (TINY, [("sft", "step", 3, KILL), ("sft", "step", 6, INT), ("grpo", "step", 2, INT),
-                           ("grpo", "save", 6, KILL)]),
+    "all weights": (
+        TINY,
+        [("sft", "step", 3, KILL), ("sft", "step", 6, INT), ("grpo", "step", 2, INT), ("grpo", "save", 6, KILL)],
+    ),
     "LoRA": (TINY | {"lora": {"r": 4}}, [("sft", "save", 8, KILL), ("grpo", "step", 4, INT)]),
 }
 

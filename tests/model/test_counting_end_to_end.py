@@ -7,6 +7,7 @@ from recbole.data import data_preparation
 from recbole_conrec import registry
 from recbole_conrec.data.events import NEGATIVE
 from recbole_conrec.evaluation.topk import tie_rank
+from recbole_conrec.runs.trainer import find_trainer
 
 METRICS = ["HR", "FHR", "FRecall", "LUF", "LIF", "CandAcc", "Recall", "NDCG"]
 
@@ -15,7 +16,7 @@ def train_and_test(make_tiny, name):
     config, dataset = make_tiny(name, metrics=METRICS, topk=[3, 10], valid_metric="HR@10", eval_batch_size=50)
     train, valid, test = data_preparation(config, dataset)
     model_class = registry.find_model(name)
-    trainer = registry.find_trainer(name, model_class)(config, model_class(config, train._dataset))
+    trainer = find_trainer(name, model_class)(config, model_class(config, train._dataset))
     trainer.fit(train, valid, saved=False)
     return trainer, test, trainer.evaluate(test, load_best_model=False)
 
@@ -33,8 +34,11 @@ def test_pop_equals_a_loop_over_instances(make_tiny):
     trainer, test, _ = train_and_test(make_tiny, "Pop")
     dataset, k = test._dataset, 10
     log, truth = dataset.log, dataset.truth("test")
-    negative = [(int(u), int(i), int(t)) for u, i, t, f in zip(log.user, log.item, log.time, log.feedback, strict=True)
-                if f == NEGATIVE]
+    negative = [
+        (int(u), int(i), int(t))
+        for u, i, t, f in zip(log.user, log.item, log.time, log.feedback, strict=True)
+        if f == NEGATIVE
+    ]
     count = np.bincount(log.item[dataset.train_mask & (log.feedback == NEGATIVE)], minlength=log.n_items)
     ranks = tie_rank(log.n_items).tolist()
     order = sorted(range(1, log.n_items), key=lambda i: (-count[i], ranks[i]))
@@ -42,7 +46,7 @@ def test_pop_equals_a_loop_over_instances(make_tiny):
         user, time = dataset.instances.user[n], dataset.instances.time[n]
         past = {i for u, i, t in negative if u == user and t < time}
         shown = set([i for i in order if i not in past][:k])
-        future = set(truth.f_items[truth.f_ptr[n]:truth.f_ptr[n + 1]].tolist())
+        future = set(truth.f_items[truth.f_ptr[n] : truth.f_ptr[n + 1]].tolist())
         assert trainer.outcomes["HR@10"][n] == (dataset.instances.item[n] in shown)
         assert trainer.outcomes["FHR@10"][n] == bool(future & shown)
         assert trainer.outcomes["FRecall@10"][n] == pytest.approx(len(future & shown) / min(k, len(future)))

@@ -35,8 +35,11 @@ def test_shown_items_stand_against_dislikes(make_tiny):
     known = {}
     for row in range(len(log)):
         if data.train_mask[row] and log.feedback[row] != -1:
-            past = [log.item[e] for e in range(log.start[log.user[row]], row)
-                    if log.time[e] < log.time[row] and log.feedback[e] == -1][-10:]
+            past = [
+                log.item[e]
+                for e in range(log.start[log.user[row]], row)
+                if log.time[e] < log.time[row] and log.feedback[e] == -1
+            ][-10:]
             known.setdefault((log.user[row], log.item[row]), []).append(past)
     assert len(user) == 120
     for n in range(120):

@@ -12,8 +12,11 @@ def oracle(dataset, user, time):
     train = dataset.train_mask & (log.feedback == NEGATIVE)
     near = dataset.swing()
     count = np.bincount(log.item[train], minlength=N_ITEMS)
-    disliked = {i for u, i, t, f in zip(log.user, log.item, log.time, log.feedback, strict=True)
-                if u == user and t < time and f == NEGATIVE}
+    disliked = {
+        i
+        for u, i, t, f in zip(log.user, log.item, log.time, log.feedback, strict=True)
+        if u == user and t < time and f == NEGATIVE
+    }
     scores = np.zeros(N_ITEMS)
     for i in disliked:
         for at in range(near.ptr[i], near.ptr[i + 1]):

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from llmrows import check_learns, check_no_leak, make_row
 
-from recbole_conrec.errors import UserError
-from recbole_conrec.model import language_tasks
-from recbole_conrec.model.stages import StageRun
+from recbole_conrec.generative import language_tasks
+from recbole_conrec.generative.stage import StageRun
+from recbole_conrec.utils.errors import UserError
 
 WEIGHTS = {"next": 1, "title_of": 0.2, "item_of": 0.2, "next_title": 0.2, "titles_next": 0.2}
 STAGE = {"name": "mixture", "task": "mixture", "epochs": 150, "lr": 0.01, "batch_size": 4, "weights": WEIGHTS}
@@ -40,13 +40,15 @@ def staged(make):
 
 def test_tasks_answer_with_the_target_s_id_or_title(staged):
     model, part = staged.model, staged.data.instances
-    for task, answers in (("titles_next", model.prompts.item_tokens[part.item].tolist()),
-                          ("next_title", language_tasks.tokens_of(model.prompts.answer(part.item))),
-                          ("titles_title", language_tasks.tokens_of(model.prompts.answer(part.item)))):
+    for task, answers in (
+        ("titles_next", model.prompts.item_tokens[part.item].tolist()),
+        ("next_title", language_tasks.tokens_of(model.prompts.answer(part.item))),
+        ("titles_title", language_tasks.tokens_of(model.prompts.answer(part.item))),
+    ):
         rows = language_tasks.TASKS[task](staged)
         assert len(rows) == len(part)
         for row, answer in zip(rows, answers, strict=True):
-            assert row["input_ids"][-len(answer):] == answer
+            assert row["input_ids"][-len(answer) :] == answer
             assert row["completion_mask"] == [0] * (len(row["input_ids"]) - len(answer)) + [1] * len(answer)
     title, item = language_tasks.TASKS["title_of"](staged), language_tasks.TASKS["item_of"](staged)
     for n, sid in enumerate(model.prompts.item_tokens[1:].tolist()):

@@ -8,13 +8,29 @@ import torch
 from llmrows import check_learns, check_no_leak, make_row, train_on
 from test_lcrec import WEIGHTS
 
-from recbole_conrec.errors import UserError
 from recbole_conrec.model.minionerec import rank, rule
+from recbole_conrec.utils.errors import UserError
 
-TUNING = {"name": "tuning", "task": "mixture", "epochs": 100, "lr": 0.01, "batch_size": 4,
-          "weights": {"next": 1, "title_of": 0.02, "item_of": 0.02}}
-GRPO = {"name": "grpo", "task": "grpo", "samples": 50, "steps": 4, "prompts_per_step": 8, "G": 8, "beta": 0.001,
-        "lr": 0.0001, "rollout": "beam", "weights": {"next": 1, "item_of": 0.5, "titles_next": 0.5}}
+TUNING = {
+    "name": "tuning",
+    "task": "mixture",
+    "epochs": 100,
+    "lr": 0.01,
+    "batch_size": 4,
+    "weights": {"next": 1, "title_of": 0.02, "item_of": 0.02},
+}
+GRPO = {
+    "name": "grpo",
+    "task": "grpo",
+    "samples": 50,
+    "steps": 4,
+    "prompts_per_step": 8,
+    "G": 8,
+    "beta": 0.001,
+    "lr": 0.0001,
+    "rollout": "beam",
+    "weights": {"next": 1, "item_of": 0.5, "titles_next": 0.5},
+}
 
 
 @pytest.fixture

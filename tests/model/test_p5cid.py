@@ -19,8 +19,14 @@ def make(make_tiny, tmp_path):
 @pytest.mark.parametrize("base", [100, 10])
 def test_prompts_are_user_number_items_and_a_question(make, context, base, monkeypatch):
     """Base 10 stands for catalogues of users that need several digits."""
-    for name, value in {"BASE": base, "USER": base, "DISLIKED": base + 1, "LIKED": base + 2, "ASK": base + 3,
-                        "WORDS": base + 4}.items():
+    for name, value in {
+        "BASE": base,
+        "USER": base,
+        "DISLIKED": base + 1,
+        "LIKED": base + 2,
+        "ASK": base + 3,
+        "WORDS": base + 4,
+    }.items():
         monkeypatch.setattr(p5cid, name, value)
     _, data, model = make(context=context)
 

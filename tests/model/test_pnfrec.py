@@ -2,9 +2,9 @@ import pytest
 import torch
 from test_rows_learn import TRANSFORMER
 
-from recbole_conrec.errors import UserError
 from recbole_conrec.model.pnfrec import PNFRec
-from recbole_conrec.runner import run
+from recbole_conrec.runs.runner import run
+from recbole_conrec.utils.errors import UserError
 
 
 def make(make_tiny, **options):
@@ -34,16 +34,24 @@ def test_encoders_share_items_only(make_tiny):
     assert sum(p.numel() for p in model.parameters()) == 2 * sum(p.numel() for p in alone.parameters()) - shared
 
 
-@pytest.mark.parametrize("leading, weights, moves", [
-    ("negative", (0.0, 0.0), {"negative"}), ("positive", (0.0, 0.0), {"positive"}),
-    ("negative", (1.0, 0.0), {"negative", "positive"}), ("positive", (0.0, 1.0), {"positive"}),
-])
+@pytest.mark.parametrize(
+    "leading, weights, moves",
+    [
+        ("negative", (0.0, 0.0), {"negative"}),
+        ("positive", (0.0, 0.0), {"positive"}),
+        ("negative", (1.0, 0.0), {"negative", "positive"}),
+        ("positive", (0.0, 1.0), {"positive"}),
+    ],
+)
 def test_which_encoder_each_term_trains(make_tiny, leading, weights, moves):
     model, data = make(make_tiny, leading=leading, other_weight=weights[0], contrastive_weight=weights[1])
     model.calculate_loss(data[range(20)]).backward()
     encoders = {name: getattr(model, name).trm_encoder for name in ("negative", "positive")}
-    assert moves == {name for name, encoder in encoders.items()
-                     if any(p.grad is not None and p.grad.abs().sum() > 0 for p in encoder.parameters())}
+    assert moves == {
+        name
+        for name, encoder in encoders.items()
+        if any(p.grad is not None and p.grad.abs().sum() > 0 for p in encoder.parameters())
+    }
 
 
 def test_likes_reach_the_scores_by_the_shared_items_only(make_tiny):

@@ -5,8 +5,8 @@ import torch
 from test_rows_learn import TRANSFORMER, losses, network
 
 from recbole_conrec.data.events import POSITIVE
+from recbole_conrec.dense.targets import Targets
 from recbole_conrec.model.reversedsasrec import ReversedSASRec
-from recbole_conrec.model.targets import Targets
 
 
 @pytest.mark.parametrize("context", ["negative", "both"])

@@ -15,7 +15,7 @@ from test_conrec_leak import with_log
 from recbole_conrec import registry
 from recbole_conrec.data.events import NEGATIVE, FeedbackStream
 from recbole_conrec.evaluation.ranking import recommend
-from recbole_conrec.runner import run
+from recbole_conrec.runs.runner import run
 
 TRANSFORMER = {"n_layers": 1, "hidden_size": 32, "inner_size": 64, "hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0}
 ROWS = {  # row: options of its own
@@ -83,11 +83,18 @@ def fifty(data, name):
     followed = (train.user[:-1] == train.user[1:]) & (train.time[:-1] < train.time[1:])
     told = FeedbackStream(data.log, (NEGATIVE,)).count(train.begin, train.end)[:-1] >= 2
     asked = np.flatnonzero(followed & told)[:50]
-    return train[:asked[-1] + 2], asked
+    return train[: asked[-1] + 2], asked
 
 
-@pytest.mark.parametrize("name, context", [(name, context) for name in LEARNERS for context in ("negative", "both")
-                                           if (name, context) != ("BERT4Rec", "both")])  # it learns masked likes, too
+@pytest.mark.parametrize(
+    "name, context",
+    [
+        (name, context)
+        for name in LEARNERS
+        for context in ("negative", "both")
+        if (name, context) != ("BERT4Rec", "both")
+    ],
+)  # it learns masked likes, too
 def test_a_row_overfits_50_instances(made, name, context):
     config, data = made(name, context=context)
     assert data.item_num > 100  # or a list of 20 would mean little
@@ -150,8 +157,18 @@ def test_a_run_fills_every_column(tiny_path, tmp_path, monkeypatch, name):
     """Through the harness: early stopping by the row's own metric, saved and loaded weights, test instances."""
     monkeypatch.chdir(tmp_path)
     small = {} if name == "DislikeDIN" else TRANSFORMER
-    record = run(name, "tiny", options={**tinylog.OPTIONS, "data_path": str(tiny_path), "gpu_id": "", "epochs": 2,
-                                        "show_progress": False, **small}).record
+    record = run(
+        name,
+        "tiny",
+        options={
+            **tinylog.OPTIONS,
+            "data_path": str(tiny_path),
+            "gpu_id": "",
+            "epochs": 2,
+            "show_progress": False,
+            **small,
+        },
+    ).record
     assert all(figure["n"] > 0 and 0 <= figure["value"] <= 1 for figure in record["metrics"].values())
     assert set(record["valid"]) == {"HR@20" if name == "PNFRec" else "CandAcc"}
     assert record["curve"][1]["loss"] < record["curve"][0]["loss"] and record["cost"]["parameters"] > 1000

@@ -8,10 +8,10 @@ import torch
 from llmrows import check_learns, check_no_leak, make_row, train_on
 
 from recbole_conrec.data.events import POSITIVE, Instances
-from recbole_conrec.errors import UserError
 from recbole_conrec.evaluation.ranking import rank
+from recbole_conrec.generative.text_prompts import NO, YES
 from recbole_conrec.llm.decoding import next_token_logps
-from recbole_conrec.llm.text_prompts import NO, YES
+from recbole_conrec.utils.errors import UserError
 
 STAGE = {"name": "tuning", "task": "yes_no", "samples": 2000, "epochs": 30, "lr": 0.005, "batch_size": 10}
 

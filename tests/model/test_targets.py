@@ -4,7 +4,7 @@ import torch
 from counting import make_dataset
 
 from recbole_conrec.data.events import EXPOSURE, NEGATIVE, POSITIVE
-from recbole_conrec.model.targets import Histories, Targets
+from recbole_conrec.dense.targets import Histories, Targets
 
 
 @pytest.mark.parametrize("kinds", [(NEGATIVE,), (POSITIVE,), (NEGATIVE, POSITIVE)])
@@ -17,8 +17,11 @@ def test_targets_and_histories_against_a_loop(kinds):
     for n in range(300):
         row = drawn.row[n]
         assert dataset.train_mask[row] and log.feedback[row] == POSITIVE
-        past = [e for e in range(len(log)) if log.user[e] == log.user[row] and log.time[e] < log.time[row]
-                and log.feedback[e] in kinds][-6:]
+        past = [
+            e
+            for e in range(len(log))
+            if log.user[e] == log.user[row] and log.time[e] < log.time[row] and log.feedback[e] in kinds
+        ][-6:]
         filling = [0] * (6 - len(past))
         assert items[n].tolist() == [*log.item[past], *filling]
         assert feedback[n].tolist() == [*log.feedback[past], *filling]

@@ -6,9 +6,9 @@ import torch
 from llmrows import check_learns, check_no_leak
 from t5rows import check_prompts, items_told, make_row
 
-from recbole_conrec.errors import UserError
 from recbole_conrec.llm.t5 import EOS, FIRST_EXTRA
 from recbole_conrec.model.tiger import TIGER
+from recbole_conrec.utils.errors import UserError
 
 RQVAE = {"tokenizer": {"name": "rqvae", "sizes": [8, 8, 8], "rqvae": {"latent": 8, "hidden": [32], "steps": 50}}}
 

@@ -8,9 +8,9 @@ from scipy import sparse
 
 from recbole_conrec.cli import main
 from recbole_conrec.data.events import NEGATIVE
-from recbole_conrec.errors import UserError
 from recbole_conrec.study.coverage import TOPS, another_user, cover, study_coverage
 from recbole_conrec.study.interests import Interests, interests
+from recbole_conrec.utils.errors import UserError
 
 
 def covered(profile: Counter, reached: set, k: int) -> float:
@@ -30,8 +30,10 @@ def test_cover_tries_all_orders_of_ties():
     profile = rng.integers(0, 4, (300, 9)) * (rng.random((300, 9)) < rng.random((300, 1)))
     reached = rng.random((300, 9)) < 0.2
     found = cover(sparse.csr_matrix(profile), sparse.csr_matrix(reached.astype(int)), TOPS)
-    expected = [[covered(Counter({c: n for c, n in enumerate(row) if n}), set(np.flatnonzero(hit)), k) for k in TOPS]
-                for row, hit in zip(profile, reached, strict=True)]
+    expected = [
+        [covered(Counter({c: n for c, n in enumerate(row) if n}), set(np.flatnonzero(hit)), k) for k in TOPS]
+        for row, hit in zip(profile, reached, strict=True)
+    ]
     np.testing.assert_allclose(found, expected, atol=1e-12)
     assert ((found > 0) & (found < 1)).mean() > 0.1  # ties are there
 
@@ -117,8 +119,13 @@ def test_the_command_prints_a_table_and_writes_a_picture(tiny_path, tmp_path, ca
     assert "window + Swing" in text and "sid-1" in text and max(map(len, text.splitlines()[:-1])) <= 100
     assert (tmp_path / "coverage-tiny.png").read_bytes().startswith(b"\x89PNG")
     assert [s["interests"] for s in json.loads((tmp_path / "coverage-tiny.json").read_text())["studies"]] == [
-        "category", "sid-1"]
-    for argv, words in (["study"], "usage"), (["study", "cover"], "there is no 'cover'"), (
-            ["study", "coverage", "--neighbours=x"], "neighbours = 'x'"):
+        "category",
+        "sid-1",
+    ]
+    for argv, words in (
+        (["study"], "usage"),
+        (["study", "cover"], "there is no 'cover'"),
+        (["study", "coverage", "--neighbours=x"], "neighbours = 'x'"),
+    ):
         assert main(argv) == 2
         assert words in capsys.readouterr().err

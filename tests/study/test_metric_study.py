@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import kendalltau
 
 from recbole_conrec.cli import main
-from recbole_conrec.data.simulate import simulate
+from recbole_conrec.data.simulation.simulate import simulate
 from recbole_conrec.study.metrics import kendall
 
 ROWS = """
@@ -45,10 +45,10 @@ def test_kendall_equals_scipy_where_nothing_ties_and_ties_count_as_nothing():
 
 def test_the_truth_is_found_by_a_slow_reading(sim, study):
     """Pop's lists made by hand: their true quality, HR and FHR."""
-    from recbole_conrec.config import make_config
     from recbole_conrec.data.dataset import NegativeFeedbackDataset
     from recbole_conrec.data.simulation.oracle import Oracle
     from recbole_conrec.evaluation.topk import tie_rank
+    from recbole_conrec.runs.config import make_config
 
     options = {"data_path": str(sim), "checkpoint_dir": str(sim / "saved")}
     data = NegativeFeedbackDataset(make_config("Pop", "log", options=options))

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from recbole_conrec.errors import UserError
 from recbole_conrec.tokenizer import build, parse
 from recbole_conrec.tokenizer.inputs import from_dataset
 from recbole_conrec.tokenizer.pipeline import cache_key
+from recbole_conrec.utils.errors import UserError
 
 SMALL = {"name": "rqkmeans", "sizes": 8}
 
@@ -13,7 +13,7 @@ def test_ids_of_a_dataset_are_made_once_and_then_read_from_the_cache(make_tiny, 
     config, dataset = make_tiny(tokenizer=SMALL, checkpoint_dir=str(tmp_path))
     ids = build(config, dataset)
     assert ids.n_items == dataset.item_num and (ids.codes[0] == -1).all()
-    folder, = (tmp_path / "tokenizers").iterdir()
+    (folder,) = (tmp_path / "tokenizers").iterdir()
     stamp = (folder / "semantic_ids.safetensors").stat().st_mtime_ns
     assert build(config, dataset).fingerprint == ids.fingerprint
     assert (folder / "semantic_ids.safetensors").stat().st_mtime_ns == stamp
@@ -43,19 +43,22 @@ def test_behaviour_holds_training_events_only(tiny_dataset):
     assert items.ids[5] == tiny_dataset.id2token("item_id", 5) and items.texts[0] == ""
 
 
-@pytest.mark.parametrize(("block", "message"), [
-    ({"nam": "rqvae"}, "tokenizer.nam'; did you mean 'name'"),
-    ({"name": "rqvaee"}, "did you mean 'rqvae'"),
-    ({"rqvae": {"comitment": 1}}, "tokenizer.rqvae.comitment'; did you mean 'commitment'"),
-    ({"rqvae": 3}, "tokenizer.rqvae: expected a mapping"),
-    ({"collisions": "ignore"}, "none of nearest_free"),
-    ({"sizes": [8, 8]}, "2 sizes for tokenizer.depth 3"),
-    ({"sizes": "big"}, "expected 'auto', a number or a list"),
-    ({"depth": 0}, "tokenizer.depth"),
-    ({"encoder": "tfdf"}, "did you mean 'tfidf'"),
-    ({"encoder": [{"name": "tfidf", "dims": 3}]}, "did you mean 'dim'"),
-    ({"encoder": []}, "tokenizer.encoder: empty"),
-])
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        ({"nam": "rqvae"}, "tokenizer.nam'; did you mean 'name'"),
+        ({"name": "rqvaee"}, "did you mean 'rqvae'"),
+        ({"rqvae": {"comitment": 1}}, "tokenizer.rqvae.comitment'; did you mean 'commitment'"),
+        ({"rqvae": 3}, "tokenizer.rqvae: expected a mapping"),
+        ({"collisions": "ignore"}, "none of nearest_free"),
+        ({"sizes": [8, 8]}, "2 sizes for tokenizer.depth 3"),
+        ({"sizes": "big"}, "expected 'auto', a number or a list"),
+        ({"depth": 0}, "tokenizer.depth"),
+        ({"encoder": "tfdf"}, "did you mean 'tfidf'"),
+        ({"encoder": [{"name": "tfidf", "dims": 3}]}, "did you mean 'dim'"),
+        ({"encoder": []}, "tokenizer.encoder: empty"),
+    ],
+)
 def test_mistakes_in_the_block_are_named(block, message):
     with pytest.raises(UserError) as error:
         parse(block)

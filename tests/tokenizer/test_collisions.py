@@ -3,10 +3,10 @@ import itertools
 import numpy as np
 import pytest
 
-from recbole_conrec.errors import UserError
 from recbole_conrec.tokenizer import Items, parse, train
 from recbole_conrec.tokenizer.collisions import fill, group_rows, place, resolve
 from recbole_conrec.tokenizer.quantise import decode, encode
+from recbole_conrec.utils.errors import UserError
 
 UNIQUE = ("nearest_free", "sinkhorn", "extra_code")
 
@@ -83,7 +83,7 @@ def test_full_prefixes_overflow_and_every_leaf_can_be_used():
 def test_prefixes_with_room_are_left_alone():
     vectors, codebooks, codes = random_problem(n=10)
     codes = codes[np.unique(codes, axis=0, return_index=True)[1]]
-    assert (place(vectors[:len(codes)], codes, codebooks, np.zeros(len(codes), dtype=bool)) == codes).all()
+    assert (place(vectors[: len(codes)], codes, codebooks, np.zeros(len(codes), dtype=bool)) == codes).all()
 
 
 def test_fixed_rows_keep_their_ids_and_nobody_takes_them():

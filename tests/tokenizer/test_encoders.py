@@ -7,12 +7,12 @@ import pytest
 import scipy.sparse
 from safetensors.numpy import save_file
 
-from recbole_conrec.errors import UserError
 from recbole_conrec.tokenizer import Items, SemanticIds, features, parse, train
 from recbole_conrec.tokenizer.behaviour import Behaviour
 from recbole_conrec.tokenizer.encoders import Tfidf
 from recbole_conrec.tokenizer.sentence import SentenceTransformers
 from recbole_conrec.tokenizer.vectors_file import VectorsFile
+from recbole_conrec.utils.errors import UserError
 
 TEXTS = ["", "red fox", "red wolf", "blue whale", "", "blue shark", "red fox", "green frog pond", "green toad pond"]
 
@@ -107,13 +107,16 @@ def test_whole_number_ids_may_lie_beside_the_vectors(tmp_path):
     assert got.tolist() == [[0, 0], [0, 1]]
 
 
-@pytest.mark.parametrize(("vectors", "ids", "message"), [
-    ([[1.0, 2]], "a\nb", r"expected vectors \[2, dim\]"),
-    ([[1.0, 2], [3, 4]], "a\na", "'a' comes twice"),
-    ([[1.0, 2], [3, np.nan]], "a\nb", "item 'b'"),
-    ([[1.0, 2], [3, 4]], "c\nd", "none of the data set's items"),
-    ([[1.0, 2], [3, 4]], None, "no such file"),
-])
+@pytest.mark.parametrize(
+    ("vectors", "ids", "message"),
+    [
+        ([[1.0, 2]], "a\nb", r"expected vectors \[2, dim\]"),
+        ([[1.0, 2], [3, 4]], "a\na", "'a' comes twice"),
+        ([[1.0, 2], [3, np.nan]], "a\nb", "item 'b'"),
+        ([[1.0, 2], [3, 4]], "c\nd", "none of the data set's items"),
+        ([[1.0, 2], [3, 4]], None, "no such file"),
+    ],
+)
 def test_mistakes_in_a_file_of_vectors_are_named(tmp_path, vectors, ids, message):
     np.save(tmp_path / "v.npy", np.array(vectors))
     if ids:
@@ -148,25 +151,28 @@ def test_a_track_without_a_vector_and_a_large_file(tmp_path):
     assert got.tolist() == [[0, 0], [199999, 1], [5, 1]]
 
 
-@pytest.mark.parametrize(("name", "columns", "ids", "message"), [
-    ("v.npz", {"vec": [[1.0]], "item_id": [1]}, None, "no array 'embedding'; it holds vec, item_id"),
-    ("v.npz", {"embedding": [[1.0]]}, None, "say which item each row"),
-    ("v.npz", {"embedding": [[1.0]], "item_id": [1, 2]}, None, r"expected vectors \[2, dim\]"),
-    ("v.npz", {"embedding": np.array([[1.0]], dtype=object), "item_id": [1]}, None, "cannot be read"),
-    ("v.npz", None, None, "cannot be read"),
-    ("v.parquet", {"vec": [[1.0]], "item_id": [1]}, None, "one of embed, .*; found vec, item_id"),
-    ("v.parquet", {"embed": [[1.0]]}, None, "expected the columns 'item_id'"),
-    ("v.parquet", {"embed": [[1.0], [1.0, 2]], "item_id": [1, 2]}, None, "lists of 2 lengths"),
-    ("v.parquet", {"embed": [1.0], "item_id": [1]}, None, "cannot be read"),
-    ("v.parquet", {"embed": [["x"]], "item_id": [1]}, None, "cannot be read"),
-    ("v.parquet", {"embed": [[np.nan]], "item_id": [1]}, None, "item '1'"),
-    ("v.parquet", {"embed": [[1.0], [2.0]], "item_id": [1, 1]}, None, "'1' comes twice"),
-    ("v.parquet", {"embed": [[1.0]], "item_id": [2]}, None, "none of the data set's items"),
-    ("v.parquet", {"embed": [[1.0]], "item_id": [1]}, "1", "leave it out"),
-    ("v.parquet", None, None, "cannot be read"),
-    ("v.csv", None, None, "none of .npy"),
-    ("w.parquet", {}, None, "w.parquet: no such file"),
-])
+@pytest.mark.parametrize(
+    ("name", "columns", "ids", "message"),
+    [
+        ("v.npz", {"vec": [[1.0]], "item_id": [1]}, None, "no array 'embedding'; it holds vec, item_id"),
+        ("v.npz", {"embedding": [[1.0]]}, None, "say which item each row"),
+        ("v.npz", {"embedding": [[1.0]], "item_id": [1, 2]}, None, r"expected vectors \[2, dim\]"),
+        ("v.npz", {"embedding": np.array([[1.0]], dtype=object), "item_id": [1]}, None, "cannot be read"),
+        ("v.npz", None, None, "cannot be read"),
+        ("v.parquet", {"vec": [[1.0]], "item_id": [1]}, None, "one of embed, .*; found vec, item_id"),
+        ("v.parquet", {"embed": [[1.0]]}, None, "expected the columns 'item_id'"),
+        ("v.parquet", {"embed": [[1.0], [1.0, 2]], "item_id": [1, 2]}, None, "lists of 2 lengths"),
+        ("v.parquet", {"embed": [1.0], "item_id": [1]}, None, "cannot be read"),
+        ("v.parquet", {"embed": [["x"]], "item_id": [1]}, None, "cannot be read"),
+        ("v.parquet", {"embed": [[np.nan]], "item_id": [1]}, None, "item '1'"),
+        ("v.parquet", {"embed": [[1.0], [2.0]], "item_id": [1, 1]}, None, "'1' comes twice"),
+        ("v.parquet", {"embed": [[1.0]], "item_id": [2]}, None, "none of the data set's items"),
+        ("v.parquet", {"embed": [[1.0]], "item_id": [1]}, "1", "leave it out"),
+        ("v.parquet", None, None, "cannot be read"),
+        ("v.csv", None, None, "none of .npy"),
+        ("w.parquet", {}, None, "w.parquet: no such file"),
+    ],
+)
 def test_mistakes_in_an_owners_file_are_named(tmp_path, name, columns, ids, message):
     path = tmp_path / name
     if columns is None:
@@ -194,8 +200,9 @@ def tiny_bert(tmp_path_factory):
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]").save_pretrained(folder)
-    config = BertConfig(vocab_size=len(vocabulary), hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
-                        intermediate_size=16)
+    config = BertConfig(
+        vocab_size=len(vocabulary), hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=16
+    )
     BertModel(config).save_pretrained(folder)
     return folder
 
@@ -261,11 +268,21 @@ def test_every_encoder_comes_back_from_disk(tiny_bert, tmp_path):
     np.save(tmp_path / "v.npy", np.random.default_rng(0).normal(size=(8, 5)))
     (tmp_path / "ids.txt").write_text("\n".join(f"i{n}" for n in range(1, 9)))
     negative = events([(1, 1), (2, 1), (1, 2), (3, 3), (4, 3), (3, 4), (5, 4)], items=9)
-    items = Items(TEXTS, ids=["[PAD]", *(f"i{n}" for n in range(1, 9))],
-                  interactions={"negative": negative, "positive": negative * 0})
-    block = {"name": "rqkmeans", "sizes": 3, "encoder": [
-        "tfidf", {"name": "sentence-transformers", "model": str(tiny_bert), "device": "cpu"}, "behaviour",
-        {"name": "file", "path": str(tmp_path / "v.npy"), "ids": str(tmp_path / "ids.txt")}]}
+    items = Items(
+        TEXTS,
+        ids=["[PAD]", *(f"i{n}" for n in range(1, 9))],
+        interactions={"negative": negative, "positive": negative * 0},
+    )
+    block = {
+        "name": "rqkmeans",
+        "sizes": 3,
+        "encoder": [
+            "tfidf",
+            {"name": "sentence-transformers", "model": str(tiny_bert), "device": "cpu"},
+            "behaviour",
+            {"name": "file", "path": str(tmp_path / "v.npy"), "ids": str(tmp_path / "ids.txt")},
+        ],
+    }
     ids = train(parse(block), items)
     ids.save(tmp_path / "ids")
     fresh = Items(["red frog", ""], ids=["i3", "other"])

@@ -22,7 +22,7 @@ def measured(options, items, **more):
 def genres(n=120):
     rng = np.random.default_rng(0)
     words = [f"{g}{w}" for g in "abcd" for w in range(6)]
-    texts = [" ".join(rng.choice(words[6 * (i % 4):6 * (i % 4) + 6], 4, replace=False)) for i in range(n)]
+    texts = [" ".join(rng.choice(words[6 * (i % 4) : 6 * (i % 4) + 6], 4, replace=False)) for i in range(n)]
     return Items(["", *texts]), np.array([[0], *([i % 4 + 1] for i in range(n))])
 
 
@@ -40,13 +40,19 @@ def test_a_good_tokenizer_passes_and_its_prefixes_follow_categories():
     assert all(len(m.value) == 3 for name, m in found.items() if name.endswith("per level"))
 
 
-@pytest.mark.parametrize(("block", "texts", "name"), [
-    ({"sizes": 5}, "mixed", "reconstruction error, share of variance"),
-    ({"sizes": 8}, ["same text"] * 80 + [f"word{i}" for i in range(40)], "collision rate before"),
-    ({"sizes": 8}, [""] * 20 + [f"a b word{i}" for i in range(100)], "items without content"),
-    ({"sizes": 8, "centre": False}, [f"{'all begin with these many words alike ' * 3} word{i}" for i in range(120)],
-     "mean cosine of random items"),
-])
+@pytest.mark.parametrize(
+    ("block", "texts", "name"),
+    [
+        ({"sizes": 5}, "mixed", "reconstruction error, share of variance"),
+        ({"sizes": 8}, ["same text"] * 80 + [f"word{i}" for i in range(40)], "collision rate before"),
+        ({"sizes": 8}, [""] * 20 + [f"a b word{i}" for i in range(100)], "items without content"),
+        (
+            {"sizes": 8, "centre": False},
+            [f"{'all begin with these many words alike ' * 3} word{i}" for i in range(120)],
+            "mean cosine of random items",
+        ),
+    ],
+)
 def test_each_fault_is_warned_of_with_advice(block, texts, name):
     items = mixed(120) if texts == "mixed" else Items(["", *texts])
     found = measured(parse({"name": "rqkmeans", **block}), items, stability=False)[name]

@@ -3,8 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from recbole_conrec.errors import UserError
 from recbole_conrec.tokenizer import Items, SemanticIds, parse, train
+from recbole_conrec.utils.errors import UserError
 
 WORDS = "war love space dog night city summer ghost king river".split()
 
@@ -17,8 +17,11 @@ def catalogue(n=80, seed=0):
 @pytest.fixture(scope="module", params=["rqkmeans", "rqvae", "latent", "extra_code"])
 def ids(request):
     block = {"name": "rqvae", "sizes": 8, "rqvae": {"steps": 20}}
-    block |= {"rqkmeans": {"name": "rqkmeans"}, "extra_code": {"collisions": "extra_code", "sizes": 4},
-              "latent": {"rqvae": {"steps": 20, "lr": 3e-4, "latent": 6, "hidden": [12]}}}.get(request.param, {})
+    block |= {
+        "rqkmeans": {"name": "rqkmeans"},
+        "extra_code": {"collisions": "extra_code", "sizes": 4},
+        "latent": {"rqvae": {"steps": 20, "lr": 3e-4, "latent": 6, "hidden": [12]}},
+    }.get(request.param, {})
     return train(parse(block), catalogue())
 
 

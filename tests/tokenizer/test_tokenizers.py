@@ -7,10 +7,10 @@ import torch
 from sklearn.cluster import SpectralClustering
 from sklearn.metrics import adjusted_rand_score
 
-from recbole_conrec.errors import UserError
 from recbole_conrec.tokenizer import Items, collaborative, opq, parse, rqkmeans, rqvae, train
 from recbole_conrec.tokenizer.fitting import Task, default_sizes
 from recbole_conrec.tokenizer.quantise import decode, encode, nearest, relative_error
+from recbole_conrec.utils.errors import UserError
 
 
 def blobs(n=240, dim=9, centres=6, noise=0.05, seed=0):
@@ -72,7 +72,7 @@ def test_rqvae_meets_its_loss_and_leaves_the_global_random_state_alone():
     state = torch.random.get_rng_state()
     fit = rqvae.fit(task(vectors, (8, 8, 8)), rqvae.Options())
     assert torch.equal(torch.random.get_rng_state(), state)
-    (weight, bias), = fit.layers
+    ((weight, bias),) = fit.layers
     space = vectors @ weight.T + bias
     error = relative_error(vectors, decode(encode(space, fit.codebooks), fit.codebooks))
     assert fit.info["error_through_decoder"] == pytest.approx(error, rel=1e-3)
@@ -93,20 +93,25 @@ def test_a_dead_code_restarts_only_where_the_reset_is_on(monkeypatch):
         state.embed[0, 0], state.embed_avg[0, 0], state.cluster_size[0, 0] = 1000, 500, 0.5
 
     monkeypatch.setattr(rqvae, "_start", with_a_dead_code)
-    reset, left = (rqvae.fit(task(vectors, (8,)), rqvae.Options(dead_code=d, steps=3)).codebooks[0]
-                   for d in (0.125, 0.0))
+    reset, left = (
+        rqvae.fit(task(vectors, (8,)), rqvae.Options(dead_code=d, steps=3)).codebooks[0] for d in (0.125, 0.0)
+    )
     assert np.abs(reset).max() < 10 < np.abs(left).max()
 
 
 def test_codes_that_see_less_than_an_item_a_batch_are_not_dead():
     vectors = np.random.default_rng(0).normal(size=(1500, 8)).astype("f4")
-    left, reset = (rqvae.fit(task(vectors, (256,)), rqvae.Options(batch=64, steps=60, decay=0.99, dead_code=d))
-                   for d in (0.0, 0.125))
+    left, reset = (
+        rqvae.fit(task(vectors, (256,)), rqvae.Options(batch=64, steps=60, decay=0.99, dead_code=d))
+        for d in (0.0, 0.125)
+    )
     assert reset.info["error_through_decoder"] < 1.1 * left.info["error_through_decoder"]
 
 
-@pytest.mark.parametrize("options", [{"rotation_trick": True}, {"latent": 4}, {"latent": 4, "hidden": (12,)},
-                                     {"latent": 4, "rotation_trick": True}])
+@pytest.mark.parametrize(
+    "options",
+    [{"rotation_trick": True}, {"latent": 4}, {"latent": 4, "hidden": (12,)}, {"latent": 4, "rotation_trick": True}],
+)
 def test_variants_of_the_network_train(options):
     vectors, label = blobs()
     fit = rqvae.fit(task(vectors, (6, 8)), rqvae.Options(steps=300, lr=3e-3, **options))
@@ -126,8 +131,13 @@ def test_contrastive_loss_is_info_nce_over_items_with_behaviour():
     behaviour[3] = 0
     keep = [0, 1, 2, 4]
     unit = torch.nn.functional.normalize(items, dim=1)
-    expected = -np.mean([float((unit[i] @ behaviour[i]) / 0.2)
-                         - np.log(sum(np.exp(float(unit[i] @ behaviour[j]) / 0.2) for j in keep)) for i in keep])
+    expected = -np.mean(
+        [
+            float((unit[i] @ behaviour[i]) / 0.2)
+            - np.log(sum(np.exp(float(unit[i] @ behaviour[j]) / 0.2) for j in keep))
+            for i in keep
+        ]
+    )
     assert float(rqvae.contrastive_loss(items, behaviour, 0.2)) == pytest.approx(expected)
     assert float(rqvae.contrastive_loss(items, behaviour * 0, 0.2)) == 0
 
@@ -149,9 +159,11 @@ def test_collaborative_term_brings_items_with_the_same_users_together():
     vectors = rng.normal(size=(63, 40)).astype("f4") / 40**0.5  # content says nothing of the groups
     alike = []
     for weight in (0.0, 3.0):
-        fit = rqvae.fit(task(vectors, (8, 8), interactions={"negative": events, "positive": events * 0}),
-                        rqvae.Options(contrastive=weight, steps=300, lr=3e-3, commitment=1.0, behaviour={"dim": 4}))
-        (matrix, bias), = fit.layers
+        fit = rqvae.fit(
+            task(vectors, (8, 8), interactions={"negative": events, "positive": events * 0}),
+            rqvae.Options(contrastive=weight, steps=300, lr=3e-3, commitment=1.0, behaviour={"dim": 4}),
+        )
+        ((matrix, bias),) = fit.layers
         made = decode(encode(vectors @ matrix.T + bias, fit.codebooks), fit.codebooks)[:60]
         distance = ((made[:, None] - made) ** 2).sum(axis=2) + 1e9 * np.eye(60)
         alike.append((label[distance.argsort(axis=1)[:, :5]] == label[:, None]).mean())
@@ -186,9 +198,13 @@ def test_the_embedding_is_of_the_normalised_graph():
 @pytest.mark.parametrize(("clusters", "leaf"), [(4, 4), (3, 9), (2, 200)])
 def test_leaves_are_small_and_ids_unique(clusters, leaf):
     events, _ = communities()
-    items = Items([""] + ["word"] * 63, interactions={
-        "negative": scipy.sparse.hstack([scipy.sparse.csr_matrix((240, 1), dtype=np.int64), events]).tocsr(),
-        "positive": scipy.sparse.csr_matrix((240, 64), dtype=np.int64)})
+    items = Items(
+        [""] + ["word"] * 63,
+        interactions={
+            "negative": scipy.sparse.hstack([scipy.sparse.csr_matrix((240, 1), dtype=np.int64), events]).tocsr(),
+            "positive": scipy.sparse.csr_matrix((240, 64), dtype=np.int64),
+        },
+    )
     ids = train(parse({"name": "collaborative", "collaborative": {"clusters": clusters, "leaf": leaf}}), items)
     assert len(np.unique(ids.codes[1:], axis=0)) == 63 and ids.sizes[-1] <= leaf
     assert not ids.codebooks[-1].any() and ids.trie.n_leaves == 63
@@ -218,8 +234,9 @@ def test_more_codes_than_items_is_the_users_mistake():
             name.fit(task(blobs()[0], (300,)), name.Options())
 
 
-@pytest.mark.parametrize(("n", "size"), [(1, 1), (3, 3), (1_682, 64), (3_255, 64), (18_049, 256), (10**6, 256),
-                                         (10**8, 1024)])
+@pytest.mark.parametrize(
+    ("n", "size"), [(1, 1), (3, 3), (1_682, 64), (3_255, 64), (18_049, 256), (10**6, 256), (10**8, 1024)]
+)
 def test_default_sizes_grow_with_the_catalogue(n, size):
     assert default_sizes(n, 3) == [size] * 3
     assert size**3 >= n

@@ -18,10 +18,16 @@ def test_walking_every_state_reaches_each_id_once_in_order():
     for level in range(3):
         code, child, valid = trie.children(level, states)
         assert code.shape == child.shape == valid.shape == (len(states), trie.width[level])
-        prefixes = np.array([[*p, int(c)] for p, cs, vs in zip(prefixes, code, valid, strict=True)
-                             for c, v in zip(cs, vs, strict=True) if v])
+        prefixes = np.array(
+            [
+                [*p, int(c)]
+                for p, cs, vs in zip(prefixes, code, valid, strict=True)
+                for c, v in zip(cs, vs, strict=True)
+                if v
+            ]
+        )
         states = child[valid]
-        expected = sorted({tuple(c) for c in codes[1:, :level + 1]})
+        expected = sorted({tuple(c) for c in codes[1:, : level + 1]})
         assert [tuple(p) for p in prefixes] == expected
         assert states.tolist() == list(range(len(expected)))
     assert trie.n_leaves == len(expected)
@@ -33,7 +39,7 @@ def test_leaves_and_items_are_inverse_and_shared_ids_list_items_ascending():
     trie = Trie.from_codes(codes)
     assert trie.item_leaf[0] == -1
     for leaf in range(trie.n_leaves):
-        items = trie.leaf_items[trie.leaf_ptr[leaf]:trie.leaf_ptr[leaf + 1]].tolist()
+        items = trie.leaf_items[trie.leaf_ptr[leaf] : trie.leaf_ptr[leaf + 1]].tolist()
         assert items == [i for i in range(1, len(codes)) if (codes[i] == trie.leaf_codes[leaf].numpy()).all()]
         assert all(trie.item_leaf[i] == leaf for i in items)
 

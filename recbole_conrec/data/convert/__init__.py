@@ -9,11 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from recbole_conrec.config import nearest
 from recbole_conrec.data.convert import amazon, generic, kuairand, movielens, recif, steam, vk_lsvd, yambda
 from recbole_conrec.data.convert.draft import Draft
 from recbole_conrec.data.convert.writing import new_dataset
-from recbole_conrec.errors import UserError
+from recbole_conrec.utils.errors import UserError
+from recbole_conrec.utils.names import nearest
 
 
 @dataclass(frozen=True)
@@ -47,16 +47,25 @@ class Converter:
 
 CONVERTERS = {
     "ml-100k": Converter(movielens.convert_100k, "MovieLens-100K: u.data, u.item, u.user"),
-    "ml-1m": Converter(movielens.convert_dat, "MovieLens-1M: ratings.dat, movies.dat, users.dat",
-                       {"encoding": "latin-1", "title": "movie_title", "genre": "genre"}),
-    "ml-10m": Converter(movielens.convert_dat, "MovieLens-10M: ratings.dat, movies.dat",
-                        {"encoding": "utf-8", "title": "movie_name", "genre": "type"}),
-    "ml-20m": Converter(movielens.convert_csv, "MovieLens-20M: ratings.csv, movies.csv",
-                        {"title": "movie_name", "genre": "type"}),
-    "ml-25m": Converter(movielens.convert_csv, "MovieLens-25M: ratings.csv, movies.csv",
-                        {"title": "movie_title", "genre": "genre"}),
-    "ml-32m": Converter(movielens.convert_csv, "MovieLens-32M: ratings.csv, movies.csv",
-                        {"title": "movie_title", "genre": "genre"}),
+    "ml-1m": Converter(
+        movielens.convert_dat,
+        "MovieLens-1M: ratings.dat, movies.dat, users.dat",
+        {"encoding": "latin-1", "title": "movie_title", "genre": "genre"},
+    ),
+    "ml-10m": Converter(
+        movielens.convert_dat,
+        "MovieLens-10M: ratings.dat, movies.dat",
+        {"encoding": "utf-8", "title": "movie_name", "genre": "type"},
+    ),
+    "ml-20m": Converter(
+        movielens.convert_csv, "MovieLens-20M: ratings.csv, movies.csv", {"title": "movie_name", "genre": "type"}
+    ),
+    "ml-25m": Converter(
+        movielens.convert_csv, "MovieLens-25M: ratings.csv, movies.csv", {"title": "movie_title", "genre": "genre"}
+    ),
+    "ml-32m": Converter(
+        movielens.convert_csv, "MovieLens-32M: ratings.csv, movies.csv", {"title": "movie_title", "genre": "genre"}
+    ),
     "kuairand-pure": Converter(kuairand.convert, "KuaiRand-Pure: short videos, is_hate; 7,583 videos"),
     "kuairand-1k": Converter(kuairand.convert, "KuaiRand-1K: short videos, is_hate; all that 1,000 users saw"),
     "kuairand-27k": Converter(kuairand.convert, "KuaiRand-27K: short videos, is_hate; 322 million exposures"),
@@ -74,8 +83,9 @@ CONVERTERS = {
 }
 
 
-def convert(name: str, raw, out, /, *, dataset: str | None = None, overwrite: bool = False,
-            **options) -> dict[str, int]:
+def convert(
+    name: str, raw, out, /, *, dataset: str | None = None, overwrite: bool = False, **options
+) -> dict[str, int]:
     """Convert a download.
 
     Args:
@@ -98,8 +108,9 @@ def convert(name: str, raw, out, /, *, dataset: str | None = None, overwrite: bo
     for option in options:
         if option not in converter.options:
             known = ["raw", "out", "dataset", "overwrite", *converter.options]
-            raise UserError(f"convert {name}: unknown option '{option}'{nearest(option, known)}; its options: "
-                            f"{', '.join(known)}")
+            raise UserError(
+                f"convert {name}: unknown option '{option}'{nearest(option, known)}; its options: {', '.join(known)}"
+            )
         _check_type(name, option, options[option], converter.kinds[option])
     for option, default in converter.options.items():
         if default is inspect.Parameter.empty and option not in options:

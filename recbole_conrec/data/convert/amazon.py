@@ -31,7 +31,7 @@ from recbole_conrec.data.convert.reading import (
     literal_chunks,
     literal_lines,
 )
-from recbole_conrec.errors import UserError
+from recbole_conrec.utils.errors import UserError
 
 OLD = {"reviewerID": "user", "asin": "item", "overall": "rating", "unixReviewTime": "time"}
 NEW = {"user_id": "user", "parent_asin": "item", "rating": "rating", "timestamp": "time"}
@@ -42,13 +42,16 @@ _TAGS = re.compile(r"<[^>]*>")
 
 def convert(raw: Path, draft: Draft, *, year: int, category: str = "*") -> None:
     """Args: category: e.g. Beauty or All_Beauty, if several lie in the folder."""
-    draft.protocol(f"Amazon reviews {year}. Buyers review seldom: the window is 30 days.", {
-        "feedback": {"negative": "rating <= 2", "positive": "rating >= 4"},
-        "item_text": ["title", "brand", "categories"],
-        "item_category": "categories",
-        "split": {"by": "time", "ratio": [0.7, 0.1, 0.2]},
-        "window": {"unit": "days", "length": 30},
-    })
+    draft.protocol(
+        f"Amazon reviews {year}. Buyers review seldom: the window is 30 days.",
+        {
+            "feedback": {"negative": "rating <= 2", "positive": "rating >= 4"},
+            "item_text": ["title", "brand", "categories"],
+            "item_category": "categories",
+            "split": {"by": "time", "ratio": [0.7, 0.1, 0.2]},
+            "window": {"unit": "days", "length": 30},
+        },
+    )
     reviews = _reviews(raw, year, category)
     meta = find(raw, f"meta_{category}.json", f"meta_{category}.jsonl", what="features of items")
     draft.events(["user_id:token", "item_id:token", "rating:float", "timestamp:float"], _events(reviews, year))
@@ -58,14 +61,20 @@ def convert(raw: Path, draft: Draft, *, year: int, category: str = "*") -> None:
 
 def _reviews(raw: Path, year: int, category: str) -> Path:
     prefixes = ("reviews_", "ratings_") if year == 2014 else ("",)
-    patterns = [f"{prefix}{category}{ending}" for prefix in prefixes
-                for ending in ("_5.json", ".json", ".jsonl", "_5.csv", ".csv")]
+    patterns = [
+        f"{prefix}{category}{ending}"
+        for prefix in prefixes
+        for ending in ("_5.json", ".json", ".jsonl", "_5.csv", ".csv")
+    ]
     for pattern in patterns:
-        files = [path for path in find_all(raw, pattern, what="reviews", optional=True)
-                 if not path.name.startswith("meta_")]
+        files = [
+            path for path in find_all(raw, pattern, what="reviews", optional=True) if not path.name.startswith("meta_")
+        ]
         if len(files) > 1:
-            raise UserError(f"{raw}: {len(files)} files of reviews ({', '.join(path.name for path in files[:4])}); say "
-                            f"which by --category")
+            raise UserError(
+                f"{raw}: {len(files)} files of reviews ({', '.join(path.name for path in files[:4])}); say "
+                f"which by --category"
+            )
         if files:
             return files[0]
     raise UserError(f"{raw}: no file {' or '.join(patterns)} (reviews of Amazon {year}); unpack the download there")
@@ -82,9 +91,14 @@ def _events(path: Path, year: int) -> Iterator[pa.Table]:
     else:
         chunks, names = csv_chunks(path, NAMELESS[year], names=NAMELESS[year]), {name: name for name in KINDS}
     for chunk in chunks:
-        yield pa.table({
-            "user_id": chunk.ids(names["user"]), "item_id": chunk.ids(names["item"]),
-            "rating": chunk.numbers(names["rating"]), "timestamp": _seconds(chunk, names["time"], year)})
+        yield pa.table(
+            {
+                "user_id": chunk.ids(names["user"]),
+                "item_id": chunk.ids(names["item"]),
+                "rating": chunk.numbers(names["rating"]),
+                "timestamp": _seconds(chunk, names["time"], year),
+            }
+        )
 
 
 def _seconds(chunk: Chunk, field: str, year: int) -> pa.Array:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recbole_conrec.data.convert.writing import clean
-from recbole_conrec.errors import UserError
+from recbole_conrec.utils.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,9 @@ class Chunk:
             column = column.cast(pa.int64())
         text = pc.utf8_trim_whitespace(column.cast(pa.string()))
         self.refuse(field, pc.fill_null(pc.equal(text, ""), True), "an id")
-        self.refuse(field, pc.match_substring_regex(text, r'[\t\r\n"]'),
-                    "an id without tabs, line ends and double quotes")
+        self.refuse(
+            field, pc.match_substring_regex(text, r'[\t\r\n"]'), "an id without tabs, line ends and double quotes"
+        )
         return text
 
     def numbers(self, field: str, kind: pa.DataType = pa.float64()) -> pa.ChunkedArray:  # noqa: B008
@@ -101,8 +102,10 @@ class Chunk:
         if pc.any(bad).as_py():
             place = pc.index(bad, True).as_py()
             value = self.table[field][place].as_py()
-            raise UserError(f"{self.path}, row {self.row + place}: '{field}' is {value!r}; expected {expected}. Mend "
-                            f"or remove that row")
+            raise UserError(
+                f"{self.path}, row {self.row + place}: '{field}' is {value!r}; expected {expected}. Mend "
+                f"or remove that row"
+            )
 
     def _cast_slowly(self, field: str, column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
         """'3.0' as a whole number, or the error that names the row."""

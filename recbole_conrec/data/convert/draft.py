@@ -8,11 +8,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recbole_conrec.config import nearest
 from recbole_conrec.data.convert.sorting import TimeSorter, without_repeats
 from recbole_conrec.data.convert.writing import AtomicFile, clean, write_yaml
 from recbole_conrec.data.feedback import FeedbackRules
-from recbole_conrec.errors import UserError
+from recbole_conrec.utils.errors import UserError
+from recbole_conrec.utils.names import nearest
 
 SLICE = 200_000  # items or users handled at a time
 
@@ -49,8 +49,10 @@ class Draft:
         names = [column.split(":")[0] for column in header]
         for field, rule in self._rules.fields.items():
             if field not in names:
-                raise UserError(f"{self.name}: the feedback rule '{rule}' asks for '{field}', which the events do not "
-                                f"have{nearest(field, names)}; they have {', '.join(names)}")
+                raise UserError(
+                    f"{self.name}: the feedback rule '{rule}' asks for '{field}', which the events do not "
+                    f"have{nearest(field, names)}; they have {', '.join(names)}"
+                )
         known = {"user_id": _Distinct(), "item_id": _Distinct()}
         counts = dict.fromkeys(("events", "negatives", "positives", "repeats"), 0)
         with AtomicFile(self.folder / f"{self.name}.inter", header) as file:
@@ -66,8 +68,10 @@ class Draft:
         if counts["events"] == 0:
             raise UserError(f"{self.name}: the raw files hold no events")
         if counts["negatives"] == 0:
-            raise UserError(f"{self.name}: none of {counts['events']} events is negative by the rule "
-                            f"'{self._rules.negative.text}'; nothing could be predicted from this data set")
+            raise UserError(
+                f"{self.name}: none of {counts['events']} events is negative by the rule "
+                f"'{self._rules.negative.text}'; nothing could be predicted from this data set"
+            )
         self._known = {field: Ids(distinct.values()) for field, distinct in known.items()}
         self.summary |= {"users": len(self._known["user_id"]), "items": len(self._known["item_id"]), **counts}
 
@@ -95,9 +99,11 @@ class Draft:
             counts["positives"] += int(positive.sum())
             if (negative & positive).any():
                 event = table.slice(int(np.argmax(negative & positive)), 1).to_pylist()[0]
-                raise UserError(f"{self.name}: user '{event['user_id']}', item '{event['item_id']}': the event is both "
-                                f"negative by '{self._rules.negative.text}' and positive by "
-                                f"'{self._rules.positive.text}'; make the rules exclude each other")
+                raise UserError(
+                    f"{self.name}: user '{event['user_id']}', item '{event['item_id']}': the event is both "
+                    f"negative by '{self._rules.negative.text}' and positive by "
+                    f"'{self._rules.positive.text}'; make the rules exclude each other"
+                )
 
     def items(self, header: list[str], tables: Iterable[pa.Table]) -> None:
         """Write ``name.item``: one row for each item that has events, the first where its id comes again.

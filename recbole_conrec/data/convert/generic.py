@@ -33,15 +33,25 @@ import numpy as np
 import pyarrow as pa
 from recbole.utils.argument_list import dataset_arguments
 
-from recbole_conrec.config import lay, nearest, overall, read_yaml
 from recbole_conrec.data.convert.chunk import Chunk
 from recbole_conrec.data.convert.draft import Draft
 from recbole_conrec.data.convert.reading import csv_chunks, find_all, json_chunks, lines, parquet_chunks
 from recbole_conrec.data.protocol import Protocol
-from recbole_conrec.errors import UserError
+from recbole_conrec.options.layers import lay, overall
+from recbole_conrec.utils.errors import UserError
+from recbole_conrec.utils.names import nearest
+from recbole_conrec.utils.yaml_files import read_yaml
 
-FORMATS = {"csv": "csv", "tsv": "csv", "txt": "csv", "json": "json", "jsonl": "json", "ndjson": "json",
-           "parquet": "parquet", "pq": "parquet"}
+FORMATS = {
+    "csv": "csv",
+    "tsv": "csv",
+    "txt": "csv",
+    "json": "json",
+    "jsonl": "json",
+    "ndjson": "json",
+    "parquet": "parquet",
+    "pq": "parquet",
+}
 TYPES = ("token", "float", "token_seq", "float_seq")
 SOURCE = {"files", "format", "separator", "encoding", "header", "fields"}
 SECTIONS = {"events": SOURCE | {"user", "item", "time", "unit"}, "items": SOURCE | {"item"}, "users": SOURCE | {"user"}}
@@ -53,8 +63,11 @@ SAMPLE = 1000  # lines of JSON from which the columns' types are told
 def convert(raw: Path, draft: Draft, *, mapping: str) -> None:
     """Args: mapping: the YAML file."""
     options = read_yaml(mapping)
-    sections = {name: _Source(raw, f"{mapping}, '{name}'", options.pop(name), SECTIONS[name])
-                for name in SECTIONS if name in options}
+    sections = {
+        name: _Source(raw, f"{mapping}, '{name}'", options.pop(name), SECTIONS[name])
+        for name in SECTIONS
+        if name in options
+    }
     if "events" not in sections:
         raise UserError(f"{mapping}: no section 'events'; it says where the events are")
     if "negative" not in (options.get("feedback") or {}):
@@ -75,9 +88,11 @@ def _check_protocol(mapping: str, options: dict, item_fields: dict) -> None:
     known = {*overall(), *dataset_arguments}
     for key in options:
         if key not in known:
-            raise UserError(f"{mapping}: unknown key '{key}'{nearest(key, [*known, *SECTIONS])}; there are the "
-                            f"sections {', '.join(SECTIONS)}, the options of properties/overall.yaml and RecBole's for "
-                            f"data")
+            raise UserError(
+                f"{mapping}: unknown key '{key}'{nearest(key, [*known, *SECTIONS])}; there are the "
+                f"sections {', '.join(SECTIONS)}, the options of properties/overall.yaml and RecBole's for "
+                f"data"
+            )
     try:
         Protocol.of(defaultdict(lambda: None, lay(overall(), options)))  # RecBole's own options are none
     except UserError as error:
@@ -86,8 +101,10 @@ def _check_protocol(mapping: str, options: dict, item_fields: dict) -> None:
         value = options.get(option) or []
         for field in map(str, value if isinstance(value, list) else [value]):
             if field not in item_fields:
-                raise UserError(f"{mapping}: {option}: '{field}' is no field of 'items'{nearest(field, item_fields)}; "
-                                f"its fields: {', '.join(item_fields) or 'none'}")
+                raise UserError(
+                    f"{mapping}: {option}: '{field}' is no field of 'items'{nearest(field, item_fields)}; "
+                    f"its fields: {', '.join(item_fields) or 'none'}"
+                )
 
 
 class _Source:
@@ -98,8 +115,9 @@ class _Source:
             raise UserError(f"{where}: expected a mapping with the keys {', '.join(sorted(known))}")
         for key in options:
             if key not in known:
-                raise UserError(f"{where}: unknown key '{key}'{nearest(key, known)}; there are "
-                                f"{', '.join(sorted(known))}")
+                raise UserError(
+                    f"{where}: unknown key '{key}'{nearest(key, known)}; there are {', '.join(sorted(known))}"
+                )
         for key in {"files", "user", "item"} & known - set(options):
             raise UserError(f"{where}: no '{key}'")
         for key in TEXTS & set(options):
@@ -111,24 +129,30 @@ class _Source:
             raise UserError(f"{where}: unit '{options['unit']}' is unknown; there are s, ms, us, ns and iso")
         self.where, self.options = where, options
         self.files = find_all(raw, options["files"], what=where)
-        self.fields = {str(name): self._field(str(name), field)
-                       for name, field in (options.get("fields") or {}).items()}
+        self.fields = {
+            str(name): self._field(str(name), field) for name, field in (options.get("fields") or {}).items()
+        }
         self.header = [f"{name}:{kind}" for name, (_, kind) in self.fields.items()]
         ending = self.files[0].name.removesuffix(".gz").rpartition(".")[2]
         self.format = options.get("format") or FORMATS.get(ending)
         if self.format not in FORMATS.values():
-            raise UserError(f"{where}: format '{self.format or ending}' is unknown; set `format` to csv, json or "
-                            f"parquet")
+            raise UserError(
+                f"{where}: format '{self.format or ending}' is unknown; set `format` to csv, json or parquet"
+            )
 
     def _field(self, name: str, field) -> tuple[str, str]:
         """(column, type) of a field written 'name: type' or 'name: {column, type}'."""
         column, kind = (field.get("column"), field.get("type")) if isinstance(field, dict) else (name, field)
         if kind not in TYPES or not isinstance(column, str):
-            raise UserError(f"{self.where}: field '{name}' is {field!r}; expected a type ({', '.join(TYPES)}) or "
-                            f"{{column: NAME, type: TYPE}}")
+            raise UserError(
+                f"{self.where}: field '{name}' is {field!r}; expected a type ({', '.join(TYPES)}) or "
+                f"{{column: NAME, type: TYPE}}"
+            )
         if not re.fullmatch(r"\w+", name) or name in ("user_id", "item_id", "timestamp"):
-            raise UserError(f"{self.where}: field name '{name}': expected letters, digits and '_', and another name "
-                            f"than user_id, item_id and timestamp")
+            raise UserError(
+                f"{self.where}: field name '{name}': expected letters, digits and '_', and another name "
+                f"than user_id, item_id and timestamp"
+            )
         return column, kind
 
     def chunks(self) -> Iterator[Chunk]:
@@ -141,14 +165,21 @@ class _Source:
             elif self.format == "json":
                 yield from json_chunks(path, _json_types(path, columns, numbers))
             else:
-                yield from csv_chunks(path, columns, names=self.options.get("header"), multiline=True,
-                                      separator=self.options.get("separator", ","),
-                                      encoding=self.options.get("encoding", "utf-8"))
+                yield from csv_chunks(
+                    path,
+                    columns,
+                    names=self.options.get("header"),
+                    multiline=True,
+                    separator=self.options.get("separator", ","),
+                    encoding=self.options.get("encoding", "utf-8"),
+                )
 
     def columns(self, chunk: Chunk) -> list[pa.Array]:
         """The fields' columns, as an atomic file writes them."""
-        return [chunk.numbers(column) if kind == "float" else pa.array(chunk.text(column), pa.string())
-                for column, kind in self.fields.values()]
+        return [
+            chunk.numbers(column) if kind == "float" else pa.array(chunk.text(column), pa.string())
+            for column, kind in self.fields.values()
+        ]
 
 
 def _events(source: _Source) -> Iterator[pa.Table]:

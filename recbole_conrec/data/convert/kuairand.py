@@ -26,13 +26,16 @@ def convert(raw: Path, draft: Draft, *, random: bool = True) -> None:
     """Args: random: keep the videos that were shown at random."""
     captions = find(raw, "kuairand_video_captions*.csv", what="captions", optional=True)
     categories = find(raw, "kuairand_video_categories*.csv", what="categories", optional=True)
-    draft.protocol("KuaiRand: a log of exposures over a month; a dislike is `is_hate`.", {
-        "feedback": {"negative": "is_hate == 1", "positive": "is_click == 1 and is_hate == 0"},
-        "item_text": ["caption", "cover_text", "category"] if captions else ["tag", "author", "video_type"],
-        "item_category": "category" if categories else "tag",
-        "split": {"by": "time", "ratio": [0.7, 0.1, 0.2]},
-        "window": {"unit": "days", "length": 7},
-    })
+    draft.protocol(
+        "KuaiRand: a log of exposures over a month; a dislike is `is_hate`.",
+        {
+            "feedback": {"negative": "is_hate == 1", "positive": "is_click == 1 and is_hate == 0"},
+            "item_text": ["caption", "cover_text", "category"] if captions else ["tag", "author", "video_type"],
+            "item_category": "category" if categories else "tag",
+            "split": {"by": "time", "ratio": [0.7, 0.1, 0.2]},
+            "window": {"unit": "days", "length": 7},
+        },
+    )
     logs = find_all(raw, "log_standard_*.csv", what="logs of standard recommendation")
     logs += find_all(raw, "log_random_*.csv", what="log of random exposures") if random else []
     basic = find(raw, "video_features_basic_*.csv", what="features of videos")
@@ -42,17 +45,32 @@ def convert(raw: Path, draft: Draft, *, random: bool = True) -> None:
         _Texts(csv_chunks(path, ["final_video_id", *fields], multiline=True) if path else [], fields, draft)
         for path, fields in ((captions, CAPTIONS), (categories, CATEGORIES))
     ]
-    draft.items(["item_id:token", "caption:token_seq", "cover_text:token_seq", "category:token", "author:token",
-                 "video_type:token", "tag:token_seq"], _items(basic, texts))
+    draft.items(
+        [
+            "item_id:token",
+            "caption:token_seq",
+            "cover_text:token_seq",
+            "category:token",
+            "author:token",
+            "video_type:token",
+            "tag:token_seq",
+        ],
+        _items(basic, texts),
+    )
 
 
 def _events(log: Path) -> Iterator[pa.Table]:
     for chunk in csv_chunks(log, ["user_id", "video_id", "time_ms", *SIGNALS], quoted=False):
         time = chunk.numbers("time_ms", pa.int64())
-        yield pa.table({
-            "user_id": chunk.ids("user_id"), "item_id": chunk.ids("video_id"),
-            **{signal: chunk.numbers(signal, pa.int8()) for signal in SIGNALS},
-            "timestamp": pa.array(time.to_numpy() // 1000), "time_ms": time})
+        yield pa.table(
+            {
+                "user_id": chunk.ids("user_id"),
+                "item_id": chunk.ids("video_id"),
+                **{signal: chunk.numbers(signal, pa.int8()) for signal in SIGNALS},
+                "timestamp": pa.array(time.to_numpy() // 1000),
+                "time_ms": time,
+            }
+        )
 
 
 def _items(basic: Path, texts: list["_Texts"]) -> Iterator[pa.Table]:
@@ -60,9 +78,16 @@ def _items(basic: Path, texts: list["_Texts"]) -> Iterator[pa.Table]:
         videos = chunk.numbers("video_id", pa.int64()).to_numpy()
         columns = [column for text in texts for column in text.of(videos)]
         tags = [_known(tag.replace(",", " ")) for tag in chunk.text("tag")]
-        yield pa.table([chunk.ids("video_id"), *columns, pa.array(chunk.text("author_id"), pa.string()),
-                        pa.array(chunk.text("video_type"), pa.string()), pa.array(tags, pa.string())],
-                       names=[str(number) for number in range(len(columns) + 4)])
+        yield pa.table(
+            [
+                chunk.ids("video_id"),
+                *columns,
+                pa.array(chunk.text("author_id"), pa.string()),
+                pa.array(chunk.text("video_type"), pa.string()),
+                pa.array(tags, pa.string()),
+            ],
+            names=[str(number) for number in range(len(columns) + 4)],
+        )
 
 
 def _known(text: str) -> str:

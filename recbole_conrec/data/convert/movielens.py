@@ -19,8 +19,10 @@ from recbole_conrec.data.convert.draft import Draft, text_tables
 from recbole_conrec.data.convert.reading import csv_chunks, delimited, find
 
 INTER = ["user_id:token", "item_id:token", "rating:float", "timestamp:float"]
-GENRES = ("unknown Action Adventure Animation Children's Comedy Crime Documentary Drama Fantasy Film-Noir Horror "
-          "Musical Mystery Romance Sci-Fi Thriller War Western").split()
+GENRES = (
+    "unknown Action Adventure Animation Children's Comedy Crime Documentary Drama Fantasy Film-Noir Horror "
+    "Musical Mystery Romance Sci-Fi Thriller War Western"
+).split()
 _YEAR = re.compile(r"\s*\((\d{4})\)\s*$")
 
 
@@ -34,20 +36,25 @@ def convert_100k(raw: Path, draft: Draft) -> None:
     path = find(raw, "u.user", what="users of MovieLens-100K", optional=True)
     if path:
         fields = ["id", "age", "gender", "occupation", "zip"]
-        draft.users(["user_id:token", "age:token", "gender:token", "occupation:token", "zip_code:token"],
-                    text_tables(tuple(row.values()) for _, row in delimited(path, fields, "|", "latin-1")))
+        draft.users(
+            ["user_id:token", "age:token", "gender:token", "occupation:token", "zip_code:token"],
+            text_tables(tuple(row.values()) for _, row in delimited(path, fields, "|", "latin-1")),
+        )
 
 
 def _protocol(draft: Draft, title: str, genre: str) -> list[str]:
     """Write the YAML; returns the header of the .item file. Fields are named as in RecBole's own collection."""
     # Most users rate in one sitting, so a cut in time would part users instead of histories.
-    draft.protocol("MovieLens. Users rate in one sitting: the split is per user, the window counts events.", {
-        "feedback": {"negative": "rating <= 2", "positive": "rating >= 4"},
-        "item_text": [title, "release_year", genre],
-        "item_category": genre,
-        "split": {"by": "user", "ratio": [0.7, 0.1, 0.2]},
-        "window": {"unit": "events", "length": 20},
-    })
+    draft.protocol(
+        "MovieLens. Users rate in one sitting: the split is per user, the window counts events.",
+        {
+            "feedback": {"negative": "rating <= 2", "positive": "rating >= 4"},
+            "item_text": [title, "release_year", genre],
+            "item_category": genre,
+            "split": {"by": "user", "ratio": [0.7, 0.1, 0.2]},
+            "window": {"unit": "events", "length": 20},
+        },
+    )
     return ["item_id:token", f"{title}:token_seq", "release_year:token", f"{genre}:token_seq"]
 
 
@@ -70,8 +77,10 @@ def convert_dat(raw: Path, draft: Draft, *, encoding: str, title: str, genre: st
     path = find(raw, "users.dat", what="users of MovieLens-1M", optional=True)
     if path:
         fields = ["id", "gender", "age", "occupation", "zip"]
-        draft.users(["user_id:token", "gender:token", "age:token", "occupation:token", "zip_code:token"],
-                    text_tables(tuple(row.values()) for _, row in delimited(path, fields, "::", encoding)))
+        draft.users(
+            ["user_id:token", "gender:token", "age:token", "occupation:token", "zip_code:token"],
+            text_tables(tuple(row.values()) for _, row in delimited(path, fields, "::", encoding)),
+        )
 
 
 def convert_csv(raw: Path, draft: Draft, *, title: str, genre: str) -> None:
@@ -91,14 +100,20 @@ def _movies_csv(path: Path) -> Iterator[pa.Table]:
 
 def _ratings(chunks, user: str, item: str, rating: str, time: str) -> Iterator[pa.Table]:
     for chunk in chunks:
-        yield pa.table({"user_id": chunk.ids(user), "item_id": chunk.ids(item), "rating": chunk.numbers(rating),
-                        "timestamp": chunk.numbers(time, pa.int64())})
+        yield pa.table(
+            {
+                "user_id": chunk.ids(user),
+                "item_id": chunk.ids(item),
+                "rating": chunk.numbers(rating),
+                "timestamp": chunk.numbers(time, pa.int64()),
+            }
+        )
 
 
 def split_title(title: str) -> tuple[str, str]:
     """'Toy Story (1995)' -> ('Toy Story', '1995'); a title without a year keeps '' for it."""
     match = _YEAR.search(title)
-    return (title[:match.start()], match.group(1)) if match else (title.strip(), "")
+    return (title[: match.start()], match.group(1)) if match else (title.strip(), "")
 
 
 def _genres(text: str) -> str:

@@ -20,9 +20,9 @@ import pyarrow.parquet
 from tqdm import tqdm
 
 from recbole_conrec.data.convert.chunk import Chunk
-from recbole_conrec.errors import UserError
+from recbole_conrec.utils.errors import UserError
 
-BLOCK = 16 << 20    # bytes read at a time
+BLOCK = 16 << 20  # bytes read at a time
 LITERALS = 100_000  # rows of Python literals read at a time
 
 
@@ -33,8 +33,10 @@ def find(raw: Path, *patterns: str, what: str, optional: bool = False) -> Path |
     """
     files = find_all(raw, *patterns, what=what, optional=optional)
     if len(files) > 1:
-        raise UserError(f"{raw}: {len(files)} files could be the {what}: {', '.join(map(str, files[:4]))}; let --raw "
-                        f"point at the folder of one of them")
+        raise UserError(
+            f"{raw}: {len(files)} files could be the {what}: {', '.join(map(str, files[:4]))}; let --raw "
+            f"point at the folder of one of them"
+        )
     return files[0] if files else None
 
 
@@ -75,8 +77,12 @@ def opened(path: Path) -> Iterator[BinaryIO]:
 
     Raises UserError if a .gz file ends too early or is none.
     """
-    with open(path, "rb") as file, tqdm.wrapattr(file, "read", total=path.stat().st_size, desc=path.name, unit="B",
-                                                 unit_scale=True, leave=False) as counted:
+    with (
+        open(path, "rb") as file,
+        tqdm.wrapattr(
+            file, "read", total=path.stat().st_size, desc=path.name, unit="B", unit_scale=True, leave=False
+        ) as counted,
+    ):
         try:
             yield gzip.GzipFile(fileobj=counted) if path.suffix == ".gz" else counted
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -101,8 +107,9 @@ def _decode(path: Path, number: int, line: bytes, encoding: str) -> str:
     try:
         return line.decode(encoding).rstrip("\r").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}, row {number}: not {encoding} text ({error.reason}); "
-                        f"is the download damaged?") from None
+        raise UserError(
+            f"{path}, row {number}: not {encoding} text ({error.reason}); is the download damaged?"
+        ) from None
 
 
 def delimited(path: Path, names: list[str], separator: str, encoding: str = "utf-8") -> Iterator[tuple[int, dict]]:
@@ -110,14 +117,24 @@ def delimited(path: Path, names: list[str], separator: str, encoding: str = "utf
     for number, line in lines(path, encoding):
         cells = line.split(separator)
         if len(cells) != len(names):
-            raise UserError(f"{path}, row {number}: {len(cells)} cells separated by '{separator}'; expected "
-                            f"{len(names)}: {', '.join(names)}")
+            raise UserError(
+                f"{path}, row {number}: {len(cells)} cells separated by '{separator}'; expected "
+                f"{len(names)}: {', '.join(names)}"
+            )
         yield number, dict(zip(names, cells, strict=True))
 
 
-def csv_chunks(path: Path, columns: list[str], *, optional: tuple[str, ...] = (), names: list[str] | None = None,
-               separator: str = ",", encoding: str = "utf-8", quoted: bool = True,
-               multiline: bool = False) -> Iterator[Chunk]:
+def csv_chunks(
+    path: Path,
+    columns: list[str],
+    *,
+    optional: tuple[str, ...] = (),
+    names: list[str] | None = None,
+    separator: str = ",",
+    encoding: str = "utf-8",
+    quoted: bool = True,
+    multiline: bool = False,
+) -> Iterator[Chunk]:
     """Chunks of a CSV file, every column as text.
 
     Args:
@@ -132,17 +149,21 @@ def csv_chunks(path: Path, columns: list[str], *, optional: tuple[str, ...] = ()
     wanted = _wanted(path, header, columns, optional)
     broken = []  # the row of another number of cells; an exception raised in Arrow's handler would be lost
     parsing = pa.csv.ParseOptions(
-        delimiter=separator if len(separator) == 1 else "\x1f", newlines_in_values=multiline,
+        delimiter=separator if len(separator) == 1 else "\x1f",
+        newlines_in_values=multiline,
         quote_char='"' if quoted and len(separator) == 1 else False,
-        invalid_row_handler=lambda row: broken.append(row) or "error")
-    conversion = pa.csv.ConvertOptions(column_types=dict.fromkeys(header, pa.string()), strings_can_be_null=False,
-                                       include_columns=wanted)
+        invalid_row_handler=lambda row: broken.append(row) or "error",
+    )
+    conversion = pa.csv.ConvertOptions(
+        column_types=dict.fromkeys(header, pa.string()), strings_can_be_null=False, include_columns=wanted
+    )
     reading = pa.csv.ReadOptions(block_size=BLOCK, column_names=header, encoding=encoding, skip_rows=0 if names else 1)
     row = 1 if names else 2
     with opened(path) as file:
         try:
-            for batch in pa.csv.open_csv(file if len(separator) == 1 else _Replaced(file, separator.encode()),
-                                         reading, parsing, conversion):
+            for batch in pa.csv.open_csv(
+                file if len(separator) == 1 else _Replaced(file, separator.encode()), reading, parsing, conversion
+            ):
                 yield Chunk(path, row, pa.Table.from_batches([batch]))
                 row += len(batch)
         except pa.ArrowInvalid as error:
@@ -171,8 +192,10 @@ def _why(path: Path, row, separator: str, encoding: str) -> str:
     """Words for a row with a wrong number of cells. Streaming, Arrow does not know its number: look for it."""
     text = row.text.replace("\x1f", separator)
     number = next((number for number, line in lines(path, encoding) if line == text), "?")
-    return (f"{path}, row {number}: {row.actual_columns} cells, expected {row.expected_columns}: {text[:80]!r}. "
-            f"Mend or remove that row")
+    return (
+        f"{path}, row {number}: {row.actual_columns} cells, expected {row.expected_columns}: {text[:80]!r}. "
+        f"Mend or remove that row"
+    )
 
 
 class _Replaced(io.RawIOBase):
@@ -251,8 +274,9 @@ def literal_chunks(path: Path, fields: dict[str, pa.DataType]) -> Iterator[Chunk
     rows = literal_lines(path)
     while part := list(islice(rows, LITERALS)):
         try:
-            table = pa.table({field: pa.array([row.get(field) for _, row in part], kind)
-                              for field, kind in fields.items()})
+            table = pa.table(
+                {field: pa.array([row.get(field) for _, row in part], kind) for field, kind in fields.items()}
+            )
         except (pa.ArrowInvalid, pa.ArrowTypeError):
             for number, row in part:
                 _check_fields(path, number, row, fields)
@@ -269,15 +293,17 @@ def is_json(path: Path) -> bool:
         return False
 
 
-def parquet_chunks(path: Path, columns: list[str], optional: tuple[str, ...] = (),
-                   rows: int = 1 << 20) -> Iterator[Chunk]:
+def parquet_chunks(
+    path: Path, columns: list[str], optional: tuple[str, ...] = (), rows: int = 1 << 20
+) -> Iterator[Chunk]:
     """Chunks of at most ``rows`` of a Parquet file: ``columns``, which it must have, and those of ``optional`` that it
     has."""
     try:
         file = pa.parquet.ParquetFile(path)
     except pa.ArrowInvalid as error:
-        raise UserError(f"{path}: not a Parquet file ({str(error).splitlines()[0]}); "
-                        f"is the download complete?") from None
+        raise UserError(
+            f"{path}: not a Parquet file ({str(error).splitlines()[0]}); is the download complete?"
+        ) from None
     wanted = _wanted(path, file.schema_arrow.names, columns, optional)
     row = 1
     with tqdm(total=file.metadata.num_rows, unit="row", unit_scale=True, desc=path.name, leave=False) as bar:

@@ -18,20 +18,25 @@ import pyarrow as pa
 from recbole_conrec.data.convert.chunk import Chunk
 from recbole_conrec.data.convert.draft import Draft
 from recbole_conrec.data.convert.reading import find, parquet_chunks
-from recbole_conrec.errors import UserError
+from recbole_conrec.utils.errors import UserError
 
 SIGNALS = ["not_interested", "like", "longview", "follow", "forward"]
 COLUMNS = [f"{part}_video_{field}" for part in ("hist", "target") for field in ("pid", *SIGNALS)]
 
 
 def convert(raw: Path, draft: Draft) -> None:
-    draft.protocol("RecIF-Bench: exposures; times are places in each user's sequence, so cut and count per user.", {
-        "feedback": {"negative": "not_interested == 1",
-                     "positive": "like == 1 and not_interested == 0 or longview == 1 and not_interested == 0"},
-        "item_text": ["caption"],
-        "split": {"by": "user", "ratio": [0.7, 0.1, 0.2]},
-        "window": {"unit": "events", "length": 100},
-    })
+    draft.protocol(
+        "RecIF-Bench: exposures; times are places in each user's sequence, so cut and count per user.",
+        {
+            "feedback": {
+                "negative": "not_interested == 1",
+                "positive": "like == 1 and not_interested == 0 or longview == 1 and not_interested == 0",
+            },
+            "item_text": ["caption"],
+            "split": {"by": "user", "ratio": [0.7, 0.1, 0.2]},
+            "window": {"unit": "events", "length": 100},
+        },
+    )
     path = find(raw, "onerec_bench_release.parquet", what="users' sequences")
     captions = find(raw, "pid2caption.parquet", what="captions")
     header = ["user_id:token", "item_id:token", *(f"{signal}:float" for signal in SIGNALS), "timestamp:float"]
@@ -53,17 +58,23 @@ def _events(chunk: Chunk) -> pa.Table:
             length, values = _flat(chunk, f"{part}_video_{signal}")
             if (length != size).any():
                 at = int(np.flatnonzero(length != size)[0])
-                raise UserError(f"{chunk.path}, row {chunk.row + at}: '{part}_video_{signal}' has {length[at]} values, "
-                                f"'{part}_video_pid' {size[at]}; expected as many")
+                raise UserError(
+                    f"{chunk.path}, row {chunk.row + at}: '{part}_video_{signal}' has {length[at]} values, "
+                    f"'{part}_video_pid' {size[at]}; expected as many"
+                )
             signals.append(values)
         parts.append(np.stack([owner, place, items, *signals]))
         begin += size
     owner, place, items, *signals = np.concatenate(parts, axis=1)
     order = np.lexsort((place, owner))
-    return pa.table({
-        "user_id": pa.array(users).take(pa.array(owner[order])), "item_id": pa.array(items[order]).cast(pa.string()),
-        **{name: pa.array(values[order]) for name, values in zip(SIGNALS, signals, strict=True)},
-        "timestamp": pa.array(place[order])})
+    return pa.table(
+        {
+            "user_id": pa.array(users).take(pa.array(owner[order])),
+            "item_id": pa.array(items[order]).cast(pa.string()),
+            **{name: pa.array(values[order]) for name, values in zip(SIGNALS, signals, strict=True)},
+            "timestamp": pa.array(place[order]),
+        }
+    )
 
 
 def _flat(chunk: Chunk, field: str) -> tuple[np.ndarray, np.ndarray]:

@@ -8,11 +8,11 @@ import pyarrow as pa
 import pyarrow.ipc
 from tqdm import tqdm
 
-RUN = 2_000_000    # events sorted in memory at a time
+RUN = 2_000_000  # events sorted in memory at a time
 RANGE = 1_000_000  # events merged at a time; more only where so many share one time
-BATCH = 8_192      # events read from a run at a time
-SAMPLE = 10_000    # times remembered of each RUN events, to cut the ranges
-FILES = 128        # runs of one size that become one: each is an open file, of which a process may have about 1,000
+BATCH = 8_192  # events read from a run at a time
+SAMPLE = 10_000  # times remembered of each RUN events, to cut the ranges
+FILES = 128  # runs of one size that become one: each is an open file, of which a process may have about 1,000
 
 
 class TimeSorter:

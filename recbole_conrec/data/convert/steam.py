@@ -27,7 +27,7 @@ from recbole_conrec.data.convert.chunk import Chunk
 from recbole_conrec.data.convert.draft import Draft, text_tables
 from recbole_conrec.data.convert.reading import csv_chunks, find, literal_lines
 from recbole_conrec.data.convert.writing import clean
-from recbole_conrec.errors import UserError
+from recbole_conrec.utils.errors import UserError
 
 INTER = ["user_id:token", "item_id:token", "recommended:float", "hours:float", "timestamp:float"]
 ITEM = ["item_id:token", "title:token_seq", "genre:token", "tags:token_seq"]
@@ -35,13 +35,16 @@ _POSTED = re.compile(r"Posted (\w+ \d{1,2})(?:, (\d{4}))?\.?$")
 
 
 def _protocol(draft: Draft) -> None:
-    draft.protocol("Steam: reviews by day. Players review seldom: the window is 30 days.", {
-        "feedback": {"negative": "recommended == 0", "positive": "recommended == 1"},
-        "item_text": ["title", "tags"],
-        "item_category": "genre",
-        "split": {"by": "time", "ratio": [0.7, 0.1, 0.2]},
-        "window": {"unit": "days", "length": 30},
-    })
+    draft.protocol(
+        "Steam: reviews by day. Players review seldom: the window is 30 days.",
+        {
+            "feedback": {"negative": "recommended == 0", "positive": "recommended == 1"},
+            "item_text": ["title", "tags"],
+            "item_category": "genre",
+            "split": {"by": "time", "ratio": [0.7, 0.1, 0.2]},
+            "window": {"unit": "days", "length": 30},
+        },
+    )
 
 
 def convert(raw: Path, draft: Draft) -> None:
@@ -57,10 +60,15 @@ def convert(raw: Path, draft: Draft) -> None:
 def _events(chunk: Chunk) -> pa.Table:
     said = pc.utf8_lower(chunk.column("is_recommended"))
     chunk.refuse("is_recommended", pc.invert(pc.is_in(said, pa.array(["true", "false"]))), "true or false")
-    return pa.table({
-        "user_id": chunk.ids("user_id"), "item_id": chunk.ids("app_id"),
-        "recommended": pc.equal(said, "true").cast(pa.int8()), "hours": chunk.numbers("hours"),
-        "timestamp": chunk.times("date")})
+    return pa.table(
+        {
+            "user_id": chunk.ids("user_id"),
+            "item_id": chunk.ids("app_id"),
+            "recommended": pc.equal(said, "true").cast(pa.int8()),
+            "hours": chunk.numbers("hours"),
+            "timestamp": chunk.times("date"),
+        }
+    )
 
 
 def _games(path: Path, tags: dict[str, list[str]]) -> Iterator[tuple]:
@@ -88,11 +96,13 @@ def _reviews(path: Path, draft: Draft, year: int | None) -> Iterator[pa.Table]:
                 match = _POSTED.match(review["posted"].strip())
                 said, item, who = bool(review["recommend"]), clean(review["item_id"]), clean(user["user_id"])
             except (KeyError, AttributeError):
-                raise UserError(f"{path}, row {number}: no 'user_id', or a review lacks 'posted', 'recommend' or "
-                                f"'item_id'") from None
+                raise UserError(
+                    f"{path}, row {number}: no 'user_id', or a review lacks 'posted', 'recommend' or 'item_id'"
+                ) from None
             if match is None:
-                raise UserError(f"{path}, row {number}: 'posted' is {review['posted']!r}; expected 'Posted June 24, "
-                                f"2014.'")
+                raise UserError(
+                    f"{path}, row {number}: 'posted' is {review['posted']!r}; expected 'Posted June 24, 2014.'"
+                )
             if match[2] is None and year is None:
                 draft.summary["reviews without a year dropped"] += 1
                 continue
@@ -118,5 +128,9 @@ def _old_games(path: Path) -> Iterator[tuple]:
         genres = game.get("genres") or []
         if game.get("id"):
             words = [*genres, *(tag for tag in game.get("tags") or () if tag not in genres)]
-            yield (str(game["id"]), game.get("app_name") or game.get("title"), genres[0] if genres else "",
-                   " ".join(word.replace(" ", "-") for word in words))
+            yield (
+                str(game["id"]),
+                game.get("app_name") or game.get("title"),
+                genres[0] if genres else "",
+                " ".join(word.replace(" ", "-") for word in words),
+            )

@@ -19,30 +19,43 @@ import pyarrow.parquet
 
 from recbole_conrec.data.convert.draft import Draft
 from recbole_conrec.data.convert.reading import find, find_all, parquet_chunks
-from recbole_conrec.errors import UserError
+from recbole_conrec.utils.errors import UserError
 
 WEEK = 7 * 86_400
 SIGNALS = ["dislike", "like", "share", "bookmark", "timespent"]
 
 
 def convert(raw: Path, draft: Draft) -> None:
-    draft.protocol("VK-LSVD: exposures; times are the order within weeks, spread over each week.", {
-        "feedback": {"negative": "dislike == 1", "positive": "like == 1 and dislike == 0"},
-        "item_text": ["author"],
-        "item_category": "author",
-        "split": {"by": "time", "ratio": [0.7, 0.1, 0.2]},
-        "window": {"unit": "days", "length": 7},
-    })
+    draft.protocol(
+        "VK-LSVD: exposures; times are the order within weeks, spread over each week.",
+        {
+            "feedback": {"negative": "dislike == 1", "positive": "like == 1 and dislike == 0"},
+            "item_text": ["author"],
+            "item_category": "author",
+            "split": {"by": "time", "ratio": [0.7, 0.1, 0.2]},
+            "window": {"unit": "days", "length": 7},
+        },
+    )
     header = ["user_id:token", "item_id:token", *(f"{signal}:float" for signal in SIGNALS), "timestamp:float"]
     weeks = _weeks(raw)
     path = find(raw, "items_metadata.parquet", what="features of videos", optional=True)
     if path is None:
         raise UserError(f"{raw}: no items_metadata.parquet; put the download's folder `metadata` there too")
     draft.events(header, (table for week, file in weeks for table in _events(week, file)), order=None)
-    draft.items(["item_id:token", "author:token", "duration:float"], (pa.table(
-        [chunk.ids("item_id"), pa.array([f"author{name}" for name in chunk.ids("author_id").to_pylist()]),
-         chunk.numbers("duration").cast(pa.string())], names=["item", "author", "duration"],
-    ) for chunk in parquet_chunks(path, ["item_id", "author_id", "duration"])))
+    draft.items(
+        ["item_id:token", "author:token", "duration:float"],
+        (
+            pa.table(
+                [
+                    chunk.ids("item_id"),
+                    pa.array([f"author{name}" for name in chunk.ids("author_id").to_pylist()]),
+                    chunk.numbers("duration").cast(pa.string()),
+                ],
+                names=["item", "author", "duration"],
+            )
+            for chunk in parquet_chunks(path, ["item_id", "author_id", "duration"])
+        ),
+    )
 
 
 def _weeks(raw: Path) -> list[tuple[int, Path]]:
@@ -50,8 +63,10 @@ def _weeks(raw: Path) -> list[tuple[int, Path]]:
     files = find_all(raw, "week_*.parquet", what="weeks of interactions")
     samples = sorted({path.parent.parent for path in files})
     if len(samples) > 1:
-        raise UserError(f"{raw}: weeks of several samples ({', '.join(map(str, samples[:4]))}); keep one of them below "
-                        f"--raw, beside `metadata`")
+        raise UserError(
+            f"{raw}: weeks of several samples ({', '.join(map(str, samples[:4]))}); keep one of them below "
+            f"--raw, beside `metadata`"
+        )
     weeks = []
     for path in files:
         number = path.stem.removeprefix("week_")
@@ -69,7 +84,11 @@ def _events(week: int, path: Path) -> Iterator[pa.Table]:
     size = pa.parquet.read_metadata(path).num_rows
     for chunk in parquet_chunks(path, ["user_id", "item_id", *SIGNALS]):
         place = np.arange(chunk.row - 1, chunk.row - 1 + len(chunk), dtype=np.int64)
-        yield pa.table({
-            "user_id": chunk.ids("user_id"), "item_id": chunk.ids("item_id"),
-            **{signal: chunk.numbers(signal, pa.int16()) for signal in SIGNALS},
-            "timestamp": pa.array(week * WEEK + place * WEEK // size)})
+        yield pa.table(
+            {
+                "user_id": chunk.ids("user_id"),
+                "item_id": chunk.ids("item_id"),
+                **{signal: chunk.numbers(signal, pa.int16()) for signal in SIGNALS},
+                "timestamp": pa.array(week * WEEK + place * WEEK // size),
+            }
+        )

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.csv
 import yaml
 
-from recbole_conrec.errors import UserError
+from recbole_conrec.utils.errors import UserError
 
 _BLANKS = re.compile(r"[\s\x00-\x1f\x7f]+")
 

@@ -27,13 +27,16 @@ HEADER = ["user_id:token", "item_id:token", "event:token", "played_ratio:float",
 
 def convert(raw: Path, draft: Draft, *, misclick_seconds: int = 10) -> None:
     """Args: misclick_seconds: drop a dislike that is taken back within so many seconds; -1 keeps all."""
-    draft.protocol("Yambda: seconds from an undisclosed start, in steps of 5.", {
-        "feedback": {"negative": "event == dislike", "positive": "event == like or played_ratio >= 50"},
-        "item_text": ["artist", "album"],
-        "item_category": "artist",
-        "split": {"by": "time", "ratio": [0.7, 0.1, 0.2]},
-        "window": {"unit": "days", "length": 7},
-    })
+    draft.protocol(
+        "Yambda: seconds from an undisclosed start, in steps of 5.",
+        {
+            "feedback": {"negative": "event == dislike", "positive": "event == like or played_ratio >= 50"},
+            "item_text": ["artist", "album"],
+            "item_category": "artist",
+            "split": {"by": "time", "ratio": [0.7, 0.1, 0.2]},
+            "window": {"unit": "days", "length": 7},
+        },
+    )
     files = _files(raw)
     misclicks = _misclicks(files, misclick_seconds)
     draft.summary["misclicks dropped"] = len(misclicks)
@@ -63,13 +66,21 @@ def _chunks(files: dict[str, Path], kinds: tuple[str, ...]) -> Iterator[tuple[st
 
 
 def _table(kind: str, chunk: Chunk, misclicks: np.ndarray) -> pa.Table:
-    played = (chunk.numbers("played_ratio_pct", pa.int32()).combine_chunks() if kind == "listen"
-              else pa.array(np.zeros(len(chunk), np.int32)))
-    table = pa.table({
-        "user_id": chunk.ids("uid"), "item_id": chunk.ids("item_id"),
-        "event": pa.array([kind] * len(chunk), pa.string()), "played_ratio": played,
-        "is_organic": chunk.numbers("is_organic", pa.int8()),
-        "timestamp": chunk.numbers("timestamp", pa.int64())})
+    played = (
+        chunk.numbers("played_ratio_pct", pa.int32()).combine_chunks()
+        if kind == "listen"
+        else pa.array(np.zeros(len(chunk), np.int32))
+    )
+    table = pa.table(
+        {
+            "user_id": chunk.ids("uid"),
+            "item_id": chunk.ids("item_id"),
+            "event": pa.array([kind] * len(chunk), pa.string()),
+            "played_ratio": played,
+            "is_organic": chunk.numbers("is_organic", pa.int8()),
+            "timestamp": chunk.numbers("timestamp", pa.int64()),
+        }
+    )
     if kind == "dislike" and len(misclicks):
         table = table.filter(pa.array(~np.isin(_keys(chunk), misclicks)))
     return table
@@ -94,7 +105,7 @@ def _misclicks(files: dict[str, Path], seconds: int) -> np.ndarray:
     pairs = np.unique(np.concatenate([said, taken])[["user", "item"]], return_inverse=True)[1]
     span = max(said["time"].max(initial=0), taken["time"].max(initial=0)) + seconds + 2
     position = pairs * span  # one axis on which pairs of user and track lie apart
-    said_at, taken_at = position[:len(said)] + said["time"], np.sort(position[len(said):] + taken["time"])
+    said_at, taken_at = position[: len(said)] + said["time"], np.sort(position[len(said) :] + taken["time"])
     following = np.append(taken_at, np.iinfo(np.int64).max)[np.searchsorted(taken_at, said_at)]
     return np.unique(said[following - said_at <= seconds])
 
@@ -107,8 +118,9 @@ def _tracks(raw: Path, draft: Draft) -> Iterator[tuple]:
         for chunk in parquet_chunks(path, ["item_id", f"{kind}_id"]) if path else ():
             ids = chunk.ids("item_id")
             kept = pa.array(draft.has_items(ids))
-            for track, name in zip(ids.filter(kept).to_pylist(), chunk.ids(f"{kind}_id").filter(kept).to_pylist(),
-                                   strict=True):
+            for track, name in zip(
+                ids.filter(kept).to_pylist(), chunk.ids(f"{kind}_id").filter(kept).to_pylist(), strict=True
+            ):
                 names.setdefault(track, {}).setdefault(kind, []).append(f"{kind}{name}")
     for track, kinds in names.items():
         yield track, " ".join(kinds.get("artist", ())), " ".join(kinds.get("album", ()))

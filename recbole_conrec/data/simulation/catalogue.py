@@ -70,6 +70,7 @@ def _titles(rng: np.random.Generator, attributes: np.ndarray) -> list[str]:
         category, material, style, colour, brand = (words[code] for code in codes)
         nouns = CATEGORIES[category]
         title = TEMPLATES[int(template * len(TEMPLATES))].format(
-            noun=nouns[int(noun * len(nouns))], material=material, style=style, colour=colour, brand=brand)
+            noun=nouns[int(noun * len(nouns))], material=material, style=style, colour=colour, brand=brand
+        )
         titles.append(f"{title} {EXTRAS[int(extra * len(EXTRAS))]}".strip())
     return titles

@@ -12,9 +12,9 @@ from recbole_conrec.data.simulation.catalogue import Catalogue, draw
 from recbole_conrec.data.simulation.oracle import affinity, at_time, probability
 from recbole_conrec.data.simulation.tastes import Tastes, Visits
 
-POOL = 120           # candidates per session
-MEMORY = 0.9         # of the recommender, per session
-TASTE_WEIGHT = 5.0   # ranking: learned taste against popularity and chance
+POOL = 120  # candidates per session
+MEMORY = 0.9  # of the recommender, per session
+TASTE_WEIGHT = 5.0  # ranking: learned taste against popularity and chance
 FAME_WEIGHT = 0.25
 
 
@@ -55,8 +55,15 @@ class Shown:
         return cls(*(np.concatenate([getattr(part, field) for part in parts]) for field in cls.__annotations__))
 
 
-def run_sessions(rng: np.random.Generator, catalogue: Catalogue, tastes: Tastes, voice: np.ndarray, visits: Visits,
-                 seconds: int, response: Response) -> Shown:
+def run_sessions(
+    rng: np.random.Generator,
+    catalogue: Catalogue,
+    tastes: Tastes,
+    voice: np.ndarray,
+    visits: Visits,
+    seconds: int,
+    response: Response,
+) -> Shown:
     """Play all sessions of a block of users, the r-th session of every user at once. Memory: users x items bits x 8."""
     n_users, n_items = len(voice), len(catalogue.titles)
     answered = np.zeros((n_users, n_items), dtype=bool)
@@ -73,8 +80,9 @@ def run_sessions(rng: np.random.Generator, catalogue: Catalogue, tastes: Tastes,
         free_at[user] = time[:, -1] + 600
         share = begin / seconds
         like = affinity(at_time(tastes.like_start[user], tastes.like_end[user], share), catalogue.attributes[item])
-        dislike = affinity(at_time(tastes.dislike_start[user], tastes.dislike_end[user], share),
-                           catalogue.attributes[item])
+        dislike = affinity(
+            at_time(tastes.dislike_start[user], tastes.dislike_end[user], share), catalogue.attributes[item]
+        )
         dislike = probability(dislike)
         feedback, noise = _answer(rng, probability(like) * (1 - dislike), dislike, voice[user], shown, response)
 
@@ -83,8 +91,16 @@ def run_sessions(rng: np.random.Generator, catalogue: Catalogue, tastes: Tastes,
         row, place = np.nonzero(feedback > 0)
         np.add.at(learned, (user[row][:, None], catalogue.attributes[item[row, place]]), 1.0)
         row, place = np.nonzero(shown)
-        parts.append(Shown(user[row].astype(np.int32), item[row, place].astype(np.int32), time[row, place],
-                           feedback[row, place], dislike[row, place].astype(np.float32), noise[row, place]))
+        parts.append(
+            Shown(
+                user[row].astype(np.int32),
+                item[row, place].astype(np.int32),
+                time[row, place],
+                feedback[row, place],
+                dislike[row, place].astype(np.float32),
+                noise[row, place],
+            )
+        )
     return Shown.concatenate(parts)
 
 
@@ -98,7 +114,7 @@ def _recommend(rng, catalogue, answered, learned, now, size):
     chance = -np.log(-np.log1p(-rng.random(pool.shape)))
     score = TASTE_WEIGHT * taste + FAME_WEIGHT * (fame - fame.min())[pool] + 0.5 * chance
     score[blocked] = -np.inf
-    best = np.argsort(-score, axis=1, kind="stable")[:, :size.max()]
+    best = np.argsort(-score, axis=1, kind="stable")[:, : size.max()]
     shown = (np.arange(best.shape[1]) < size[:, None]) & np.isfinite(np.take_along_axis(score, best, axis=1))
     return np.take_along_axis(pool, best, axis=1), shown
 

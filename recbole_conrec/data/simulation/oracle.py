@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from recbole_conrec.errors import UserError
+from recbole_conrec.utils.errors import UserError
 
 STEEPNESS, MIDDLE = 5.0, 1.0  # probability of a dislike (or like) from the summed strengths of an item's attributes
 
@@ -67,8 +67,9 @@ class Oracle:
         folder = Path(folder)
         path = folder / f"{folder.name}.truth.npz"
         if not path.is_file():
-            raise UserError(f"{path}: no such file; only simulated data sets have a known truth, made by "
-                            f"`recbole-conrec simulate`")
+            raise UserError(
+                f"{path}: no such file; only simulated data sets have a known truth, made by `recbole-conrec simulate`"
+            )
         with np.load(path, allow_pickle=False) as file:
             return cls(**{field: file[field] for field in cls.__annotations__})
 

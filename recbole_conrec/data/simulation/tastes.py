@@ -45,8 +45,9 @@ def weights(rng: np.random.Generator, shape) -> np.ndarray:
     return np.floor((0.6 + rng.random(shape)) * 64) / 64
 
 
-def make_tastes(rng: np.random.Generator, n_users: int, appeal: np.ndarray, annoyance: np.ndarray,
-                drift: float) -> Tastes:
+def make_tastes(
+    rng: np.random.Generator, n_users: int, appeal: np.ndarray, annoyance: np.ndarray, drift: float
+) -> Tastes:
     """Draw users' tastes.
 
     Args:

@@ -17,8 +17,24 @@ CATEGORIES = {
 MATERIALS = ("oak", "steel", "plastic", "leather", "cotton", "glass", "bamboo", "ceramic")
 STYLES = ("vintage", "modern", "floral", "minimal", "sporty", "gothic", "rustic", "cartoon")
 COLOURS = ("black", "white", "red", "green", "blue", "pink", "gold", "grey")
-BRANDS = ("Norvik", "Talero", "Quendo", "Amberly", "Fostrel", "Miravo", "Pellan", "Zunari",
-          "Corbeth", "Iskander", "Lumora", "Vastine", "Okemi", "Drayton", "Halvor", "Seluna")
+BRANDS = (
+    "Norvik",
+    "Talero",
+    "Quendo",
+    "Amberly",
+    "Fostrel",
+    "Miravo",
+    "Pellan",
+    "Zunari",
+    "Corbeth",
+    "Iskander",
+    "Lumora",
+    "Vastine",
+    "Okemi",
+    "Drayton",
+    "Halvor",
+    "Seluna",
+)
 
 GROUPS = {"category": tuple(CATEGORIES), "material": MATERIALS, "style": STYLES, "colour": COLOURS, "brand": BRANDS}
 
@@ -29,5 +45,15 @@ TEMPLATES = (
     "{brand} {noun}, {material}, {colour}, {style} design",
     "{colour} {material} {noun} {style} {brand}",
 )
-EXTRAS = ("", "", "", "new season", "gift idea", "set of two", "free delivery", "limited offer", "for home",
-          "for travel")
+EXTRAS = (
+    "",
+    "",
+    "",
+    "new season",
+    "gift idea",
+    "set of two",
+    "free delivery",
+    "limited offer",
+    "for home",
+    "for travel",
+)

@@ -1,0 +1,1 @@
+"""What methods that score the whole catalogue share."""

@@ -1,0 +1,1 @@
+"""Options as YAML layers and as typed models."""

@@ -1,0 +1,87 @@
+"""Layers of options: the YAML files of ``properties/`` and how a later layer changes an earlier one.
+
+A mapping in a later layer changes the keys that it names and keeps the others (``split`` and ``feedback`` are replaced
+as a whole); a key with dots, such as ``window.length``, reaches into a mapping. ``stages`` is a list of named mappings:
+a list replaces it, a mapping changes its entries by name, see :func:`change_named`.
+"""
+
+import fnmatch
+import importlib.resources
+from pathlib import Path
+
+from recbole_conrec.utils.errors import UserError
+from recbole_conrec.utils.names import nearest
+from recbole_conrec.utils.yaml_files import read_yaml
+
+# Mappings that a later layer replaces as a whole: their keys only make sense together.
+WHOLE = {"feedback", "split"}
+# Lists of mappings with a `name`, which a later layer may change by name.
+NAMED = {"stages"}
+
+
+def properties(kind: str, name: str) -> dict:
+    """Our YAML ``properties/<kind>/<name>.yaml``, or {} if there is none."""
+    file = importlib.resources.files("recbole_conrec.properties") / kind / f"{name}.yaml"
+    return read_yaml(file) if file.is_file() else {}
+
+
+def dataset_options(name: str, data_path) -> dict:
+    """What a data set's YAML says: ours, under the one that lies beside its files (``convert`` and ``simulate`` write
+    one there)."""
+    beside = Path(data_path) / name / f"{name}.yaml"
+    return lay(properties("dataset", name), read_yaml(beside) if beside.is_file() else {})
+
+
+def overall() -> dict:
+    return read_yaml(importlib.resources.files("recbole_conrec.properties") / "overall.yaml")
+
+
+def merge(base: dict, over: dict) -> dict:
+    """``over`` laid on ``base``: nested mappings key by key, named lists by name, anything else replaced."""
+    merged = dict(base)
+    for key, value in over.items():
+        below = merged.get(key)
+        if key in NAMED and isinstance(value, dict) and isinstance(below, list):
+            merged[key] = change_named(below, value, key)
+        else:
+            both = isinstance(value, dict) and isinstance(below, dict)
+            merged[key] = merge(below, value) if both else value
+    return merged
+
+
+def change_named(entries: list[dict], changes: dict, option: str) -> list[dict]:
+    """A list of mappings, each with a ``name``, with some of them changed.
+
+    Args:
+        changes: {name or pattern such as ``grpo-*``: a mapping laid on every entry of that name, or None to leave them
+            out}, applied in this order.
+
+    Raises UserError for a name that no entry has, or a change that is no mapping.
+    """
+    for pattern, change in changes.items():
+        names = [str(entry.get("name")) if isinstance(entry, dict) else "" for entry in entries]
+        matching = fnmatch.filter(names, str(pattern))
+        if not matching:
+            raise UserError(
+                f"{option}: there is no '{pattern}'{nearest(str(pattern), names)}; there are {', '.join(names)}"
+            )
+        if not isinstance(change, dict | None):
+            raise UserError(f"{option}.{pattern}: {change!r} must be a mapping of what changes, or null (left out)")
+        entries = [
+            merge(entry, change) if name in matching else entry
+            for entry, name in zip(entries, names, strict=True)
+            if change is not None or name not in matching
+        ]
+    return entries
+
+
+def lay(base: dict, over: dict) -> dict:
+    """A layer of options on the ones below; keys with dots reach into mappings, and come last."""
+    for key in sorted(over, key=lambda name: "." in name):
+        first, *rest = key.split(".")
+        value = over[key]
+        for part in reversed(rest):
+            value = {part: value}
+        whole = first in WHOLE and not rest
+        base = {**base, first: value} if whole else merge(base, {first: value})
+    return base

@@ -1,0 +1,1 @@
+"""One run: its configuration, training, evaluation, and the record that it leaves."""

@@ -1,0 +1,192 @@
+"""Records of finished runs: ``result.json`` and ``outcomes.parquet`` in the run's folder.
+
+A record is identified by everything that can change a number: the options, the data and this package's version (and the
+source of a model from outside). It is whole or it is nothing: both files are renamed into place, the JSON last, with
+the Parquet's digest in it. To merge the records of several machines, copy these two files of each folder; publish.py
+makes copies for others.
+"""
+
+import functools
+import hashlib
+import inspect
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import parquet
+
+from recbole_conrec.data.events import NEGATIVE, RowStream
+from recbole_conrec.data.protocol import Protocol
+from recbole_conrec.utils.distributed import write_once
+from recbole_conrec.utils.files import digest, write_json
+from recbole_conrec.utils.version import __version__
+
+RESULT, OUTCOMES = "result.json", "outcomes.parquet"
+# Options that say where and how loudly to run, not what to compute.
+WHERE = {
+    "checkpoint_dir",
+    "data_path",
+    "run_dir",
+    "show_progress",
+    "state",
+    "gpu_id",
+    "use_gpu",
+    "device",
+    "worker",
+    "local_rank",
+    "log_wandb",
+    "wandb_project",
+    "loss_decimal_place",
+}
+COST = {"fit_s", "eval_s", "peak_mb", "parameters"}  # of every record; there may be more
+# Facts of an instance that stand beside its outcomes, so that rows can be compared without the data.
+FACTS = ("instance", "user", "item", "t0", "activity", "negatives", "popularity", "window")
+FILES = (".npy", ".npz", ".safetensors", ".gguf", ".json", ".txt", ".csv", ".parquet")
+OWN = ("recbole", "recbole_conrec")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One finished run.
+
+    Attributes:
+        folder: where its two files lie.
+        result: the content of result.json: model, dataset, seed, metrics, cost, curve, config, versions, hardware ...
+    """
+
+    folder: Path
+    result: dict
+
+    def outcomes(self) -> dict[str, np.ndarray]:
+        """float64 [N] for each metric, NaN where an instance does not count."""
+        table = parquet.read_table(self.folder / OUTCOMES)
+        return {name: table[name].to_numpy() for name in table.column_names if name not in FACTS}
+
+    def facts(self) -> dict[str, np.ndarray]:
+        """int64 [N] for each of FACTS, see :func:`facts`; a published record lacks those that are rows of the data."""
+        table = parquet.read_table(self.folder / OUTCOMES)
+        return {name: table[name].to_numpy() for name in FACTS if name in table.column_names}
+
+
+def plain(config) -> dict:
+    """The final options as plain values, without RecBole's derived objects."""
+    return {
+        k: v
+        for k, v in sorted(config.final_config_dict.items())
+        if isinstance(v, (str, int, float, bool, list, dict, type(None))) and k not in ("run_dir",)
+    }
+
+
+def identify(config, model_class: type) -> str:
+    """sha256 (hex) of every option that can change a number, of the files that options name, of the data and its
+    protocol, of this package's version and of the source file of a model that is neither ours nor RecBole's."""
+    options = {k: v for k, v in plain(config).items() if k not in WHERE}
+    parts = [options, fingerprint(config), __version__, *foreign_source(model_class), *named_files(options)]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def foreign_source(model_class: type) -> list[str]:
+    """The digest of the source file of a model that is neither ours nor RecBole's; [] for one that is."""
+    ours = model_class.__module__.split(".")[0] in OWN
+    return [] if ours else [digest(Path(inspect.getfile(model_class)))]
+
+
+def named_files(options) -> list[str]:
+    """The digests of the files that options name, such as vectors or IDs, in order; [] if they name none."""
+    if isinstance(options, dict | list):
+        parts = [options[key] for key in sorted(options)] if isinstance(options, dict) else options
+        return [digest for part in parts for digest in named_files(part)]
+    file = Path(options) if isinstance(options, str) and options.endswith(FILES) else None
+    return [_digest(file.resolve(), file.stat().st_mtime_ns)] if file and file.is_file() else []
+
+
+def fingerprint(config) -> str:
+    """The ``fingerprint`` of the NegativeFeedbackDataset of this config, without loading its events."""
+    base = Path(config["data_path"]) / config["dataset"]
+    files = [base.with_name(f"{base.name}.{suffix}") for suffix in ("inter", "item", "user")]
+    digests = [_digest(file, file.stat().st_mtime_ns) for file in files if file.is_file()]
+    return hashlib.sha256(f"{Protocol.of(config).digest}{''.join(digests)}".encode()).hexdigest()
+
+
+@functools.cache
+def _digest(file: Path, changed: int) -> str:
+    return digest(file)
+
+
+def folder_of(config, identity: str) -> Path:
+    """Where a run of this identity lives."""
+    return Path(config["checkpoint_dir"]) / config["dataset"] / f"{folder_name(config)}-{identity[:12]}"
+
+
+def folder_name(config) -> str:
+    """How the folders of a row's runs begin."""
+    return config["row"].replace("/", "_")
+
+
+def facts(data) -> dict[str, np.ndarray]:
+    """Facts of the test instances of a NegativeFeedbackDataset, int64 [N] each.
+
+    ``instance``, ``user``, ``item`` (internal ids), ``t0`` (seconds); ``activity`` and ``negatives``: the user's events
+    and dislikes before t0; ``popularity``: training dislikes of the item; ``window``: size of F.
+    """
+    part, log = data.splits["test"], data.log
+    disliked = log.feedback == NEGATIVE
+    popularity = np.bincount(log.item[data.train_mask & disliked], minlength=log.n_items)
+    return {
+        "instance": np.arange(len(part)),
+        "user": part.user,
+        "item": part.item,
+        "t0": part.time,
+        "activity": part.end - part.begin,
+        "negatives": RowStream(disliked).count(part.begin, part.end),
+        "popularity": popularity[part.item],
+        "window": np.diff(data.truth("test").f_ptr),
+    }
+
+
+def write(folder: Path, result: dict, facts: dict[str, np.ndarray], outcomes: dict[str, np.ndarray]) -> None:
+    """Write a record, so that a killed process leaves none rather than half of one."""
+    table = pa.table({**{name: values.astype(np.int64) for name, values in facts.items()}, **outcomes})
+    # facts are sorted or small numbers: their differences take half the space of a dictionary
+    write_once(
+        folder / OUTCOMES,
+        lambda path: parquet.write_table(
+            table,
+            path,
+            compression="zstd",
+            use_dictionary=list(outcomes),
+            column_encoding={name: "DELTA_BINARY_PACKED" for name in facts},
+        ),
+    )
+    result = {**result, "outcomes_sha256": digest(folder / OUTCOMES)}
+    write_once(folder / RESULT, lambda path: write_json(path, result))
+
+
+def read(folder: Path, identity: str | None = None) -> tuple[Record | None, str]:
+    """The record in a folder.
+
+    Returns (record, ''), or (None, why there is none): 'missing', or what is wrong with one that is corrupt.
+    """
+    if not (folder / RESULT).is_file():
+        return None, "missing"
+    try:
+        result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+        wanted = result["outcomes_sha256"]
+        complete = (
+            all(key in result for key in ("identity", "metrics", "data_fingerprint", "seed", "dataset"))
+            and isinstance(result["config"], dict)
+            and COST <= set(result["cost"])
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        return None, f"{folder / RESULT} is corrupt ({type(error).__name__}: {error})"
+    if not complete:
+        return None, f"{folder / RESULT} is corrupt (keys are missing)"
+    if not (folder / OUTCOMES).is_file():
+        return None, f"{folder / OUTCOMES} is missing"
+    if digest(folder / OUTCOMES) != wanted:
+        return None, f"{folder / OUTCOMES} is corrupt (its digest is not the one in {RESULT})"
+    if identity is not None and result["identity"] != identity:
+        return None, f"{folder / RESULT} is of another run (its identity is not that of the folder)"
+    return Record(folder, result), ""

@@ -1,0 +1,174 @@
+"""One run: Config -> data set -> model -> fit -> evaluate -> Result."""
+
+import contextlib
+import importlib.metadata
+import json
+import logging
+import os
+import platform
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+import yaml
+from recbole.data.utils import create_samplers, get_dataloader
+from recbole.utils import init_seed
+
+from recbole_conrec import registry
+from recbole_conrec.data.dataset import NegativeFeedbackDataset
+from recbole_conrec.evaluation.metrics import summarise
+from recbole_conrec.runs import lock, records
+from recbole_conrec.runs.config import make_config
+from recbole_conrec.runs.restore import WEIGHTS, fingerprints_of
+from recbole_conrec.runs.trainer import find_trainer
+from recbole_conrec.utils.distributed import process_state, write_once
+from recbole_conrec.utils.errors import UserError
+from recbole_conrec.utils.resources import peak_mb
+from recbole_conrec.utils.version import __version__
+
+PACKAGES = ("recbole", "torch", "transformers", "trl", "peft", "faiss-cpu", "numpy", "pandas")
+
+
+@dataclass
+class Result:
+    """What one run leaves behind; ``record`` is also on disk as ``result.json`` in ``run_dir``.
+
+    Attributes:
+        record: model, dataset, metrics {name: {value, n}}, cost, config, versions, data fingerprint.
+        outcomes: per-instance values of every metric on the test instances, [N] each, NaN where one does not count.
+        run_dir: folder with result.json, config.yaml, model.safetensors, outcomes.parquet and run.log.
+    """
+
+    record: dict
+    outcomes: dict[str, np.ndarray] = field(repr=False)
+    run_dir: Path
+
+
+def run(model: str | None = None, dataset: str | None = None, files=(), options: dict | None = None) -> Result:
+    """Train one model on one data set and evaluate it on the test instances.
+
+    A run that is already recorded, with the same options, data and version, is read and not repeated.
+
+    Args: as :func:`recbole_conrec.runs.config.make_config`. Raises UserError for a user's mistake, and
+    :class:`recbole_conrec.runs.lock.Busy` if another process is at the same run.
+    """
+    config = make_config(model, dataset, files, options)
+    model_class = registry.find_model(config["model_class"] or config["row"])
+    identity = records.identify(config, model_class)
+    run_dir = records.folder_of(config, identity)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    with lock.hold(run_dir) if process_state().is_main_process else contextlib.nullcontext():
+        found, why = records.read(run_dir, identity)
+        if found:
+            return Result(found.result, found.outcomes(), run_dir)
+        if why != "missing":
+            print(f"warning: {why}; the run is repeated", file=sys.stderr)
+        return _run(config, model_class, identity, run_dir)
+
+
+def _run(config, model_class: type, identity: str, run_dir: Path) -> Result:
+    config["run_dir"] = str(run_dir)
+    config["show_progress"] = bool(config["show_progress"]) and process_state().is_main_process
+    with _logging(config, run_dir):
+        init_seed(config["seed"], config["reproducibility"])
+        data = NegativeFeedbackDataset(config)
+        train, valid, test = data.build()
+        sampler, *_ = create_samplers(config, data, [train, valid, test])
+        train_data = get_dataloader(config, "train")(config, train, sampler, shuffle=config["shuffle"])
+
+        init_seed(config["seed"], config["reproducibility"])
+        try:
+            network = model_class(config, train).to(config["device"])
+        except (ValueError, NotImplementedError) as error:  # how RecBole's models refuse an option
+            raise UserError(f"{config['row']}: {error}") from error
+        trainer = find_trainer(config["row"], model_class)(config, network)
+        with _stopwatch(run_dir / "spent.json") as fit_seconds:
+            trainer.fit(train_data, valid, show_progress=config["show_progress"])
+        fitted = time.perf_counter()
+        trainer.evaluate(test, load_best_model=True, show_progress=config["show_progress"])
+        evaluated = time.perf_counter()
+
+    record = {
+        "model": config["row"],
+        "dataset": config["dataset"],
+        "metrics": summarise(trainer.outcomes),
+        "valid": {config["valid_metric"]: float(trainer.best_valid_score)},
+        "cost": {
+            "fit_s": fit_seconds(),
+            "eval_s": evaluated - fitted,
+            "peak_mb": peak_mb(),
+            "peak_gpu_mb": torch.cuda.max_memory_allocated() / 2**20 if config["device"].type == "cuda" else None,
+            "parameters": sum(p.numel() for p in network.parameters()),
+            **getattr(trainer, "cost", {}),
+        },
+        "stages": getattr(trainer, "stages", []),
+        "curve": trainer.curve,
+        "instances": {part.split: len(part) for part in (train, valid, test)},
+        "seed": config["seed"],
+        "data_fingerprint": data.fingerprint,
+        "fingerprints": fingerprints_of(network, run_dir / WEIGHTS),
+        "config": records.plain(config),
+        "identity": identity,
+        "versions": versions(),
+        "hardware": hardware(),
+    }
+    write_once(run_dir / "config.yaml", lambda path: Path(path).write_text(yaml.safe_dump(record["config"])))
+    records.write(run_dir, record, records.facts(data), trainer.outcomes)
+    return Result(record, trainer.outcomes, run_dir)
+
+
+def versions() -> dict[str, str]:
+    return {
+        "recbole-conrec": __version__,
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in PACKAGES},
+    }
+
+
+def hardware() -> dict:
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {"machine": platform.machine(), "cpus": os.cpu_count(), "threads": torch.get_num_threads(), "gpu": gpu}
+
+
+@contextlib.contextmanager
+def _stopwatch(file: Path):
+    """Seconds spent inside, those of earlier attempts at the same run included; yields a function that tells them.
+
+    (What a killed process spent is lost: it could not write it.)
+    """
+    before = json.loads(file.read_text())["fit_s"] if file.exists() else 0.0
+    started, stopped = time.perf_counter(), []
+    try:
+        yield lambda: before + (stopped[0] if stopped else time.perf_counter() - started)
+    finally:
+        stopped.append(time.perf_counter() - started)
+        if process_state().is_main_process:
+            file.write_text(json.dumps({"fit_s": before + stopped[0]}))
+
+
+@contextlib.contextmanager
+def _logging(config, run_dir: Path):
+    """RecBole's messages go to ``run.log``; warnings also to the terminal, which shows progress bars instead."""
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    file = logging.FileHandler(run_dir / "run.log")
+    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    file.addFilter(_strip_colour)
+    screen = logging.StreamHandler()
+    screen.setLevel((config["state"] or "WARNING").upper())
+    root.handlers, root.level = [file, screen], logging.INFO
+    try:
+        yield
+    finally:
+        file.close()
+        root.handlers, root.level = before, level
+
+
+def _strip_colour(record) -> bool:
+    import re
+
+    record.msg = re.sub(r"\x1b\[[0-9;]*m", "", str(record.msg))
+    return True
