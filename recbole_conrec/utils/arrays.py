@@ -1,4 +1,4 @@
-"""Small array helpers that the data modules share: ragged rows, sorted sets of pairs, hashes."""
+"""Small array helpers: ragged rows, sorted sets of pairs, unit vectors, hashes."""
 
 import numpy as np
 from scipy import sparse
@@ -85,3 +85,9 @@ def token_keys(tokens: np.ndarray) -> np.ndarray:
     for column in columns:  # one step per byte of the longest token
         keys = np.where(column > 0, (keys ^ column.astype(np.uint64)) * np.uint64(0x100000001B3), keys)
     return keys
+
+
+def unit_rows(vectors: np.ndarray) -> np.ndarray:
+    """Rows [n, dim] scaled to length 1, in their own dtype; a zero row stays zero."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors / np.maximum(lengths, 1e-12).astype(vectors.dtype)
