@@ -1,12 +1,12 @@
-"""From atomic files to the first batches: time and memory of our data set against RecBole's SequentialDataset.
+"""From atomic files to the first batches: time and memory of our data set and of RecBole's SequentialDataset.
 
     python benchmarks/data.py --events 1e6 1e7 5e7 --folder FOLDER [--stock 1e6] [--json FILE]
 
-Writes generated logs into FOLDER (25 bytes an event; ours keeps its cache there, too: 17 bytes an event) and loads each
-in processes of its own: ours as it is first read, ours from the cache, ours with every event an instance, as stock has
-it, and stock where --stock allows it. Seconds are of the CPU (one thread), so work beside does not count; memory is the
-peak of the process, and in brackets without what the imports took. Candidates are drawn as they are read, 1,024 lists
-at a time; the last column has drawn those of the whole test part.
+Writes generated logs to FOLDER (25 bytes per event; our cache is there as well, 17 bytes per event) and loads each in
+separate processes: ours at the first reading, ours from the cache, ours with every event as an instance, as in stock
+RecBole, and stock RecBole up to --stock events. Seconds are CPU time of one thread, which other work on the machine
+does not lengthen. Memory is the peak of the process, in brackets without that of the imports. Candidates are drawn when
+they are read, 1,024 lists at a time; for the last column those of the whole test part were drawn.
 """
 
 import argparse
@@ -27,7 +27,10 @@ LOADERS = ("ours, first run", "ours, cached", "ours, every event an instance", "
 
 
 def generate(folder: Path, events: int) -> None:
-    """100 events a user, 100,000 items of skewed popularity, ratings 1-5 (20 % at most 2), 200 days, in time order."""
+    """Write a log of 100 events per user, 100,000 items of skewed popularity and 200 days, in time order.
+
+    Ratings are 1 to 5; 20 % are at most 2.
+    """
     import pyarrow as pa
 
     from recbole_conrec.data.convert.writing import AtomicFile
@@ -50,13 +53,13 @@ def generate(folder: Path, events: int) -> None:
 
 
 def megabytes() -> float:
-    """Peak resident memory. (getrusage's figure starts at that of the process which started this one.)"""
+    """Peak resident memory. (That of getrusage is at least the peak of the parent process.)"""
     (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1]) / 2**10
 
 
 def child(loader: str, folder: Path) -> None:
-    """Load, and print a line of JSON."""
+    """Load a log, and print a line of JSON."""
     marks = {}
     load = stock if loader == "stock" else ours
     batches = load(folder, "every event" in loader)
@@ -68,7 +71,7 @@ def child(loader: str, folder: Path) -> None:
 
 
 def ours(folder: Path, every_event: bool):
-    """Yields after the imports, the first training batch, the first test batch with its truth, and all candidates."""
+    """Yield after the imports, the first training batch, the first test batch with its truth, and all candidates."""
     from recbole_conrec.data.dataset import NegativeFeedbackDataset
     from recbole_conrec.runs.config import make_config
 
@@ -119,15 +122,16 @@ def stock(folder: Path, _):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=float, nargs="+", default=[1e6])
-    parser.add_argument("--stock", type=float, default=1e6, help="the largest log that stock RecBole has to read")
-    parser.add_argument("--every", type=float, default=1e7, help="the largest log of which every event is an instance")
+    parser.add_argument("--stock", type=float, default=1e6, help="the largest log that stock RecBole reads")
+    parser.add_argument("--every", type=float, default=1e7, help="the largest log with every event as an instance")
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--json", type=Path, help="append every measurement to this file")
     parser.add_argument("--child", choices=LOADERS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
         sys.argv = sys.argv[:1]  # stock RecBole reads the command line
-        return child(options.child, options.folder)
+        child(options.child, options.folder)
+        return
     print(f"{'events':>12}  {'':<30} {'first batch':>21} {'first evaluated batch':>25} {'all candidates':>25}")
     for events in map(int, options.events):
         folder = options.folder / f"log{events}"

@@ -1,11 +1,11 @@
-"""Requests per second, latency and memory of the offline filter, beside a faiss index per user and a NumPy loop.
+"""Requests per second, latency and memory of the offline filter, against a faiss index per user and a NumPy loop.
 
     python benchmarks/filter.py --folder=/tmp/filter-benchmark [--users=1000000] [--items=200000] [--requests=5000]
 
-Writes a folder of random Predict Sets (20 to 100 items a user) once, 0.4 GB for a million users, and reads it again on
-later calls. A request is one user and 500 candidate ids; each variant gets the same requests, on one thread, in a
-process of its own, and must find the same scores. Times are per request, after 200 for warming up: on the clock, and on
-the core (CPU time of the thread, which other work on the machine does not lengthen).
+The first call writes a folder of random Predict Sets (20 to 100 items per user; 0.4 GB for a million users), later
+calls reuse it. A request is one user and 500 candidate ids; each variant gets the same requests, on one thread, in a
+process of its own, and must find the same scores. Times are per request, after 200 requests of warm-up: wall clock, and
+CPU time of the thread, which other work on the machine does not lengthen.
 """
 
 import argparse
@@ -17,12 +17,12 @@ import time
 from pathlib import Path
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-VARIANTS = ("filter", "rows", "faiss", "loop")
+VARIANTS = ("filter", "rows", "faiss", "loop")  # rows: the filter without looking up ids
 CANDIDATES, DIM, WARM, CHECKED = 500, 64, 200, 50
 
 
 def write(folder: Path, users: int, items: int, seed: int = 0) -> None:
-    """Random unit-length sums of three codes, as a tokenizer's rebuilt embeddings are, and random sets."""
+    """Write random sets over random sums of three code vectors, the form of a tokenizer's rebuilt embeddings."""
     import numpy as np
 
     from recbole_conrec.filtering import folder as layout
@@ -58,7 +58,7 @@ def write(folder: Path, users: int, items: int, seed: int = 0) -> None:
 
 
 def requests(users: int, items: int, count: int):
-    """(user row, candidate rows) of each request: users at random, candidates with a popular head, as lists have."""
+    """(user row, candidate rows) of each request: random users, candidates of skewed popularity, as in real lists."""
     import numpy as np
 
     rng = np.random.default_rng(1)
@@ -67,7 +67,7 @@ def requests(users: int, items: int, count: int):
 
 
 def judge(variant: str, folder: Path):
-    """A function (user row, candidate rows, their ids) -> best cosines [500]."""
+    """A function (user row, candidate rows, (user id, candidate ids)) -> highest cosines [500]."""
     import numpy as np
 
     from recbole_conrec.filtering import NegativeFilter
@@ -111,21 +111,22 @@ def run(variant: str, folder: Path, count: int) -> dict:
         clock.append(time.perf_counter() - started)
         if number < CHECKED:
             checked.append(np.round(np.asarray(scores, dtype=np.float64), 3).tolist())
-    clock, core = np.array(clock[WARM:]) * 1e3, np.array(core[WARM:]) * 1e3
+    clock_ms, core_ms = np.array(clock[WARM:]) * 1e3, np.array(core[WARM:]) * 1e3
     return {
-        "per_s": 1e3 / clock.mean(),
-        "clock": np.percentile(clock, [50, 99]).tolist(),
-        "core_per_s": 1e3 / core.mean(),
-        "core": np.percentile(core, [50, 99]).tolist(),
+        "per_s": 1e3 / clock_ms.mean(),
+        "clock": np.percentile(clock_ms, [50, 99]).tolist(),
+        "core_per_s": 1e3 / core_ms.mean(),
+        "core": np.percentile(core_ms, [50, 99]).tolist(),
         "memory": memory(),
         "scores": checked,
     }
 
 
 def memory() -> tuple[float, float]:
-    """MiB of this process now: its own, and pages of mapped files that it has touched (libraries among them)."""
+    """Memory of this process in MiB: its own, and pages of mapped files in use (libraries among them)."""
     lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return tuple(int(lines[name].split()[0]) / 1024 for name in ("RssAnon", "RssFile"))
+    own, files = (int(lines[name].split()[0]) / 1024 for name in ("RssAnon", "RssFile"))
+    return own, files
 
 
 def main() -> None:
@@ -143,7 +144,7 @@ def main() -> None:
         write(options.folder, options.users, options.items)
     size = sum(file.stat().st_size for file in options.folder.rglob("*.npy"))
     print(f"{options.users:,} users, {options.items:,} items, index {size / 2**20:,.0f} MiB")
-    print(f"{'':<8}{'on the clock':>30}{'on the core':>30}{'MiB':>18}")
+    print(f"{'':<8}{'wall clock':>30}{'CPU time':>30}{'MiB':>18}")
     print(f"{'variant':<8}" + f"{'requests/s':>12}{'p50 ms':>9}{'p99 ms':>9}" * 2 + f"{'own':>9}{'files':>9}")
     first = None
     for variant in VARIANTS:

@@ -2,7 +2,7 @@
 
     python benchmarks/gpu.py --json gpu.jsonl
 
-What does not fit into the time is left out, and said so. Needs no files: SmolLM2's sizes come with random weights.
+What does not fit into the time is left out, with a message. Needs no files: SmolLM2's sizes have random weights.
 `--dry-run --device cpu` runs the same commands with the smallest sizes, to see that they run.
 """
 
@@ -48,7 +48,7 @@ def main():
             subprocess.run([str(part) for part in command], check=True, timeout=left)
         except subprocess.TimeoutExpired:
             print("time was up during", script, *options)
-        except subprocess.CalledProcessError:  # says why itself; the others may run
+        except subprocess.CalledProcessError:  # it has printed why; the others may run
             failed += 1
     sys.exit(1 if failed else 0)
 

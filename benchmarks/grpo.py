@@ -14,11 +14,12 @@ from trl import GRPOConfig, GRPOTrainer
 
 from recbole_conrec.llm.batch import left_pad
 from recbole_conrec.llm.decoding import sample
-from recbole_conrec.llm.grpo import ConstrainedGRPOTrainer, train_grpo
+from recbole_conrec.llm.grpo import ConstrainedGRPOTrainer, GRPOOptions, train_grpo
+from recbole_conrec.llm.training import Runtime
 
 
 class Stock(GRPOTrainer):
-    """TRL's trainer as it is, given token ids (SID prompts have no need of text) and without network traffic."""
+    """TRL's trainer as it is, given token ids (SID prompts need no text) and without network traffic."""
 
     prompt_ids: list[list[int]]
 
@@ -29,14 +30,14 @@ class Stock(GRPOTrainer):
         pass
 
 
-def config(args, G: int, folder: str, steps: int) -> GRPOConfig:
+def stock_config(args, n: int, folder: str) -> GRPOConfig:
     on_cpu = args.device == "cpu"
     return GRPOConfig(
         folder,
-        per_device_train_batch_size=args.prompts_per_step * G,
-        num_generations=G,
+        per_device_train_batch_size=args.prompts_per_step * n,
+        num_generations=n,
         max_completion_length=3,
-        max_steps=steps,
+        max_steps=args.steps,
         use_cpu=on_cpu,
         bf16=not on_cpu,
         gradient_checkpointing=args.gradient_checkpointing,
@@ -53,6 +54,18 @@ def config(args, G: int, folder: str, steps: int) -> GRPOConfig:
     )
 
 
+def our_options(args, n: int, steps: int) -> GRPOOptions:
+    return GRPOOptions(
+        G=n,
+        steps=steps,
+        beta=0.0,
+        lr=1e-6,
+        prompts_per_step=args.prompts_per_step,
+        bf16=args.device != "cpu",
+        gradient_checkpointing=args.gradient_checkpointing,
+    )
+
+
 def reward(items):
     return (items % 7).float()
 
@@ -61,32 +74,32 @@ def stock_reward(completions, **_):
     return [float(len(text) % 7) for text in completions]
 
 
-def trainers(args, backbone, prompts, G: int, folder: str):
+def trainers(args, backbone, prompts, n: int, folder: str):
     """(ours, TRL's), both around the same model."""
-    rows = [{"input_ids": row} for row in prompts]
+    examples = [{"input_ids": ids} for ids in prompts]
     trie = backbone.semantic_ids.trie.to(args.device)
-    ours = ConstrainedGRPOTrainer(backbone, trie, rows, [reward], beta=0.0, args=config(args, G, folder, 1))
+    ours = ConstrainedGRPOTrainer(backbone, trie, examples, reward, our_options(args, n, 1), Runtime(folder))
     stock = Stock(
         backbone.model,
         stock_reward,
-        args=config(args, G, folder, args.steps),
+        args=stock_config(args, n, folder),
         processing_class=backbone.tokenizer,
-        train_dataset=Dataset.from_dict({"prompt": [str(n) for n in range(len(prompts))]}),
+        train_dataset=Dataset.from_dict({"prompt": [str(number) for number in range(len(prompts))]}),
     )
     stock.remove_callback(PrinterCallback)
     stock.prompt_ids = prompts
     return ours, stock
 
 
-def forward_and_backward(args, backbone, prompts, G: int, length: int, folder: str) -> None:
+def forward_and_backward(args, backbone, prompts, n: int, length: int, folder: str) -> None:
     """One update on given completions: likelihoods, loss, gradients."""
-    ours, stock = trainers(args, backbone, prompts, G, folder)
+    ours, stock = trainers(args, backbone, prompts, n, folder)
     ids, mask = left_pad(prompts[: args.prompts_per_step], backbone.pad_id, args.device)
-    _, codes, _ = sample(backbone, ours.trie, ids, mask, n=G)
+    _, codes, _ = sample(backbone, ours.trie, ids, mask, n=n)
     tokens = torch.stack([t[codes[:, :, level]] for level, t in enumerate(ours.constraint.tokens)], 2).flatten(0, 1)
     batch = {
-        "prompt_ids": ids.repeat_interleave(G, 0),
-        "prompt_mask": mask.repeat_interleave(G, 0),
+        "prompt_ids": ids.repeat_interleave(n, 0),
+        "prompt_mask": mask.repeat_interleave(n, 0),
         "completion_ids": tokens,
         "completion_mask": torch.ones_like(tokens),
         "advantages": torch.randn(len(tokens), device=args.device),
@@ -106,7 +119,7 @@ def forward_and_backward(args, backbone, prompts, G: int, length: int, folder: s
         args,
         {
             "what": "forward+backward",
-            "G": G,
+            "G": n,
             "prompts": args.prompts_per_step,
             "prompt": length,
             "ratio": best["theirs"]["seconds"] / best["ours"]["seconds"],
@@ -118,28 +131,14 @@ def forward_and_backward(args, backbone, prompts, G: int, length: int, folder: s
     )
 
 
-def whole_steps(args, backbone, prompts, G: int, length: int, folder: str) -> None:
+def whole_steps(args, backbone, prompts, n: int, length: int, folder: str) -> None:
     """Generation, rewards, update and optimizer, as `train` runs them."""
-    _, stock = trainers(args, backbone, prompts, G, folder)
+    _, stock = trainers(args, backbone, prompts, n, folder)
     trie = backbone.semantic_ids.trie.to(args.device)
-    rows = [{"input_ids": row} for row in prompts]
+    examples, runtime = [{"input_ids": ids} for ids in prompts], Runtime(folder, logging_steps=1000)
 
     def ours(steps):
-        return train_grpo(
-            backbone,
-            trie,
-            rows,
-            reward,
-            output_dir=folder,
-            G=G,
-            steps=steps,
-            beta=0.0,
-            lr=1e-6,
-            prompts_per_step=args.prompts_per_step,
-            logging_steps=1000,
-            bf16=args.device != "cpu",
-            gradient_checkpointing=args.gradient_checkpointing,
-        )
+        return train_grpo(backbone, trie, examples, reward, our_options(args, n, steps), runtime)
 
     if not args.no_warm_up:
         ours(1)
@@ -153,7 +152,7 @@ def whole_steps(args, backbone, prompts, G: int, length: int, folder: str) -> No
         args,
         {
             "what": "whole step",
-            "G": G,
+            "G": n,
             "prompts": args.prompts_per_step,
             "prompt": length,
             "ratio": theirs / mine,
@@ -175,8 +174,8 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
         for length in args.prompt:
             prompts = random_prompts(backbone, 4 * args.prompts_per_step, length)
-            for G in args.G:
+            for n in args.G:
                 if args.only != "step":
-                    forward_and_backward(args, backbone, prompts, G, length, folder)
+                    forward_and_backward(args, backbone, prompts, n, length, folder)
                 if args.only != "update":
-                    whole_steps(args, backbone, prompts, G, length, folder)
+                    whole_steps(args, backbone, prompts, n, length, folder)

@@ -13,9 +13,9 @@ import psutil
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from recbole_conrec.llm.backbone import Backbone, load_backbone
+from recbole_conrec.llm.backbone import Backbone, BackboneOptions, load_backbone
 from recbole_conrec.llm.loading import dtype_of
-from recbole_conrec.llm.tiny import build_tokenizer
+from recbole_conrec.llm.tiny import TinyOptions, build_tokenizer
 from recbole_conrec.tokenizer.semantic_ids import SemanticIds
 
 SHAPE = "smollm2-shape"  # SmolLM2-135M's sizes with random weights
@@ -27,11 +27,11 @@ def parser(description: str) -> argparse.ArgumentParser:
     arguments.add_argument("--prompt", type=int, nargs="+", default=[64, 256, 1024], help="tokens in a prompt")
     arguments.add_argument("--items", type=int, default=1682)
     arguments.add_argument("--codes", type=int, default=256, help="codes per level, of three levels")
-    arguments.add_argument("--repeats", type=int, default=3, help="the best of so many runs counts")
+    arguments.add_argument("--repeats", type=int, default=3, help="runs, of which the best counts")
     arguments.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     arguments.add_argument("--dtype", default="float32")
-    arguments.add_argument("--threads", type=int, default=None, help="with 1 on a CPU, time is the process's CPU time")
-    arguments.add_argument("--no-warm-up", action="store_true", help="time the first run, too: for runs of minutes")
+    arguments.add_argument("--threads", type=int, default=None, help="on a CPU; with 1, time is the process's CPU time")
+    arguments.add_argument("--no-warm-up", action="store_true", help="time the first run as well: for runs of minutes")
     arguments.add_argument("--ours-only", action="store_true", help="leave the alternative out; its figures are nan")
     arguments.add_argument("--json", type=Path, help="append the results to this file, one JSON object a line")
     return arguments
@@ -50,11 +50,12 @@ def make_backbone(args, items: int | None = None) -> Backbone:
     words = [f"word{n}" for n in range(2000)]
     if args.llm == SHAPE:
         return smollm2_shape(args, ids, words)
-    return load_backbone(args.llm, ids, words, dtype=args.dtype, device=args.device)
+    options = BackboneOptions.read({"dtype": args.dtype}, "")
+    return load_backbone(args.llm, ids, words, options, device=args.device)
 
 
 def smollm2_shape(args, ids: SemanticIds, words: list[str]) -> Backbone:
-    """A model as large as SmolLM2-135M with random weights, for machines without the file: speed does not mind."""
+    """A model as large as SmolLM2-135M with random weights, which are as fast: for machines without the file."""
     words_alone = 49_152
     config = LlamaConfig(
         vocab_size=words_alone + sum(ids.sizes),
@@ -71,7 +72,7 @@ def smollm2_shape(args, ids: SemanticIds, words: list[str]) -> Backbone:
     )
     model = LlamaForCausalLM(config).to(args.device, dtype_of(args.dtype))
     tokens = torch.arange(words_alone, config.vocab_size)
-    return Backbone(model, build_tokenizer(words), tokens, ids)
+    return Backbone(model, build_tokenizer(words, TinyOptions()), tokens, ids)
 
 
 def random_prompts(backbone: Backbone, n: int, length: int) -> list[list[int]]:
@@ -86,8 +87,11 @@ def synchronize(device) -> None:
 
 
 def seconds_of(args, function) -> float:
-    """How long `function()` takes. One thread on a CPU is timed by the time that the process had the CPU, which other
-    work on the machine disturbs less; the time of several threads would count their waiting for each other."""
+    """How long `function()` takes.
+
+    One thread on a CPU is timed by the process's CPU time, which other work on the machine disturbs less; of several
+    threads, CPU time would count their waiting for each other.
+    """
     clock = time.process_time if args.device == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
     synchronize(args.device)
     started = clock()
@@ -129,7 +133,7 @@ class Peak:
             torch.cuda.reset_peak_memory_stats()
             self.start = torch.cuda.memory_allocated()
         else:
-            ctypes.CDLL(None).malloc_trim(0)  # glibc keeps what was freed, and a second run would seem to need nothing
+            ctypes.CDLL(None).malloc_trim(0)  # glibc keeps freed memory, and a second run would seem to need none
             self.process = psutil.Process()
             self.start = self.top = self.process.memory_info().rss
             self.done = threading.Event()
@@ -151,7 +155,7 @@ class Peak:
 
 
 def report(args, row: dict) -> None:
-    """Print a result and, if asked, keep it."""
+    """Print a result and, with `--json`, append it to that file."""
     row = {"llm": Path(args.llm).name[:24], "device": args.device, "threads": torch.get_num_threads()} | row
     print("  ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items()), flush=True)
     if args.json:

@@ -1,19 +1,23 @@
-"""TIGER and LC-Rec in their own protocol: the next item bought, leave-one-out, Recall and NDCG at 5 and 10.
+"""TIGER and LC-Rec in their own protocol: the next purchased item, leave-one-out, Recall and NDCG at 5 and 10.
 
-The data are not ours and stay outside the repository. LETTER's public code (github.com/HonghuiBao2000/LETTER, folder
+The data are not ours and are not in the repository. LETTER's public code (github.com/HonghuiBao2000/LETTER, folder
 data/) has, for Beauty and Instruments, each user's items in time order and the items' IDs of four codes:
 
     python benchmarks/reproduce.py --model tiger --data FOLDER     # NAME.inter.json and NAME.index.json; --name Beauty
     python benchmarks/reproduce.py --model lcrec --data FOLDER --epochs 20 --lr 2e-3 --batch 64
 
-As there: the last item of a user tests, the one before it validates, every other one with something before it trains;
-at most 20 items are told. Network, prompts and training loop are those of the models TIGER and LCRec here; beams of 20
-walk the existing IDs, with probabilities over the vocabulary (LETTER's script for LC-Rec does not ask for the former).
-tiger: a row for each item, the network of LETTER's configuration unless --sizes says otherwise (no user token; ours
-has no end token in the answer, 256 rows a step instead of 1,024, and keeps the last weights instead of the best).
-lcrec: the task that LETTER's script trains (the next ID after a history of IDs), on --llm; users' sequences in
-stretches of 20, so that a target far into a sequence has 10 to 19 items before it. Recall counts items: where several
-share an ID they stand in a fixed order before the cut, while LETTER's code counts any of them as a hit.
+As there, the last item of a user is for testing, the one before it for validation, and every other item that has one
+before it for training; a prompt shows at most 20 items. Network, prompts and training loop are those of TIGER and
+LCRec here. Beams of 20 walk the existing IDs, with probabilities over the vocabulary (LETTER's script for LC-Rec does
+not constrain them to existing IDs).
+
+tiger: one example per item, with the network of LETTER's configuration unless --sizes is given (no user token). Ours
+has no end token in the answer, 256 examples per step instead of 1,024, and keeps the last weights instead of the best.
+lcrec: the task that LETTER's script trains (the next ID after a history of IDs), on --llm. Users' sequences are cut
+into stretches of 20, so that a target far into a sequence has 10 to 19 items before it.
+
+Recall counts items: items that share an ID are listed in a fixed order before the cut at K, while LETTER's code counts
+any of them as a hit.
 """
 
 import argparse
@@ -26,15 +30,16 @@ import numpy as np
 import torch
 
 from recbole_conrec.data.events import NEGATIVE, EventLog
-from recbole_conrec.generative.prompts import ALL_TEXT, PromptBuilder, context_of
+from recbole_conrec.generative.prompts import ID_TEXTS, PromptBuilder, context_of
 from recbole_conrec.generative.recommender import expand
-from recbole_conrec.llm.backbone import load_backbone
+from recbole_conrec.llm.backbone import BackboneOptions, load_backbone
 from recbole_conrec.llm.batch import left_pad
 from recbole_conrec.llm.decoding import beam_search
-from recbole_conrec.llm.sft import train_sft
-from recbole_conrec.llm.t5 import EOS, load_t5
-from recbole_conrec.runs.config import parse_value
+from recbole_conrec.llm.sft import SFTOptions, train_sft
+from recbole_conrec.llm.t5 import EOS, T5Options, load_t5
+from recbole_conrec.llm.training import Runtime
 from recbole_conrec.tokenizer.semantic_ids import SemanticIds
+from recbole_conrec.utils.yaml_files import parse_value
 
 HISTORY, BEAM = 20, 20
 
@@ -55,13 +60,13 @@ def read(folder: Path, name: str) -> tuple[list[list[int]], SemanticIds]:
 
 
 class Tiger:
-    """A prompt is the codes of the latest items and an end token; each item has a training row of its own."""
+    """A prompt is the codes of the latest items and an end token; each item is a training example of its own."""
 
     def __init__(self, ids, args):
-        self.backbone = load_t5(ids, args.sizes, device=args.device, seed=args.seed)
+        self.backbone = load_t5(ids, T5Options.read(args.sizes, "sizes"), device=args.device, seed=args.seed)
         self.tokens = self.backbone.item_tokens.cpu().numpy()
 
-    def rows(self, sequences) -> list[dict]:
+    def examples(self, sequences) -> list[dict]:
         return [
             {"input_ids": self._prompt(items[:at]), "labels": self.tokens[items[at]].tolist()}
             for items in sequences
@@ -76,23 +81,24 @@ class Tiger:
 
 
 class LCRec:
-    """The prompts of the model LCRec; what was bought takes the place of what was disliked."""
+    """The prompts of the method LCRec, with purchases in the place of dislikes."""
 
     CONTEXT = context_of("negative", HISTORY)
 
     def __init__(self, ids, args):
-        options = {"tiny": args.sizes} if args.llm == "tiny" else {"lora": {}}
-        self.backbone = load_backbone(args.llm, ids, list(ALL_TEXT), seed=args.seed, device=args.device, **options)
+        given = {"tiny": args.sizes} if args.llm == "tiny" else {"lora": {}}
+        options = BackboneOptions.read(given, "llm_options")
+        self.backbone = load_backbone(args.llm, ids, list(ID_TEXTS), options, seed=args.seed, device=args.device)
 
-    def rows(self, sequences) -> list[dict]:
+    def examples(self, sequences) -> list[dict]:
         builder, log, users = self._log(sequences)
-        targets = np.arange(len(log)) != log.start[log.user]  # nothing stands before a user's first item
+        targets = np.arange(len(log)) != log.start[log.user]  # nothing comes before a user's first item
         return builder.packed(log.start[users], log.start[users + 1], self.CONTEXT, HISTORY, targets)
 
     def prompts(self, histories):
         builder, log, users = self._log(histories)
         asked = builder.history(log.start[users], log.start[users + 1], np.zeros(len(users)), self.CONTEXT, users)
-        return [part.to(self.backbone.device) for part in asked]
+        return asked.to(self.backbone.device).pair
 
     def _log(self, sequences):
         """Users are numbered from 1; a time is a place in the sequence."""
@@ -143,9 +149,9 @@ def main() -> None:
     arguments.add_argument("--lr", type=float, default=5e-4)
     arguments.add_argument("--batch", type=int, default=256)
     arguments.add_argument("--seed", type=int, default=42)
-    arguments.add_argument("--users", type=int, default=None, help="test so many users, drawn by the seed; default all")
+    arguments.add_argument("--users", type=int, default=None, help="number of test users, drawn by seed; default all")
     arguments.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    arguments.add_argument("--llm", default="tiny", help="of lcrec: as for the model")
+    arguments.add_argument("--llm", default="tiny", help="backbone of lcrec, as the option llm")
     arguments.add_argument(
         "--sizes",
         type=parse_value,
@@ -156,26 +162,17 @@ def main() -> None:
 
     sequences, ids = read(args.data, args.name)
     model = {"tiger": Tiger, "lcrec": LCRec}[args.model](ids, args)
-    rows = model.rows([items[:-2] for items in sequences])
+    examples = model.examples([items[:-2] for items in sequences])
     parameters = sum(p.numel() for p in model.backbone.model.parameters())
     print(
         f"{args.name}: {len(sequences):,} users, {len(ids.codes) - 1:,} items, {len(ids.trie.leaf_codes):,} IDs, "
-        f"{len(rows):,} training rows; {parameters:,} parameters",
+        f"{len(examples):,} training examples; {parameters:,} parameters",
         flush=True,
     )
     wall, cpu = time.perf_counter(), time.process_time()
+    options = SFTOptions(epochs=args.epochs, lr=args.lr, batch_size=args.batch, warmup=0.01)
     with tempfile.TemporaryDirectory() as folder:
-        train_sft(
-            model.backbone,
-            rows,
-            output_dir=folder,
-            epochs=args.epochs,
-            lr=args.lr,
-            batch_size=args.batch,
-            warmup=0.01,
-            seed=args.seed,
-            progress=show,
-        )
+        train_sft(model.backbone, examples, options, Runtime(folder, seed=args.seed, progress=show))
     took = {"train_s": time.perf_counter() - wall, "train_cpu_s": time.process_time() - cpu}
     picked = np.random.default_rng(args.seed).permutation(len(sequences))[: args.users]
     for part, cut in (("validation", -1), ("test", None)):

@@ -1,24 +1,24 @@
-"""Swing of negatives at scale, and against others.
+"""Swing of negatives at scale, and against other implementations.
 
     python benchmarks/swing.py scale [--events 10e6 --users 1e6 --items 1e5]
     python benchmarks/swing.py compare [--events 1e5 ...]      # needs: pip install --no-deps recfarm
 
 `scale` runs the defaults of properties/overall.yaml on generated negatives. `compare` runs one smaller input through
-ours, through the formula as nested loops in Python, and through recfarm (the Rust core of LibRecommender's Swing),
-which computes ours with alpha1 = alpha2 = 0 and theta = 1/2, once for each pair of users and without the factor
-1 / sqrt(|U(j)|), in 32 bits; all three must agree. Seconds are of the CPU, one thread.
+our implementation, the formula as nested loops in Python, and recfarm (the Rust core of LibRecommender's Swing).
+recfarm computes the special case alpha1 = alpha2 = 0, theta = 1/2, once for each pair of users and without the factor 1
+/ sqrt(|U(j)|), in 32 bits. All three must agree. Seconds are CPU time of one thread.
 """
 
 import argparse
 import time
 from itertools import combinations
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 from scipy import sparse
 
-from recbole_conrec.data.swing import swing
+from recbole_conrec.data.swing import SwingOptions, swing
+from recbole_conrec.utils.resources import peak_mb
 
 OPTIONS = {
     "alpha1": 0.0,
@@ -31,32 +31,31 @@ OPTIONS = {
 
 
 def negatives(events: int, n_users: int, n_items: int) -> tuple[np.ndarray, np.ndarray]:
-    """Users of skewed activity (the busiest tenth has 30 % of the events), items of skewed popularity."""
+    """Users and items of random events, int64 [events] each.
+
+    Activity is skewed (the most active tenth of users has 30 % of the events), and so is popularity.
+    """
     rng = np.random.default_rng(0)
     users = (n_users * rng.random(events) ** 2).astype(np.int64)
     return users, (n_items * rng.random(events) ** 2).astype(np.int64)
-
-
-def peak_megabytes() -> int:
-    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) // 2**10
 
 
 def timed(name: str, function, *arguments, **options):
     begin = time.process_time()
     found = function(*arguments, **options)
     seconds = time.process_time() - begin
-    print(f"{name:<12} {seconds:9.2f} s, peak of the process so far {peak_megabytes():,} MB", flush=True)
+    print(f"{name:<12} {seconds:9.2f} s, peak of the process so far {peak_mb():,.0f} MB", flush=True)
     return found, seconds
 
 
 def straightforward(users, items, n_items: int) -> sparse.csr_matrix:
-    """The formula with OPTIONS, item by item and pair of users by pair of users."""
-    of_user, of_item = {}, {}
+    """The formula with OPTIONS as loops over items and pairs of users."""
+    of_user: dict[int, set[int]] = {}
+    of_item: dict[int, set[int]] = {}
     for user, item in zip(users.tolist(), items.tolist(), strict=True):
         of_user.setdefault(user, set()).add(item)
         of_item.setdefault(item, set()).add(user)
-    scores = {}
+    scores: dict[tuple[int, int], float] = {}
     for i, disliked_by in of_item.items():
         for u, v in combinations(disliked_by, 2):
             common = of_user[u] & of_user[v]
@@ -69,8 +68,11 @@ def straightforward(users, items, n_items: int) -> sparse.csr_matrix:
 
 
 def recfarm_model(users, items, n_users: int, n_items: int, top: int):
-    """recfarm's Swing. Behind the users stands one more for each item, who dislikes that item alone: what it predicts
-    for such a user is the similarity of his item, and he makes no pair."""
+    """Swing by recfarm: (model, CPU seconds).
+
+    It returns predictions, not similarities. So for each item a user is added who dislikes only that item: the
+    predictions for this user are the similarities of the item, and the user forms no pair.
+    """
     import recfarm
 
     def lists(matrix):
@@ -95,13 +97,13 @@ def recfarm_model(users, items, n_users: int, n_items: int, top: int):
 
 
 def compare(users, items, n_users: int, n_items: int) -> None:
-    found, ours = timed("ours", swing, users, items, n_users, n_items, top=n_items, **OPTIONS)
+    found, ours = timed("ours", swing, users, items, n_users, n_items, SwingOptions(top=n_items, **OPTIONS))
     found = found.matrix()
     model, theirs = recfarm_model(users, items, n_users, n_items, n_items)
     expected, slow = timed("loops", straightforward, users, items, n_items)
     print(
-        f"{found.nnz:,} scores; ours is {slow / ours:.1f} times as fast as the loops, {theirs / ours:.1f} times as "
-        f"recfarm"
+        f"{found.nnz:,} scores; ours is {slow / ours:.1f} times as fast as the loops, and {theirs / ours:.1f} times as "
+        "fast as recfarm"
     )
     assert found.nnz == expected.nnz
     print(f"largest relative difference from the loops: {np.abs((found / expected)[found.nonzero()] - 1).max():.1e}")
@@ -114,8 +116,8 @@ def compare(users, items, n_users: int, n_items: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("scale", "compare"))
-    for name, default in (("events", None), ("users", None), ("items", None)):
-        parser.add_argument(f"--{name}", type=float, default=default)
+    for name in ("events", "users", "items"):
+        parser.add_argument(f"--{name}", type=float)
     options = parser.parse_args()
     defaults = {"scale": (10e6, 1e6, 1e5), "compare": (1e5, 1e4, 1e3)}[options.what]
     sizes = (
@@ -126,7 +128,8 @@ def main() -> None:
     users, items = negatives(events, n_users, n_items)
     print(f"{events:,} negatives, {n_users:,} users, {n_items:,} items")
     if options.what == "compare":
-        return compare(users, items, n_users, n_items)
+        compare(users, items, n_users, n_items)
+        return
     found, _ = timed("ours", swing, users, items, n_users, n_items)
     print(f"{len(found.items):,} neighbours of {int((np.diff(found.ptr) > 0).sum()):,} items")
 

@@ -1,14 +1,14 @@
-"""Speed and quality of the tokenizers, against public implementations, at equal vectors and code sizes.
+"""Speed and quality of the tokenizers, against public implementations with the same vectors and code sizes.
 
     python benchmarks/tokenizer.py                              # 10,000 and 100,000 items, a few minutes
     python benchmarks/tokenizer.py --items 1000000 --parts methods --methods rqkmeans rqvae
     python benchmarks/tokenizer.py --lcrec /path/to/LC-Rec      # a clone of github.com/zhengbw0324/LC-Rec
     python benchmarks/tokenizer.py --parts trie
 
-Parts: `methods` (seconds to a given reconstruction error), `sizes` (what a code size costs and gives), `collisions`
-(seconds to unique IDs) and `trie`. Vectors are a mixture of clusters within clusters in 384 dimensions whose spectrum
-falls as that of sentence embeddings does, or those of `--vectors FILE.npy`. Seconds are those of one CPU thread. Prints
-Markdown.
+Parts: `methods` (seconds to a given reconstruction error), `sizes` (cost and quality of a code size), `collisions`
+(seconds to unique IDs) and `trie`. The vectors are a mixture of clusters within clusters in 384 dimensions with a
+spectrum that falls like that of sentence embeddings, or those of `--vectors FILE.npy`. Seconds are CPU time of one
+thread. Prints Markdown.
 """
 
 import argparse
@@ -25,17 +25,17 @@ from threadpoolctl import threadpool_limits
 from recbole_conrec.tokenizer import Trie, rqkmeans, rqvae
 from recbole_conrec.tokenizer.collisions import resolve
 from recbole_conrec.tokenizer.features import forward
-from recbole_conrec.tokenizer.fitting import Task
+from recbole_conrec.tokenizer.fitting import FitInput
 from recbole_conrec.tokenizer.measures import perplexity, utilisation
 from recbole_conrec.tokenizer.pipeline import collision_rate
 from recbole_conrec.tokenizer.quantise import decode, encode, relative_error
 
 DIM, SIZES = 384, (256, 256, 256)
-CLOCK = time.process_time  # of one thread: what other processes do at the time does not count
+CLOCK = time.process_time  # other processes do not lengthen it
 
 
 def synthetic(n: int, seed: int = 0) -> np.ndarray:
-    """float32 [n, 384]: sqrt(n) topics, each of 8 subtopics, plus what is the item's own; centred, unit mean square."""
+    """float32 [n, 384]: sqrt(n) topics of 8 subtopics each, plus noise of each item; centred, mean square length 1."""
     rng = np.random.default_rng(seed)
     spectrum = (np.arange(1, DIM + 1) ** -0.25 * np.exp(-np.arange(DIM) / 400)).astype(np.float32)
     topics = int(n**0.5)
@@ -56,7 +56,7 @@ def synthetic(n: int, seed: int = 0) -> np.ndarray:
 def ours(module, options):
     def run(vectors, sizes):
         begin = CLOCK()
-        fit = module.fit(Task(vectors, np.ones(len(vectors), dtype=bool), list(sizes), 0), options)
+        fit = module.fit(FitInput(vectors, np.ones(len(vectors), dtype=bool), list(sizes), 0), options)
         codes = encode(forward(vectors, fit.layers), fit.codebooks)
         spent = CLOCK() - begin
         yield spent, codes, fit.info.get("error_through_decoder", decode(codes, fit.codebooks))
@@ -65,6 +65,7 @@ def ours(module, options):
 
 
 def faiss_residual(vectors, sizes):
+    """The additive quantiser of faiss, in one fit."""
     begin = CLOCK()
     quantiser = faiss.ResidualQuantizer(vectors.shape[1], len(sizes), int(np.log2(sizes[0])))
     quantiser.train(vectors[: 256 * 256 * 4])
@@ -74,7 +75,7 @@ def faiss_residual(vectors, sizes):
 
 
 def vq_as_is(vectors, sizes):
-    """ResidualVQ in the training loop of its README: its defaults, k-means start, expiry of dead codes."""
+    """ResidualVQ in the training loop of its README: its defaults, k-means initialisation, expiry of dead codes."""
     from vector_quantize_pytorch import ResidualVQ
 
     torch.manual_seed(0)
@@ -133,7 +134,7 @@ def lcrec(folder):
     return run
 
 
-METHODS = {  # name on the command line -> its row
+METHODS = {  # name on the command line -> (name in the table, function)
     "rqkmeans": ("`rqkmeans`", ours(rqkmeans, rqkmeans.Options())),
     "rqvae": ("`rqvae`", ours(rqvae, rqvae.Options())),
     "latent": ("`rqvae`, latent 32", ours(rqvae, rqvae.Options(latent=32, hidden=(128,)))),
@@ -143,17 +144,18 @@ METHODS = {  # name on the command line -> its row
 
 
 def methods(vectors, sizes, limit, chosen):
-    target = None
+    target: float | None = None
     for name, run in chosen:
         for result in run(vectors, sizes):
             seconds, codes, made = result
             error = made if isinstance(made, float) else relative_error(vectors, made)
-            target = target or 1.03 * error  # of the first row
-            if error <= target or seconds > limit:
+            target = target or 1.03 * error  # of the first method
+            reached = error <= target
+            if reached or seconds > limit:
                 break
         used = [utilisation(codes[:, d], sizes[d]) for d in range(len(sizes))]
         even = [perplexity(codes[:, d]) / sizes[d] for d in range(len(sizes))]
-        when = f"{seconds:.1f}" if error <= target else f"not in {seconds:.0f}"
+        when = f"{seconds:.1f}" if reached else f"not in {seconds:.0f}"
         row(
             f"{len(vectors):,}",
             name,
@@ -172,7 +174,7 @@ def sizes_table(vectors):
         if size * 16 > n:
             continue
         begin = CLOCK()
-        books = rqkmeans.fit(Task(vectors, np.ones(n, dtype=bool), [size] * 3, 0), rqkmeans.Options()).codebooks
+        books = rqkmeans.fit(FitInput(vectors, np.ones(n, dtype=bool), [size] * 3, 0), rqkmeans.Options()).codebooks
         codes = encode(vectors, books)
         seconds = CLOCK() - begin
         even = [perplexity(codes[:, d]) / size for d in range(3)]
@@ -188,12 +190,12 @@ def sizes_table(vectors):
 
 
 def collisions_table(vectors):
-    """Three tenths of the items are copies of others, so that there is something to resolve."""
+    """Three tenths of the items are copies of others, so that there are collisions to resolve."""
     n, rng = len(vectors), np.random.default_rng(0)
     vectors = vectors.copy()
     copies = rng.choice(n, int(0.3 * n), replace=False)
     vectors[copies] = vectors[rng.integers(0, n, len(copies))]
-    books = rqkmeans.fit(Task(vectors, np.ones(n, dtype=bool), list(SIZES), 0), rqkmeans.Options()).codebooks
+    books = rqkmeans.fit(FitInput(vectors, np.ones(n, dtype=bool), list(SIZES), 0), rqkmeans.Options()).codebooks
     codes = encode(vectors, books)
     before = relative_error(vectors, decode(codes, books))
     for strategy in ("nearest_free", "sinkhorn", "extra_code"):
@@ -235,17 +237,17 @@ def head(*names):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--items", type=int, nargs="+", default=[10_000, 100_000])
-    parser.add_argument("--vectors", help=".npy of float vectors [n, dim] instead of made ones")
+    parser.add_argument("--vectors", help=".npy of float vectors [n, dim] instead of generated ones")
     parser.add_argument("--parts", nargs="+", default=["methods", "sizes", "collisions", "trie"])
     parser.add_argument(
         "--methods",
         nargs="+",
         default=list(METHODS),
         choices=METHODS,
-        help="rows of the first table; the target is 1.03 times the error of the first",
+        help="methods of the first table; the target is 1.03 times the error of the first",
     )
     parser.add_argument("--limit", type=float, default=120, help="seconds after which a method is stopped")
-    parser.add_argument("--lcrec", help="folder of a clone of LC-Rec")
+    parser.add_argument("--lcrec", help="folder with a clone of LC-Rec")
     arguments = parser.parse_args()
     threadpool_limits(1)
     torch.set_num_threads(1)

@@ -5,6 +5,7 @@ import signal
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 from recbole_conrec.utils.errors import UserError
 
@@ -12,13 +13,13 @@ TEXTS = {"user"}  # taken as they stand: in YAML 010 is 8
 FLAGS = {"--dry-run", "--commands", "--overwrite"}  # options that may stand without a value
 USAGE = """\
 usage: run_recbole_conrec.py --model=NAME [--dataset=NAME] [--config_files="A.yaml B.yaml"] [--KEY=VALUE ...]
-       run_recbole_conrec.py --leaderboard=NAME [--rows=A,B] [--seeds=3] [--dataset=NAME] [--jobs=N] [--dry-run]
+       run_recbole_conrec.py --leaderboard=NAME [--methods=A,B] [--seeds=3] [--dataset=NAME] [--jobs=N] [--dry-run]
        recbole-conrec SUBCOMMAND [--KEY=VALUE ...]
 
 Train one model and print its table: --model=CoNRec, SASRec, BERT4Rec, Caser, FDSA, S3Rec, Pop, ItemSwing, any
 sequential model of RecBole, or a class of your own (--model=package.module:Class). Any option of RecBole or of the
 YAML files in properties/ can be given as --KEY=VALUE; dots reach into mappings: --window.length=3.
-A leaderboard (paper, quick, beyond, or the path of a YAML) runs the rows that have no record yet; docs/leaderboard.md.
+A leaderboard (paper, quick, beyond, or the path of a YAML) runs the methods without a record; docs/leaderboard.md.
 
 subcommands
 {subcommands}"""
@@ -26,13 +27,14 @@ subcommands
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command line. Returns the exit code: 0; 1 if a leaderboard is not complete; 2 for a mistake in the
-    command, a file or an option; 75 if another process is at the same run; 130 if it was interrupted."""
+    command, a file or an option; 75 if another process is at the same run; 130 if it was interrupted.
+    """
     argv = sys.argv[1:] if argv is None else argv
     if not {"", os.getcwd()} & set(sys.path):  # as `python -m` has it: models may lie in the folder one works in
         sys.path.insert(0, os.getcwd())
     signal.signal(signal.SIGTERM, _interrupt)  # a scheduler's way to say stop: a board then ends its runs, too
     # RecBole's calls of pandas and torch functions that will change one day are no news to a user
-    warnings.filterwarnings("ignore", category=FutureWarning, module="recbole")
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"recbole\.")
     try:
         name = argv[0] if argv and not argv[0].startswith("-") else "run"
         if not argv or {"-h", "--help"} & set(argv):
@@ -97,7 +99,7 @@ def run(argv: list[str]) -> int:
 
     files, options = parse(argv)
     if "leaderboard" in options:
-        from recbole_conrec.leaderboard.report import run_board
+        from recbole_conrec.leaderboard.commands import run_board
 
         return run_board(files, options, _console())
     result = run_one(options.pop("model", None), options.pop("dataset", None), files, options)
@@ -122,67 +124,57 @@ def convert(argv: list[str]) -> int:
     name = _positional(
         argv, f"convert NAME --raw=FOLDER [--out=dataset/] [--dataset=NAME] [--overwrite=True]\n\n{names}"
     )
-    options = _options(argv[1:])
-    if "raw" not in options:
-        raise UserError(f"convert {name}: --raw=FOLDER is needed, the folder into which the download was unpacked")
-    folders = str(options.pop("raw")), str(options.pop("out", "dataset"))  # a folder may be called 2024
-    if options.get("dataset") is not None:
-        options["dataset"] = str(options["dataset"])
-    _print_counts(convert(name, *folders, **options))
+    _print_counts(convert(name, **_options(argv[1:])))
     return 0
 
 
 def simulate(argv: list[str]) -> int:
-    from recbole_conrec.data.simulation.simulate import simulate
+    from recbole_conrec.data.simulation.simulate import SimulateOptions, simulate
 
-    options = _options(argv)
-    _known("simulate", options, simulate)
-    if "name" in options:
-        options["name"] = str(options["name"])
-    _print_counts(simulate(Path(str(options.pop("out", "dataset"))), **options))
+    _print_counts(simulate(SimulateOptions.read(_options(argv), "simulate")))
     return 0
 
 
 def inspect(argv: list[str]) -> int:
     from recbole_conrec.data.dataset import NegativeFeedbackDataset
     from recbole_conrec.data.inspection.measure import inspect
-    from recbole_conrec.data.inspection.report import draw, show
+    from recbole_conrec.data.inspection.report import InspectOptions, draw, show
     from recbole_conrec.runs.config import make_config
 
     name = _positional(argv, "inspect DATASET [--out=FOLDER] [--KEY=VALUE ...]")
     files, options = parse(argv[1:])
-    out = Path(str(options.pop("out", "saved")))
+    own, options = InspectOptions.take(options, "inspect")
     seen = inspect(NegativeFeedbackDataset(make_config("Pop", name, files, options)))
     show(seen, _console())
-    print(f"picture: {draw(seen, out)}")
+    print(f"picture: {draw(seen, Path(own.out))}")
     return 0
 
 
 def tokenize(argv: list[str]) -> int:
     from recbole_conrec.data.dataset import NegativeFeedbackDataset
     from recbole_conrec.runs.config import make_config
-    from recbole_conrec.tokenizer.report import tokenize
+    from recbole_conrec.tokenizer.report import TokenizeOptions, tokenize
 
     files, options = parse(argv)
-    out = options.pop("out", None)
+    own, options = TokenizeOptions.take(options, "tokenize")
     if isinstance(options.get("tokenizer"), str):  # --tokenizer=rqvae: the name alone
         options["tokenizer.name"] = options.pop("tokenizer")
-    config = make_config(options.pop("model", "CoNRec"), options.pop("dataset", None), files, options)
-    tokenize(config, NegativeFeedbackDataset(config), out, _console())
+    config = make_config(own.model, own.dataset, files, options)
+    tokenize(config, NegativeFeedbackDataset(config), own, _console())
     return 0
 
 
 def predict(argv: list[str]) -> int:
-    from recbole_conrec.filtering import commands
+    from recbole_conrec.filtering.predict_command import PredictOptions, predict_command
 
-    commands.predict(_options(argv))
+    predict_command(*_of_run("predict", PredictOptions, _options(argv)))
     return 0
 
 
 def filter_candidates(argv: list[str]) -> int:
-    from recbole_conrec.filtering import commands
+    from recbole_conrec.filtering.filter_command import FilterOptions, filter_command
 
-    commands.filter(_options(argv))
+    filter_command(FilterOptions.read(_options(argv), "filter"))
     return 0
 
 
@@ -195,89 +187,77 @@ def study(argv: list[str]) -> int:
 
 
 def _study_filter(argv: list[str]) -> int:
-    from recbole_conrec.filtering import commands
+    from recbole_conrec.study.filter import FilterStudyOptions
+    from recbole_conrec.study.filter_report import run_filter_study
 
-    commands.study(_options(argv), _console())
+    run_filter_study(*_of_run("study filter", FilterStudyOptions, _options(argv)), _console())
     return 0
 
 
 def _study_coverage(argv: list[str]) -> int:
     from recbole_conrec.data.dataset import NegativeFeedbackDataset
     from recbole_conrec.runs.config import make_config
+    from recbole_conrec.study.coverage import CoverageOptions
     from recbole_conrec.study.coverage_report import run_coverage
 
     files, options = parse(argv)
-    own = {key: options.pop(key) for key in ("neighbours", "min_dislikes") if key in options}
-    for key, value in own.items():
-        if not isinstance(value, int) or value < 0:
-            raise UserError(f"study: {key} = {value!r}; expected a whole number, 0 or more")
-    kinds = options.pop("interests", None)
-    kinds = str(kinds).replace(" ", "").split(",") if kinds is not None and not isinstance(kinds, list) else kinds
-    out = Path(str(options.pop("out", "saved")))
-    config = make_config(options.pop("model", "CoNRec"), options.pop("dataset", None), files, options)
-    run_coverage(config, NegativeFeedbackDataset(config), kinds, out, _console(), **own)
+    own, options = CoverageOptions.take(options, "study coverage")
+    config = make_config(own.model, own.dataset, files, options)
+    run_coverage(config, NegativeFeedbackDataset(config), own, _console())
     return 0
 
 
 def _study_metrics(argv: list[str]) -> int:
-    from recbole_conrec.leaderboard.report import narrowed
-    from recbole_conrec.study.metrics import study_metrics
+    from recbole_conrec.leaderboard.commands import narrowed
+    from recbole_conrec.study.metrics import MetricsOptions
+    from recbole_conrec.study.metrics_report import run_metrics
 
-    options = _options(argv)
-    name, out = str(options.pop("leaderboard", "metrics")), Path(str(options.pop("out", "saved")))
-    study_metrics(narrowed(name, [], options), _console(), out)
+    own, options = MetricsOptions.take(_options(argv), "study metrics")
+    run_metrics(narrowed(own.leaderboard, [], options), Path(own.out), _console())
     return 0
 
 
 def tune(argv: list[str]) -> int:
-    from recbole_conrec.study.tuning import show
-    from recbole_conrec.study.tuning import tune as tune_one
+    from recbole_conrec.study import tuning
 
     files, options = parse(argv)
-    model, dataset, search = (options.pop(key, None) for key in ("model", "dataset", "search"))
-    metric, points = tune_one(model, dataset, files, options, search)
-    _console().print(show(model, metric, points))
+    own, options = tuning.TuneOptions.take(options, "tune")
+    _console().print(tuning.show(tuning.tune(own, files, options)))
     return 0
 
 
 def explain(argv: list[str]) -> int:
     from recbole_conrec.runs.restore import find_run, load_run
-    from recbole_conrec.study import explain as room
+    from recbole_conrec.study.explain import ExplainOptions
+    from recbole_conrec.study.explain_report import run_explain
 
     files, options = parse(argv)
-    own = {key: options.pop(key) for key in ("instance", "split", "stage", "k") if key in options}
-    user, folder, out = (options.pop(key, None) for key in ("user", "run", "out"))
-    if user is None:
-        raise UserError(
-            "usage: recbole-conrec explain --user=ID (--run=FOLDER | --model=NAME [--dataset=NAME] "
-            "[--KEY=VALUE ...]) [--instance=1] [--split=test] [--stage=NAME] [--k=20] [--out=PAGE.html]"
-        )
-    if folder is None:
-        folder, options = find_run(options.pop("model", None), options.pop("dataset", None), files, options)
-    run = load_run(str(folder), options)
-    seen = room.explain(run, str(user), **own)
-    console = _console()
-    console.print(room.view(run, seen))
-    if out is not None:
-        room.write_html(run, seen, str(out))
-        console.print(f"page: {out}", highlight=False, soft_wrap=True)
+    if options.get("run") is not None:
+        if files:
+            raise UserError(f"--config_files={files[0]}: --run decides the options; leave one of the two out")
+        own, where = _of_run("explain", ExplainOptions, options)
+        folder = Path(str(own.run))
+    else:
+        own, options = ExplainOptions.take(options, "explain")
+        folder, where = find_run(own.model, own.dataset, files, options)
+    run_explain(load_run(folder, where), own, _console())
     return 0
 
 
 def compare(argv: list[str]) -> int:
-    from recbole_conrec.leaderboard.report import run_compare
+    from recbole_conrec.leaderboard.commands import run_compare
 
     names = argv[:2]
     if len(names) != 2 or any(name.startswith("--") for name in names):
         raise UserError(
             "usage: recbole-conrec compare A B [--leaderboard=NAME] [--dataset=NAME] [--metric=HR@20] "
-            "[--out=FILE.csv]; A and B are rows of the board, or folders of two runs"
+            "[--out=FILE.csv]; A and B are methods of the board, or folders of two runs"
         )
     return run_compare(names, *parse(argv[2:]), _console())
 
 
 def publish(argv: list[str]) -> int:
-    from recbole_conrec.leaderboard.report import run_publish
+    from recbole_conrec.leaderboard.commands import run_publish
 
     return run_publish(*parse(argv), _console())
 
@@ -288,15 +268,21 @@ def _positional(argv: list[str], usage: str) -> str:
     return argv[0]
 
 
-def _known(command: str, options: dict, function) -> None:
-    import inspect as python_inspect
+def _of_run(command: str, kind, options: dict) -> tuple[Any, dict]:
+    """The options of a command about a finished run, typed, and those that say where to run.
 
+    Args:
+        kind: the class of the command's own options.
+
+    Raises UserError for an option that seems to be a misspelt one of these; load_run refuses the run's own.
+    """
+    from recbole_conrec.runs.records import WHERE
     from recbole_conrec.utils.names import nearest
 
-    known = python_inspect.signature(function).parameters
     for key in options:
-        if key not in known:
-            raise UserError(f"{command}: unknown option '{key}'{nearest(key, known)}; its options: {', '.join(known)}")
+        if key not in {*kind.model_fields, *WHERE} and (hint := nearest(key, [*kind.model_fields, *WHERE])):
+            raise UserError(f"{command}: unknown option '{key}'{hint}; its options: {', '.join(kind.model_fields)}")
+    return kind.take(options, command)
 
 
 def _print_counts(counts: dict) -> None:
@@ -316,7 +302,7 @@ def _console():
 SUBCOMMANDS = {
     "run": (run, "the same as run_recbole_conrec.py"),
     "tune": (tune, "the small search of properties/search.yaml for one model, decided on validation"),
-    "compare": (compare, "where two rows of a leaderboard differ, instance by instance"),
+    "compare": (compare, "where two methods of a leaderboard differ, instance by instance"),
     "publish": (publish, "a leaderboard's records as files that may be passed on"),
     "explain": (explain, "one user's prompt, a run's answers to it, and how the reward judges them"),
     "tokenize": (tokenize, "make or load the semantic IDs of a data set, and report on them"),

@@ -1,6 +1,6 @@
-"""What RecBole 1.2.1 lacks on today's stack. Every line names the RecBole line that needs it.
+"""Names that RecBole 1.2.1 needs and today's NumPy, torch and Python lack, each with the RecBole line that needs it.
 
-Nothing of RecBole is forked and no function of it is replaced: names that its code looks up are provided.
+RecBole is not forked, and none of its functions is replaced: the names that its code looks up are provided.
 """
 
 import numpy as np
@@ -8,7 +8,7 @@ import torch
 
 # recbole/config/configurator.py:630-635 assigns np.float_, np.complex_ and np.unicode_ (removed in NumPy 2).
 # recbole/data/interaction.py:31, data/dataset/dataset.py:652 and evaluator/metrics.py use np.float and friends,
-# which that same code sets; they are set here too, so that a metric works before any Config exists.
+# which the same code sets; they are set here too, so that a metric works before any Config exists.
 _ALIASES = {
     "float_": np.float64,
     "complex_": np.complex128,
@@ -33,14 +33,16 @@ def apply() -> None:
 
 def quiet_autograd() -> None:
     """recbole/model/sequential_recommender/sine.py:15 turns on autograd's anomaly detection for the whole process as
-    soon as it is imported, and recbole.model imports every model: training is about twice as slow. Turn it off."""
+    soon as it is imported, and recbole.model imports every model: training is about twice as slow. Turn it off.
+    """
     torch.autograd.set_detect_anomaly(False)
 
 
 def _allow_stock_checkpoints() -> None:
     """recbole/trainer/trainer.py:323,583 call torch.load without weights_only=False on a checkpoint that holds a
-    pickled Config, which torch >= 2.6 refuses. Allow exactly the classes such a Config is made of. Our own trainers
-    write safetensors and JSON instead and never come here."""
+    pickled Config, which torch >= 2.6 refuses. Allow exactly the classes that such a Config consists of. Our own
+    trainers write safetensors and JSON instead and do not need this.
+    """
     import yaml
     from recbole.config import Config
     from recbole.utils import enum_type

@@ -4,7 +4,6 @@ A model is found, in this order, as a name below, as a dotted path ``package.mod
 group ``recbole_conrec.models`` of any installed package, and as one of RecBole's own models.
 """
 
-import importlib
 import importlib.metadata
 import inspect
 from pathlib import Path
@@ -15,7 +14,7 @@ from recbole.model.abstract_recommender import SequentialRecommender
 from recbole.utils import get_model
 
 from recbole_conrec.utils.errors import UserError
-from recbole_conrec.utils.names import nearest
+from recbole_conrec.utils.names import load, nearest
 
 MODELS = {
     "CoNRec": "recbole_conrec.model.conrec:CoNRec",
@@ -39,28 +38,6 @@ TRAINERS = {
 }
 
 
-def load(path: str):
-    """The object at ``package.module:name``. Raises UserError if there is none."""
-    module, _, name = path.partition(":")
-    if not name:
-        raise UserError(f"'{path}' is no dotted path: expected 'package.module:Class'")
-    try:
-        found = importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if not f"{module}.".startswith(f"{error.name}."):  # the module exists; something that it imports does not
-            raise _broken(path, module, error) from error
-        raise UserError(f"'{path}': there is no module '{error.name}' to import; is its package installed?") from None
-    except Exception as error:  # whatever a module does when it is imported
-        raise _broken(path, module, error) from error
-    if not hasattr(found, name):
-        raise UserError(f"'{path}': module '{module}' has no '{name}'")
-    return getattr(found, name)
-
-
-def _broken(path: str, module: str, error: Exception) -> UserError:
-    return UserError(f"'{path}': importing '{module}' failed: {type(error).__name__}: {error}")
-
-
 def entry_points() -> dict[str, str]:
     """Models that installed packages offer: name -> dotted path."""
     return {e.name: e.value for e in importlib.metadata.entry_points(group="recbole_conrec.models")}
@@ -68,7 +45,8 @@ def entry_points() -> dict[str, str]:
 
 def find_model(name: str) -> type:
     """The class of a model by name or dotted path. Raises UserError naming the nearest known names, or for a class
-    that does not predict from sequences."""
+    that does not predict from sequences.
+    """
     path = name if ":" in name else MODELS.get(name) or entry_points().get(name)
     model_class = load(path) if path else _stock_model(name)
     if model_class is not None:

@@ -14,6 +14,7 @@ import pytest
 import tinylog
 
 from recbole_conrec.data.dataset import NegativeFeedbackDataset
+from recbole_conrec.runs.checks import read_by
 from recbole_conrec.runs.config import make_config
 
 
@@ -30,7 +31,8 @@ def make_tiny(tiny_path, tmp_path_factory):
 
     def make(model: str = "SASRec", **options):
         fixed = {"data_path": str(tiny_path), "checkpoint_dir": str(saved), "use_gpu": False, "gpu_id": ""}
-        config = make_config(model, "tiny", options={**tinylog.OPTIONS, **fixed, **options})
+        shared = read_by(model, tinylog.OPTIONS)
+        config = make_config(model, "tiny", options={**shared, **fixed, **options})
         return config, NegativeFeedbackDataset(config)
 
     return make

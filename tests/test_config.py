@@ -20,7 +20,7 @@ def test_later_layers_are_stronger(tmp_path):
     assert config["hidden_size"] == 32  # the file over RecBole's SASRec.yaml
     assert config["window"] == {"unit": "events", "length": 9}  # one key of the data set's mapping
     assert config["hidden_dropout_prob"] == 0.3  # our SASRec.yaml over RecBole's
-    assert config["n_layers"] == 2  # RecBole's SASRec.yaml where nobody else speaks
+    assert config["n_layers"] == 2  # RecBole's SASRec.yaml where nothing else sets it
 
 
 def test_dots_reach_into_mappings_and_split_is_replaced_as_a_whole():
@@ -99,8 +99,8 @@ def test_options_are_never_evaluated(tmp_path):
     "options, message",
     [
         ({"epochz": 3}, "unknown option 'epochz'; did you mean 'epochs'"),
-        ({"window.lenght": 3}, "unknown option 'window.lenght'; did you mean 'length'"),
-        ({"swing": {"alpha": 3}}, "unknown option 'swing.alpha'"),
+        ({"window.lenght": 3}, "window: unknown option 'lenght'; did you mean 'length'"),
+        ({"swing": {"alpha": 3}}, "swing: unknown option 'alpha'"),
         ({"metrics": ["FHRR"]}, "FHRR"),
     ],
 )

@@ -1,4 +1,4 @@
-"""`explain`: the prompt read back, answers and rewards against loops, and the command."""
+"""`explain`: the prompt read back, answers and rewards against loops, and the subcommand."""
 
 import numpy as np
 import pytest
@@ -8,9 +8,10 @@ import yaml
 
 from recbole_conrec.cli import main
 from recbole_conrec.data.events import NEGATIVE, POSITIVE
+from recbole_conrec.runs.checks import read_by
 from recbole_conrec.runs.restore import load_run
 from recbole_conrec.runs.runner import run
-from recbole_conrec.study.explain import explain
+from recbole_conrec.study.explain import ExplainOptions, explain
 from recbole_conrec.utils.errors import UserError
 
 STAGES = [
@@ -30,7 +31,7 @@ STAGES = [
     },
 ]
 OPTIONS = {
-    **tinylog.OPTIONS,
+    **read_by("CoNRec", tinylog.OPTIONS),
     "gpu_id": "",
     "topk": [5],
     "valid_metric": "HR@5",
@@ -63,12 +64,12 @@ def busiest(loaded) -> tuple[str, np.ndarray]:
     return loaded.data.id2token("user_id", int(user)), np.flatnonzero(part.user == user)
 
 
-def test_it_tells_what_the_model_saw_and_answered(loaded):
+def test_it_shows_what_the_model_saw_and_answered(loaded):
     user, places = busiest(loaded)
     data, log, model = loaded.data, loaded.data.log, loaded.model
     test = data.build()[2]
     for number in (1, len(places)):
-        seen = explain(loaded, user, instance=number, k=15)
+        seen = explain(loaded, ExplainOptions(user=user, instance=number, k=15))
         at = places[number - 1]
         part = data.splits["test"][[at]]
         assert (seen.number, seen.of, seen.t0, seen.next) == (number, len(places), part.time[0], part.item[0])
@@ -91,7 +92,7 @@ def test_rewards_and_the_nearest_items_are_those_of_a_loop(loaded):
     vectors = loaded.model.semantic_ids.embeddings()
     hits = set()
     for number in range(1, len(places) + 1):
-        seen = explain(loaded, user, instance=number, k=40)
+        seen = explain(loaded, ExplainOptions(user=user, instance=number, k=40))
         for one in seen.answers:
             cosine = {
                 other: float(
@@ -126,7 +127,7 @@ def test_the_command_by_folder_and_by_options(trained, loaded, capsys, tmp_path)
     page = tmp_path / "page.html"
     assert main(["explain", f"--run={folder}", f"--user={user}", "--k=3", f"--out={page}"]) == 0
     printed = capsys.readouterr().out
-    seen = explain(loaded, user, k=3)
+    seen = explain(loaded, ExplainOptions(user=user, k=3))
     titles, ids = loaded.data.item_text(), loaded.model.semantic_ids
     for text in (
         f"user {user}, test instance 1 of",
@@ -149,22 +150,28 @@ def test_the_command_by_folder_and_by_options(trained, loaded, capsys, tmp_path)
 @pytest.mark.parametrize(
     "options, words",
     [
-        ({"user": "nobody"}, "there is no user 'nobody' in tiny"),
-        ({"instance": 999}, "instances in test, and --instance=999 was asked for"),
-        ({"k": 0}, "--k=0 must be a whole number of at least 1"),
-        ({"split": "future"}, "--split='future' is none of train, valid, test"),
-        ({"stage": "warm-up"}, "--stage=warm-up has no reward of GTS and FPS; there are grpo-9"),
+        ({"user": "nobody"}, "explain.user: there is no user 'nobody' in tiny"),
+        ({"instance": 999}, "explain.instance: 999; user"),
+        ({"k": 121}, "explain.k: 121; expected at most 120, the items of the data set"),
+        ({"k": 0}, "explain.k: 0; expected a whole number of at least 1"),
+        ({"split": "future"}, "explain.split: 'future'; expected one of train, valid, test"),
+        ({"stage": "warm-up"}, "explain.stage: 'warm-up' has no reward of GTS and FPS; expected one of grpo-9"),
+        ({"run": "saved/x", "model": "CoNRec"}, "explain: run is given, which decides model and dataset"),
     ],
 )
 def test_mistakes_are_named(loaded, options, words):
     with pytest.raises(UserError) as error:
-        explain(loaded, **{"user": busiest(loaded)[0], **options})
+        explain(loaded, ExplainOptions.read({"user": busiest(loaded)[0], **options}, "explain"))
     assert words in str(error.value)
 
 
 def test_a_run_that_was_not_made_is_named(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["explain", "--model=CoNRec", "--user=1", "--seed=77"]) == 2
-    assert "this run has not been made" in capsys.readouterr().err
+    assert "there is no finished run of these options" in capsys.readouterr().err
     assert main(["explain", "--model=CoNRec"]) == 2
-    assert "usage: recbole-conrec explain --user=ID" in capsys.readouterr().err
+    assert "explain.user is needed; expected text" in capsys.readouterr().err
+    assert main(["explain", "--run=saved/x", "--user=1", "--instanc=2"]) == 2
+    assert "explain: unknown option 'instanc'; did you mean 'instance'" in capsys.readouterr().err
+    assert main(["explain", "--run=saved/x", "--user=1", "--config_files=a.yaml"]) == 2
+    assert "--run decides the options" in capsys.readouterr().err

@@ -15,7 +15,7 @@ from recbole_conrec.utils.errors import UserError
 
 
 def test_models_and_trainers_by_name():
-    from recbole_conrec.generative.recommender import StagedTrainer
+    from recbole_conrec.generative.trainer import StagedTrainer
     from recbole_conrec.model.conrec import CoNRec
     from recbole_conrec.runs.trainer import HarnessMixin
 
@@ -68,7 +68,7 @@ def test_shims():
 
 @pytest.mark.parametrize("model", ["ItemSwing", "CoNRec"])
 def test_stock_run_recbole(model, monkeypatch, tmp_path, tiny_path):
-    """RecBole's own run_recbole, where ray can be imported, trains and evaluates models of ours."""
+    """RecBole's own run_recbole, where ray can be imported, trains and evaluates our models."""
     pytest.importorskip("ray", reason="recbole.quick_start imports ray, which has no wheel for this Python")
     from recbole.quick_start import run_recbole
 

@@ -1,6 +1,7 @@
-"""What the README tells people to type exists, and its section on adding a baseline works as written."""
+"""The commands in the README exist, and its section on adding a baseline works as written."""
 
 import csv
+import itertools
 import re
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def test_command_exists(command):
         if words[0] == "make":
             assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), flags=re.M)
         elif words[0] == "pip":
-            for word, following in zip(words, words[1:], strict=False):
+            for word, following in itertools.pairwise(words):
                 if word == "-c":
                     assert (ROOT / following).exists()
         elif words[0] == "recbole-conrec":
@@ -64,7 +65,7 @@ def test_options_that_are_named_exist():
 
 @pytest.fixture
 def readmes_folder(tmp_path, monkeypatch):
-    """A folder with the files of the README's section on adding a baseline, as they stand there; the working folder."""
+    """The working folder, with the files of the README's section on adding a baseline as they are written there."""
     section = README.split("## Add a baseline")[1].split("\n## ")[0]
     for _, text in re.findall(r"```(python|yaml)\n(.*?)```", section, flags=re.S):
         file = tmp_path / text.splitlines()[0].removeprefix("# ")
@@ -76,7 +77,7 @@ def readmes_folder(tmp_path, monkeypatch):
 
 
 def test_a_baseline_by_the_readmes_board(readmes_folder, tiny_path, capsys):
-    """Its command, narrowed to a small log: both rows fill every column."""
+    """Its command, narrowed to a small log: both methods fill every column."""
     (command,) = (line for line in COMMANDS if "my_board.yaml" in line)
     (readmes_folder / "small.yaml").write_text(
         yaml.safe_dump(
@@ -86,17 +87,17 @@ def test_a_baseline_by_the_readmes_board(readmes_folder, tiny_path, capsys):
     assert cli.main([*command.split()[2:], "--dataset=tiny", "--config_files=small.yaml"]) == 0
     assert "MyRec" in capsys.readouterr().out
     rows = list(csv.DictReader((readmes_folder / "results" / "my_board" / "board.csv").open()))
-    assert {row["row"] for row in rows} == {"SASRec", "MyRec"}
+    assert {row["method"] for row in rows} == {"SASRec", "MyRec"}
     assert len(rows) == 10 and all(int(row["n"]) > 0 for row in rows)
 
-    before = read_board("my_board.yaml").tasks[-1].identity
+    before = read_board("my_board.yaml").runs[-1].identity
     with (readmes_folder / "my_package" / "my_file.py").open("a") as file:
         file.write("# another version of the model\n")
-    assert read_board("my_board.yaml").tasks[-1].identity != before
+    assert read_board("my_board.yaml").runs[-1].identity != before
 
 
 def test_a_baseline_by_one_file(readmes_folder, tiny_path):
-    (row,) = yaml.safe_load((readmes_folder / "my_board.yaml").read_text())["rows"]
+    (row,) = yaml.safe_load((readmes_folder / "my_board.yaml").read_text())["methods"]
     file = readmes_folder / "my_model.yaml"
     file.write_text(yaml.safe_dump({"model": row["name"], "model_class": row["model_class"], **row["options"]}))
     result = run(
@@ -118,7 +119,7 @@ def test_a_baseline_by_entry_point(readmes_folder):
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-package\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(f"[recbole_conrec.models]\n{name} = {target}\n")
     assert registry.find_model("MyRec").__module__ == "my_package.my_file"
-    (row,) = yaml.safe_load((readmes_folder / "my_board.yaml").read_text())["rows"]
+    (row,) = yaml.safe_load((readmes_folder / "my_board.yaml").read_text())["methods"]
     options = {**row["options"], "an_option_of_mine": 3}  # only the model knows which ones it has
     assert config.make_config("MyRec", "ml-100k", options=options)["an_option_of_mine"] == 3
     assert config.make_config(target, "ml-100k", options=options)["an_option_of_mine"] == 3

@@ -15,6 +15,7 @@ import yaml
 
 from recbole_conrec.cli import main
 from recbole_conrec.runs import records
+from recbole_conrec.runs.checks import read_by
 from recbole_conrec.runs.runner import run
 
 ROOT = Path(__file__).parent.parent
@@ -50,7 +51,6 @@ def tiny_run(tiny_path, tmp_path, monkeypatch):
     """Function (model, **options) -> Result on the small log, in a folder of its own."""
     monkeypatch.chdir(tmp_path)
     fixed = {
-        **tinylog.OPTIONS,
         "data_path": str(tiny_path),
         "checkpoint_dir": "saved",
         "gpu_id": "",
@@ -58,7 +58,11 @@ def tiny_run(tiny_path, tmp_path, monkeypatch):
         "valid_metric": "HR@5",
         "show_progress": False,
     }
-    return lambda model, **options: run(model, "tiny", options={**fixed, **options})
+
+    def run_on_tiny(model, **options):
+        return run(model, "tiny", options={**read_by(model, tinylog.OPTIONS), **fixed, **options})
+
+    return run_on_tiny
 
 
 def popularity(tiny_run) -> float:
@@ -84,8 +88,8 @@ def test_conrec_end_to_end(tiny_run):
     assert again.record["metrics"] == record["metrics"]
     (result.run_dir / "result.json").unlink()
     shutil.rmtree(result.run_dir.parent / "stages")
-    anew = tiny_run("CoNRec", **SMALL)  # and training anew gives them, too
-    assert anew.record["metrics"] == record["metrics"]
+    again = tiny_run("CoNRec", **SMALL)  # and so does training again
+    assert again.record["metrics"] == record["metrics"]
 
 
 @pytest.mark.parametrize("model", ["SASRec", "BERT4Rec", "Caser", "FDSA", "S3Rec"])
@@ -135,7 +139,7 @@ def test_a_killed_run_resumes_to_the_same_numbers(tiny_run, monkeypatch):
 def test_two_processes_evaluate_as_one(tiny_path, tmp_path):
     """`accelerate launch` on two CPU processes: every instance once, the same outcomes to the last digit."""
     options = {
-        **tinylog.OPTIONS,
+        **read_by("CoNRec", tinylog.OPTIONS),
         **SMALL,
         "data_path": str(tiny_path),
         "gpu_id": "",
@@ -213,15 +217,15 @@ def test_mistakes_are_one_line_and_exit_code_2(arguments, words, tmp_path, monke
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        (["--seed=abc"], "seed: 'abc' must be a whole number"),
+        (["--seed=abc"], "seed: 'abc'; expected a whole number"),
         (["--epochs.x=3"], "epochs"),
-        (["--swing.top=abc"], "swing.top"),
+        (["--swing.top=abc"], "swing.top: 'abc'; expected a whole number"),
         (["--topk=0"], "topk"),
         (["--encoding=nope"], "encoding"),
         (["--state=loud"], "state"),
         (["--dataset=5"], "dataset"),
         (["--model=BPR"], "SequentialRecommender"),
-        (["--model=CoNRec", "--stages=[{name: a, task: next, epochs: 1, lr: 0.1}]"], "needs `batch_size`"),
+        (["--model=CoNRec", "--stages=[{name: a, task: next, epochs: 0}]"], "stages.a.epochs: 0; expected"),
         (["--model=CoNRec", "--stages=[{name: a, task: fly}]"], "task"),
     ],
 )

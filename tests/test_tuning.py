@@ -11,10 +11,11 @@ from recbole_conrec import registry
 from recbole_conrec.cli import main
 from recbole_conrec.runs import records
 from recbole_conrec.runs.config import make_config
-from recbole_conrec.study.tuning import MOST, search_space, tune
+from recbole_conrec.study.tuning import MOST, TuneOptions, search_space, tune
 from recbole_conrec.utils.errors import UserError
 
-SEARCH = {"Caser": {"learning_rate": [0.0, 0.01], "MAX_ITEM_LIST_LENGTH": [4, 5]}}
+SEARCH = {"Caser": {"learning_rate": [1e-9, 0.01], "MAX_ITEM_LIST_LENGTH": [4, 5]}}
+CASER = TuneOptions(model="Caser", dataset="tiny", search="search.yaml")
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def tiny(tiny_path, tmp_path, monkeypatch):
     return options
 
 
-def test_every_row_has_a_search_of_as_many_points_and_its_default_is_one_of_them():
+def test_every_method_has_a_search_of_equally_many_points_one_of_them_its_default():
     shipped = Path(__file__).parent.parent / "properties"
     spaces = yaml.safe_load((shipped / "search.yaml").read_text())
     assert set(spaces) == {file.stem for file in (shipped / "model").glob("*.yaml")} - {"Pop", "CoNRec-paper"}
@@ -48,8 +49,9 @@ def test_every_row_has_a_search_of_as_many_points_and_its_default_is_one_of_them
 
 
 def test_a_search_is_decided_by_validation_and_repeats_nothing(tiny, monkeypatch):
-    metric, points = tune("Caser", "tiny", options=tiny, search="search.yaml")
-    assert metric == "HR@20" and len(points) == 3 and len({point.run_dir for point in points}) == 3
+    found = tune(CASER, options=tiny)
+    points = found.points
+    assert found.metric == "HR@20" and len(points) == 3 and len({point.run_dir for point in points}) == 3
     records = [json.loads((point.run_dir / "result.json").read_text()) for point in points]
     assert [r["valid"]["HR@20"] for r in records] == [point.valid for point in points]
     assert points[0].valid == max(point.valid for point in points) and points[0].options["learning_rate"] == 0.01
@@ -60,12 +62,12 @@ def test_a_search_is_decided_by_validation_and_repeats_nothing(tiny, monkeypatch
         raise AssertionError("a point with a record was run again")
 
     monkeypatch.setattr("recbole_conrec.runs.runner._run", refuse)
-    assert tune("Caser", "tiny", options=tiny, search="search.yaml")[1] == points
+    assert tune(CASER, options=tiny).points == points
 
 
-def test_what_the_test_split_says_changes_no_choice(tiny, monkeypatch):
+def test_test_figures_change_no_choice(tiny, monkeypatch):
     """Runs whose test figures are the reverse of their validation."""
-    valid = dict(zip([(0.0, 4), (0.0, 5), (0.01, 4)], [0.2, float("nan"), 0.3], strict=True))
+    valid = dict(zip([(1e-9, 4), (1e-9, 5), (0.01, 4)], [0.2, float("nan"), 0.3], strict=True))
 
     def known(model, dataset, files, options):
         figure = valid[options["learning_rate"], options["MAX_ITEM_LIST_LENGTH"]]
@@ -78,7 +80,7 @@ def test_what_the_test_split_says_changes_no_choice(tiny, monkeypatch):
         return type("Result", (), {"record": record, "run_dir": None})
 
     monkeypatch.setattr("recbole_conrec.study.tuning.run", known)
-    points = tune("Caser", "tiny", options=tiny, search="search.yaml")[1]
+    points = tune(CASER, options=tiny).points
     assert [point.valid for point in points][:2] == [0.3, 0.2]
 
 
@@ -88,6 +90,8 @@ def test_command_line(tiny, tmp_path, capsys):
     assert main(["tune", "--model=Caser", "--dataset=tiny", "--config_files=tiny.yaml", "--search=one.yaml"]) == 0
     printed = capsys.readouterr().out
     assert "HR@20 (validation)" in printed and "* best of 1: --model=Caser --learning_rate=0.01" in printed
+    assert main(["tune", "--model=[Caser]", "--dataset=tiny"]) == 2
+    assert "tune.model: ['Caser']; expected text or null" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -104,4 +108,4 @@ def test_command_line(tiny, tmp_path, capsys):
 def test_mistakes_are_named(tiny, tmp_path, content, model, words):
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(content))
     with pytest.raises(UserError, match=words):
-        tune(model, "tiny", options=tiny, search="mine.yaml")
+        tune(TuneOptions(model=model, dataset="tiny", search="mine.yaml"), options=tiny)

@@ -1,18 +1,21 @@
 """Reading RecBole's atomic files: tab-separated text under a `name:type` header.
 
-RecBole's own reader takes quotes, 'NA' and 'None' for markup, makes times 32-bit floats and is slow. This one keeps
-every character, checks every row, and names the file, the row (line number, the header is row 1) and the mend.
+RecBole's own reader interprets quotes, 'NA' and 'None', makes times 32-bit floats and is slow. This one keeps every
+character and checks every row; its errors name the file, the row (line number, the header is row 1) and the fix.
 """
 
+import codecs
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 from pyarrow import compute, csv
+from pydantic import AfterValidator
 from recbole.utils import FeatureType
 from tqdm import tqdm
 
@@ -21,8 +24,20 @@ from recbole_conrec.utils.errors import UserError
 _BLOCK = 2**24  # bytes of text parsed at a time
 
 
+def _known_encoding(name: str) -> str:
+    try:
+        codecs.lookup(name)
+    except LookupError:
+        raise ValueError(f"'{name}' is unknown to Python; give one such as utf-8") from None
+    return name
+
+
+Encoding = Annotated[str, AfterValidator(_known_encoding)]
+"""An option that names an encoding of text."""
+
+
 def read_header(path: Path, separator: str = "\t", encoding: str = "utf-8") -> dict[str, FeatureType]:
-    """The fields of an atomic file and their types, in file order. UserError if there is no such file or header."""
+    """The fields of an atomic file and their types, in its order. Raises UserError without a file or a valid header."""
     if not path.is_file():
         raise UserError(f"{path}: there is no such file; check `data_path` and `dataset`")
     with path.open(encoding=encoding) as file:
@@ -34,7 +49,9 @@ def read_header(path: Path, separator: str = "\t", encoding: str = "utf-8") -> d
     for column in head:
         name, _, kind = column.rpartition(":")
         if kind not in {t.value for t in FeatureType} or not name:
-            raise UserError(f"{path}: row 1: '{column}' must read name:type, with type token, float or their _seq")
+            raise UserError(
+                f"{path}: row 1: '{column}'; expected name:type, with type token, float, token_seq or float_seq"
+            )
         header[name] = FeatureType(kind)
     return header
 
@@ -44,18 +61,20 @@ def read_columns(
 ) -> dict[str, "Column"]:
     """The given fields (None: all) of an atomic file, in the file's order; blank lines are left out.
 
-    UserError names a missing file or field, the first row with a wrong number of fields, or undecodable text.
+    Args:
+        separator: one character.
+
+    Raises UserError naming a missing file or field, the first row with a wrong number of fields, or text that the
+    encoding does not fit.
     """
     header = read_header(path, separator, encoding)
     for field in fields or ():
         if field not in header:
             raise UserError(f"{path}: there is no field '{field}'; it has {', '.join(header)}")
-    if len(separator) != 1:
-        raise UserError(f"field_separator '{separator}' must be a single character")
 
-    bad = []  # an exception cannot leave pyarrow's handler
+    bad: list[csv.InvalidRow] = []  # an exception cannot leave pyarrow's handler
 
-    def refuse(row):
+    def refuse(row: csv.InvalidRow) -> str:
         bad.append(row)
         return "error"
 
@@ -90,11 +109,6 @@ def read_columns(
     return {name: Column(path, name, table[name], rows) for name in names if fields is None or name in fields}
 
 
-def read_strings(path: Path, fields: Collection[str] | None = None, **format_) -> pd.DataFrame:
-    """What `read_columns` reads as a DataFrame of text, '' where empty, indexed by row number."""
-    return text_frame(read_columns(path, fields, **format_))
-
-
 def text_frame(columns: dict[str, "Column"]) -> pd.DataFrame:
     """Columns of one file as a DataFrame of text, indexed by row number."""
     rows = next(iter(columns.values())).rows
@@ -103,7 +117,7 @@ def text_frame(columns: dict[str, "Column"]) -> pd.DataFrame:
 
 @dataclass(frozen=True, eq=False)
 class Column:
-    """One field of a file as text, and its readings. Each reading [N] raises a UserError that names the first bad row.
+    """One field of a file as text, and its values by type. Each method raises UserError naming the first bad row.
 
     Attributes:
         text: N strings, '' where empty. rows: int64 [N], their row numbers in the file.
@@ -115,7 +129,7 @@ class Column:
     rows: np.ndarray
 
     def tokens(self, empty: bool = False) -> pd.Categorical:
-        """Words as codes, each distinct one kept once, in order of appearance. `empty` lets '' become NaN."""
+        """Words as codes, the categories in order of appearance. With `empty`, '' becomes NaN; else it is an error."""
         coded = self.text.dictionary_encode().unify_dictionaries()
         if not coded.num_chunks:
             return pd.Categorical([])
@@ -130,7 +144,7 @@ class Column:
         return pd.Categorical.from_codes(codes, dtype=pd.CategoricalDtype(words), validate=False)
 
     def floats(self, empty: bool = False) -> np.ndarray:
-        """Numbers: float64 [N], correctly rounded, finite. `empty` lets '' become NaN."""
+        """Numbers: float64 [N], correctly rounded, finite. With `empty`, '' becomes NaN; else it is an error."""
         missing = compute.equal(self.text, "")
         try:
             text = compute.if_else(missing, pa.scalar(None, pa.string()), self.text)
@@ -141,7 +155,7 @@ class Column:
         return numbers
 
     def times(self) -> np.ndarray:
-        """Whole numbers: int64 [N], exactly; '874965758' and '874965758.0' alike."""
+        """Whole numbers: int64 [N], exact; '874965758' and '874965758.0' are the same."""
         try:
             return self.text.cast(pa.int64()).to_numpy()
         except pa.ArrowInvalid:
@@ -170,7 +184,7 @@ class Column:
 
 
 def _undecodable(path: Path, encoding: str, error: Exception) -> UserError:
-    return UserError(f"{path}: cannot be read as {encoding} text ({error}); name its `encoding`".replace("\n", " "))
+    return UserError(f"{path}: not {encoding} text ({error}); set `encoding` to the file's".replace("\n", " "))
 
 
 def _float(text: str) -> float:

@@ -1,32 +1,30 @@
-"""Parsed events on disk: an Arrow file, mapped into memory, so that a second run reads no text.
+"""Parsed events on disk: an Arrow file, mapped into memory, so that a second run parses no text.
 
-The file is written under a temporary name and renamed. What is read is trusted only if it is whole: the key (of the
-file's content and of all that decides how it is read) and a checksum of the columns stand in the file itself.
+A cached file is used only if it is complete: it holds its key (of the content of the .inter file and of all that
+decides how it is read) and a checksum of its columns.
 """
 
-import contextlib
 import hashlib
 import json
-import os
 import zlib
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from recbole_conrec.utils.errors import UserError
+from recbole_conrec.utils.files import replacing
 
 FORMAT = 1  # raise when the same files and rules would give other columns than before
 
 
 def key(parts: dict) -> str:
-    """32 hex digits of sha256 over JSON values."""
+    """The key of JSON values: the first 32 hex digits of their sha256."""
     return hashlib.sha256(json.dumps([FORMAT, parts], sort_keys=True).encode()).hexdigest()[:32]
 
 
 def save(path: Path, key: str, events: pd.DataFrame) -> None:
-    """Write columns of numbers and of pd.Categorical words. UserError if the disk does not take them."""
+    """Write columns of numbers and of pd.Categorical words. Raises UserError if they cannot be written."""
     arrays = [_arrow(events[name]) for name in events]
     about = {"key": key, "crc": str(_checksum(arrays))}
     batch = pa.RecordBatch.from_arrays(
@@ -35,23 +33,24 @@ def save(path: Path, key: str, events: pd.DataFrame) -> None:
             [pa.field(name, array.type) for name, array in zip(events, arrays, strict=True)], metadata=about
         ),
     )
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with pa.OSFile(str(temporary), "wb") as file, pa.ipc.new_file(file, batch.schema) as writer:
+        with (
+            replacing(path) as temporary,
+            pa.OSFile(str(temporary), "wb") as file,
+            pa.ipc.new_file(file, batch.schema) as writer,
+        ):
             writer.write_batch(batch)
-        os.replace(temporary, path)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
         raise UserError(
             f"{path}: the parsed events cannot be kept ({error.strerror or error}); choose another `checkpoint_dir`"
         ) from None
 
 
 def load(path: Path, key: str) -> pd.DataFrame | None:
-    """What :func:`save` wrote for this key, its numbers read-only views of the file. None if there is no such file, or
-    if it is cut short, damaged or of another key."""
+    """What :func:`save` wrote for this key, the numbers as read-only views of the file.
+
+    None if there is no such file, or if it is cut short, damaged or has another key.
+    """
     if not path.is_file():
         return None
     try:
@@ -83,5 +82,5 @@ def _checksum(arrays) -> int:
     for array in arrays:
         parts = (array.indices, array.dictionary) if pa.types.is_dictionary(array.type) else (array,)
         for buffer in (buffer for part in parts for buffer in part.buffers() if buffer is not None):
-            crc = zlib.crc32(np.frombuffer(buffer, dtype=np.uint8), crc)
+            crc = zlib.crc32(memoryview(buffer), crc)
     return crc

@@ -1,16 +1,16 @@
-"""The lists of CandAcc: the true item among distractors that the user was shown (ours where the paper is silent).
+"""The lists of CandAcc: the true item among distractors that the user was shown (our choice; the paper does not say).
 
 For an instance (user u, item i, time t0) the distractors are taken in this order until there are enough:
 1. items u was exposed to, without reacting, on the UTC day of t0 and before t0 (a sample, if there are more);
 2. items u was exposed to without reacting, nearest in time before t0;
 3. popular items, drawn without replacement with probability proportional to their number of training events.
-Never: items of F; items u reacted to, negatively or positively, before t0 (a row that sees those feedbacks would rule
-them out from memory, without judging them); an item twice. Only events before t0 are sources, so what comes later
-moves no list, except that F takes its own items out. Sources 1 and 2 look back over the last `look_back` exposures.
-A list is shorter, padded with 0 at its end, only where all the catalogue's items with training events are used up.
+Never taken: items of F; items that u reacted to, negatively or positively, before t0 (a method that sees this feedback
+would rule them out from memory, without judging them); an item twice. Only events before t0 are sources, so what comes
+later changes no list, except that the items of F are left out. Sources 1 and 2 look back over the last `look_back`
+exposures. A list is shorter, padded with 0 at its end, only if all items with training events are used up.
 
-Every draw is a hash of (seed, user, item, t0, what is drawn), so a list is a pure function of the data and the seed:
-it does not depend on which other instances exist, nor, with keys made from the tokens, on internal ids.
+Every draw is a hash of (seed, user, item, t0, what is drawn), so a list is a pure function of the data and the seed: it
+does not depend on which other instances exist, nor, with keys made of the tokens, on internal ids.
 """
 
 import numpy as np
@@ -19,15 +19,15 @@ from recbole_conrec.data.events import EXPOSURE, SECONDS_A_DAY, EventLog, Feedba
 from recbole_conrec.utils.arrays import contains, mix, uniform
 
 _LAST = np.uint64(2**64 - 1)
-_DRAWS = 64  # popular items drawn for each instance at first; what is still missing is completed exactly
+_DRAWS = 64  # popular items drawn for each instance; a list that is still short is completed exactly
 
 
 class CandidateSources:
-    """What the lists of every part of the data are drawn from.
+    """What the lists of all parts of the data are drawn from.
 
     Args:
         popularity: [n_items], training events per item.
-        user_keys, item_keys: uint64 [n_users], [n_items] what is hashed instead of the ids (default: the ids).
+        user_keys, item_keys: uint64 [n_users], [n_items], what is hashed instead of the ids (default: the ids).
     """
 
     def __init__(
@@ -104,11 +104,11 @@ class CandidateLists:
         order[row, column] = mix(key[row, 0], item_keys[shown[row, column]]) >> np.uint64(1)
         shown = np.take_along_axis(shown, np.argsort(order, axis=1, kind="stable"), axis=1)
 
-        # The head of the queue is enough for most; the others get more of it, and popular items behind.
+        # The head of the queue is enough for most instances; the others get more of it, followed by popular items.
         chosen = np.zeros((len(part), size - 1), dtype=np.int64)
-        for exposed, drawn in ((2 * size, 0), (look_back, _DRAWS // 3), (look_back, _DRAWS)):
+        for exposed, n_popular in ((2 * size, 0), (look_back, _DRAWS // 3), (look_back, _DRAWS)):
             short = np.flatnonzero((chosen == 0).any(axis=1))
-            draws = uniform(mix(key[short], np.uint64(2**32) + np.arange(drawn, dtype=np.uint64)))
+            draws = uniform(mix(key[short], np.uint64(2**32) + np.arange(n_popular, dtype=np.uint64)))
             at = np.searchsorted(sources.shares, draws, side="right")
             popular = np.where(at < log.n_items, sources.by_key[np.minimum(at, log.n_items - 1)], 0)
             queue = np.concatenate([shown[short, :exposed], popular], axis=1)
@@ -117,7 +117,7 @@ class CandidateLists:
         _complete(chosen, part, future, reacted, sources.popularity, key, item_keys)
 
         drawn = np.concatenate([chosen, part.item[:, None]], axis=1)
-        order = np.where(drawn > 0, mix(key, 1, item_keys[drawn]), _LAST)  # the true item's place is a draw, too
+        order = np.where(drawn > 0, mix(key, 1, item_keys[drawn]), _LAST)  # the place of the true item is random, too
         return np.take_along_axis(drawn, np.argsort(order, axis=1, kind="stable"), axis=1)
 
 
@@ -132,7 +132,7 @@ class _Reacted:
 
     def before(self, users: np.ndarray, items: np.ndarray, times: np.ndarray) -> np.ndarray:
         """Whether `users` had reacted to `items` strictly before `times` (broadcast together): bool."""
-        # Only these users' part of the pairs is searched: small enough to stay in the processor's cache.
+        # Only the pairs of these users are searched: few enough to stay in the processor's cache.
         ends = [users.min() * self.n_items, (users.max() + 1) * self.n_items] if users.size else [0, 0]
         low, high = np.searchsorted(self.keys, ends)
         if low == high:
@@ -145,7 +145,7 @@ class _Reacted:
 def _forbidden(
     items: np.ndarray, part: Instances, future: np.ndarray, reacted: _Reacted, rows: np.ndarray
 ) -> np.ndarray:
-    """Which items [n, M] may not be distractors of the instances `rows`: padding, F, and what the user reacted to."""
+    """Which items [n, M] may not be distractors of the instances `rows`: padding, F, items that the user reacted to."""
     in_future = contains(future, np.arange(len(part))[rows, None] * reacted.n_items + items)
     return (items == 0) | in_future | reacted.before(part.user[rows, None], items, part.time[rows, None])
 
@@ -165,10 +165,10 @@ def _first_distinct(queue: np.ndarray, size: int) -> np.ndarray:
 
 
 def _complete(lists, part, future, reacted, popularity, key, item_keys) -> None:
-    """Fill rows that the draws left short, in place, by ranking the whole catalogue for them.
+    """Fill lists that the draws left short, in place, by ranking the whole catalogue for them.
 
-    -log(uniform) / weight is an exponential clock: the items whose clocks ring first are a draw without replacement
-    in proportion to the weights.
+    -log(uniform) / weight is the time of an exponential clock: the items whose clocks ring first are a draw without
+    replacement in proportion to the weights.
     """
     short = np.flatnonzero((lists == 0).any(axis=1))
     stock = np.flatnonzero(popularity > 0)

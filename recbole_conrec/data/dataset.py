@@ -1,8 +1,9 @@
-"""NegativeFeedbackDataset: RecBole's atomic files as instances that every row of the leaderboard shares."""
+"""NegativeFeedbackDataset: RecBole's atomic files as instances that all methods of the leaderboard share."""
 
 import copy
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -10,18 +11,19 @@ import torch
 from recbole.data.interaction import Interaction
 from recbole.utils import FeatureSource, FeatureType
 
-from recbole_conrec.data import atomic, cache
+from recbole_conrec.data import cache
 from recbole_conrec.data.candidates import CandidateLists, CandidateSources
+from recbole_conrec.data.counts import training_dislikes
 from recbole_conrec.data.events import NEGATIVE, POSITIVE, EventLog, FeedbackStream, Instances, RowStream, Window
 from recbole_conrec.data.loading import AtomicDataset
-from recbole_conrec.data.protocol import Protocol, context_kinds, swing_options
+from recbole_conrec.data.protocol import DataOptions, Protocol
 from recbole_conrec.data.splits import PARTS, Cuts, first_dislikes, split_instances
 from recbole_conrec.data.swing import Neighbours, swing
 from recbole_conrec.data.truth import Truth, future_items, is_low_activity, long_tail_items
 from recbole_conrec.utils.arrays import token_keys
 from recbole_conrec.utils.errors import UserError
 
-_FEEDBACK = "feedback of the event"  # a column of ours beside the file's; no field can have a name with spaces
+_FEEDBACK = "feedback of the event"  # our column beside the file's; no field has a name with spaces
 _LIST_FEEDBACK = "feedback_list"
 
 
@@ -29,8 +31,8 @@ class NegativeFeedbackDataset(AtomicDataset):
     """All events once, histories as slices of them, cut into instances by the protocol of the YAML files.
 
     RecBole still filters and numbers users and items and prepares item features, so its own models work. Its splits
-    (`eval_args.split`) and its copying of every history are not used, and `load_col.inter` is not needed: the ids,
-    the time and the fields of the feedback rules are read.
+    (`eval_args.split`) and its copies of every history are not used, and `load_col.inter` is not needed: the ids, the
+    time and the fields of the feedback rules are read.
 
     Attributes:
         log: EventLog of all events.
@@ -40,7 +42,8 @@ class NegativeFeedbackDataset(AtomicDataset):
         first_dislike: bool [E], the negative events that are instances.
         repeats: number of negative events that are not, because the user had already disliked the item.
         split, instances: which part this object serves; training before `build`.
-        protocol: the checked options.
+        protocol: the checked options of the protocol.
+        options: the checked options of what a method sees.
     """
 
     log: EventLog
@@ -49,8 +52,8 @@ class NegativeFeedbackDataset(AtomicDataset):
 
     def __init__(self, config):
         self.protocol = Protocol.of(config)
-        self._kinds = (NEGATIVE,) if context_kinds(config) == "negative" else (NEGATIVE, POSITIVE)
-        self._shared = {}  # results that the copies of `build` share
+        self.options = DataOptions.of(config)
+        self._shared: dict[Any, Any] = {}  # results that the copies of `build` share
         super().__init__(config)
         self._change_feat_format()
         self._set_list_fields()
@@ -63,26 +66,28 @@ class NegativeFeedbackDataset(AtomicDataset):
         if source == FeatureSource.INTERACTION:
             needed |= {field: f"the feedback rule '{rule}'" for field, rule in self.protocol.feedback.fields.items()}
         if source == FeatureSource.ITEM:
-            needed |= dict.fromkeys(self.config["item_text"] or (), "item_text")
-            needed |= {self.config["item_category"]: "item_category"} if self.config["item_category"] else {}
+            needed |= dict.fromkeys(self.options.item_text or (), "item_text")
+            needed |= {self.options.item_category: "item_category"} if self.options.item_category else {}
         return needed
+
+    def optional_fields(self):
+        return set(self.protocol.val_interval or ())
 
     def _load_inter_feat(self, token, dataset_path):
         """The events with their feedback: parsed, or from the cache in `checkpoint_dir`/events."""
-        path = Path(dataset_path) / f"{token}.inter"
-        read_with = [self.config[option] for option in ("field_separator", "encoding", "seq_separator", "seq_len")]
-        header = atomic.read_header(path, self.config["field_separator"], self.config["encoding"] or "utf-8")
+        path, reading = Path(dataset_path) / f"{token}.inter", self.reading
+        header = self._read_header(path)
         fields = self._wanted_fields(path, FeatureSource.INTERACTION, header)
         rules = self.protocol.feedback
-        needless = set(rules.fields) - set(super().needed_fields(FeatureSource.INTERACTION))
-        needless -= set(self.config["val_interval"] or ())
+        needless = set(rules.fields) - set(super().needed_fields(FeatureSource.INTERACTION)) - self.optional_fields()
+        texts = {kind: rule.text for kind, rule in rules.rules.items()}
         key = cache.key(
             {
                 "events": self.events_digest,
                 "fields": sorted(fields),
                 "needless": sorted(needless),
-                "read_with": read_with,
-                "rules": [str(rule.text) if rule else None for rule in (rules.negative, rules.positive)],
+                "read_with": [reading.field_separator, reading.encoding, reading.seq_separator, reading.seq_len],
+                "rules": [texts.get(kind) for kind in (NEGATIVE, POSITIVE)],
                 "names": [self.uid_field, self.iid_field, self.time_field],
             }
         )
@@ -94,18 +99,16 @@ class NegativeFeedbackDataset(AtomicDataset):
             self._forget(needless)
             self.inter_feat = events.drop(columns=list(needless)).reset_index(drop=True)
             cache.save(file, key, self.inter_feat)
-        pa.default_memory_pool().release_unused()  # what reading took: the log is made next
+        pa.default_memory_pool().release_unused()  # what reading took; the log is made next
         self._register(set(self.inter_feat) - {_FEEDBACK}, header, FeatureSource.INTERACTION)
 
-    def _remap_ID_all(self):
-        """Once ids are numbers, the log takes the events; RecBole's `inter_feat` waits for the instances."""
+    def _remap_ID_all(self):  # noqa: N802  (RecBole's name)
+        """Once ids are numbers, the log takes the events; RecBole's `inter_feat` will hold the instances."""
         super()._remap_ID_all()
         events = self.inter_feat
-        self.log = EventLog.from_arrays(
-            *(events[name].to_numpy() for name in (self.uid_field, self.iid_field, self.time_field, _FEEDBACK)),
-            n_users=self.user_num,
-            n_items=self.item_num,
-        )
+        names = (self.uid_field, self.iid_field, self.time_field, _FEEDBACK)
+        user, item, time, feedback = (events[name].to_numpy() for name in names)
+        self.log = EventLog.from_arrays(user, item, time, feedback, self.user_num, self.item_num)
         self.inter_feat = events[[self.uid_field, self.iid_field]].iloc[:0].copy()
         self._forget(set(events) - {self.uid_field, self.iid_field, _FEEDBACK})
 
@@ -124,10 +127,10 @@ class NegativeFeedbackDataset(AtomicDataset):
         self.repeats = int((self.log.feedback == NEGATIVE).sum()) - len(rows)
         self.first_dislike = np.zeros(len(self.log), dtype=bool)
         self.first_dislike[rows] = True
-        self.cuts = self.protocol.split.of(self.log, rows)
+        self.cuts = self.protocol.split.cut(self.log, rows)
         self.splits = split_instances(self.log, rows, self.cuts)
         self.train_mask = self.log.time < self.cuts.valid_start[self.log.user]
-        self._history = FeedbackStream(self.log, self._kinds)
+        self._history = FeedbackStream(self.log, self.options.kinds)
         self._serve("train")
 
     def _serve(self, split: str) -> None:
@@ -181,11 +184,15 @@ class NegativeFeedbackDataset(AtomicDataset):
     def future(
         self, instances: Instances, kinds: tuple[int, ...], window: Window | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The items that get feedback of these kinds in the window at each t0 (default: the protocol's): CSR
-        (ptr [N + 1], items), rows sorted.
+        """The items that get feedback of these kinds in the window that opens at each t0.
 
-        Items disliked before t0 do not count as negatives again. The window of an instance ends with its part
-        (see truth.future_items), so for training instances nothing of the evaluation shows.
+        Items disliked before t0 do not count as negatives again. The window of an instance ends with its part (see
+        truth.future_items), so training instances show nothing of the evaluation.
+
+        Args:
+            window: default: the protocol's.
+
+        Returns CSR (ptr int64 [N + 1], items int64), each row sorted.
         """
         key = ("stream", kinds)
         if key not in self._shared:
@@ -213,7 +220,7 @@ class NegativeFeedbackDataset(AtomicDataset):
                 f_ptr=f_ptr,
                 f_items=f_items,
                 low_activity=is_low_activity(self.log, instances, protocol.low_activity),
-                long_tail=long_tail_items(self.log, self.train_mask, protocol.long_tail),
+                long_tail=long_tail_items(training_dislikes(self), protocol.long_tail),
                 candidates=candidates,
             )
         return self._shared[key]
@@ -230,29 +237,34 @@ class NegativeFeedbackDataset(AtomicDataset):
         if "swing" not in self._shared:
             rows = np.flatnonzero(self.train_mask & (self.log.feedback == NEGATIVE))
             rows = rows[np.argsort(self.log.time[rows], kind="stable")]  # the caps keep the latest
-            options = vars(swing_options(self.config))
             users, items = self.log.user[rows], self.log.item[rows]
-            self._shared["swing"] = swing(users, items, self.log.n_users, self.log.n_items, **options)
+            self._shared["swing"] = swing(users, items, self.log.n_users, self.log.n_items, self.options.swing)
         return self._shared["swing"]
 
     # ---- items ----
 
     def item_text(self, fields: list[str] | None = None) -> list[str]:
-        """One line per item: the values of `fields` (default: the option `item_text`; null: all fields of the .item
-        file) joined by '. '. Index: internal id; '' for padding and items without text."""
+        """The text of each item, by internal id: the values of `fields` joined by '. '.
+
+        Args:
+            fields: of the .item file; default: the option `item_text`, and all fields where that is null.
+
+        Returns n_items strings, '' for padding and items without text. Raises UserError without an .item file.
+        """
         if self.item_words is None:
-            raise UserError(f"{self.dataset_name}.item: there is no such file, but the texts of items are asked for")
-        return self.item_words.join(self.field2id_token[self.iid_field], fields or self.config["item_text"])
+            raise UserError(f"{self.dataset_name}.item: there is no such file, and the texts of items come from it")
+        return self.item_words.join(self.field2id_token[self.iid_field], fields or self.options.item_text)
 
     def item_category(self, field: str | None = None) -> tuple[np.ndarray, np.ndarray]:
         """The categories of each item by one token field (default: the option `item_category`).
 
-        Returns (ids int64 [n_items, M], 0-padded, names [n_categories] with names[0] for padding).
+        Returns (ids int64 [n_items, M], 0-padded, names [n_categories] with names[0] for padding). Raises UserError
+        if there is no such field.
         """
-        field = field or self.config["item_category"]
+        field = field or self.options.item_category
         if self.item_feat is None or field not in self.item_feat or field not in self.field2id_token:
             raise UserError(
-                f"item_category: there is no field '{field}' of tokens in {self.dataset_name}.item; name one of it"
+                f"item_category: there is no field '{field}' of tokens in {self.dataset_name}.item; name one of its own"
             )
         ids = self.item_feat[field].numpy().reshape(self.item_num, -1).astype(np.int64)
         return ids, self.field2id_token[field]
@@ -261,8 +273,8 @@ class NegativeFeedbackDataset(AtomicDataset):
     def fingerprint(self) -> str:
         """sha256 (hex) of the atomic files and of the options that define instances, truth and candidates.
 
-        What a row sees (context, list length, texts) and training seeds are not in it: rows that differ in these
-        are comparable.
+        What a method sees (context, list length, texts) and training seeds are not in it: methods that differ in these
+        can be compared.
         """
         return hashlib.sha256(f"{self.protocol.digest}{self.files_digest}".encode()).hexdigest()
 

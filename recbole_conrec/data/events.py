@@ -1,15 +1,21 @@
 """The log of all events, kept once, and what is cut out of it: windows, instances, histories as slices."""
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
 
 import numpy as np
+from pydantic import model_validator
+from typing_extensions import Self
 
+from recbole_conrec.options.schema import Options, Positive
 from recbole_conrec.utils.arrays import group_order, ragged
 from recbole_conrec.utils.errors import UserError
 
 NEGATIVE, EXPOSURE, POSITIVE = -1, 0, 1
 SECONDS_A_DAY = 86_400
 NEVER = np.iinfo(np.int64).max  # a time after every event
+_LONGEST = 2**62  # seconds; a time plus a window must fit in 64 bits
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +59,11 @@ class EventLog:
     def __len__(self) -> int:
         return len(self.user)
 
+    @cached_property
+    def negatives(self) -> "FeedbackStream":
+        """The negative events; found once."""
+        return FeedbackStream(self, (NEGATIVE,))
+
     def first_at_or_after(self, users: np.ndarray, times: np.ndarray) -> np.ndarray:
         """The row of each user's first event with time >= `times` (start[user + 1] if there is none): int64 [N]."""
         low, high = self.start[users], self.start[np.asarray(users) + 1]
@@ -64,36 +75,36 @@ class EventLog:
         return low
 
 
-@dataclass(frozen=True)
-class Window:
-    """A stretch of a user's time: forward for F, GTS and FPS, backward for the context of a training stage.
+class Window(Options):
+    """A stretch of a user's time: forward for F, GTS and FPS, backward for the context of a training stage."""
 
-    Attributes:
-        unit: 'days', 'seconds' or 'events' (the user's events of any feedback).
-        length: a positive number (whole for events); None means unbounded.
-    """
+    unit: Literal["days", "seconds", "events"]
+    """What the length counts; events are the user's, of any feedback."""
+    length: Positive | None
+    """How long the window is, whole for events; null: no limit."""
 
-    unit: str
-    length: float | None
-
-    def __post_init__(self):
-        if self.unit not in ("days", "seconds", "events"):
-            raise UserError(f"window: unit '{self.unit}' is unknown; give days, seconds or events")
-        number = isinstance(self.length, int | float) and not isinstance(self.length, bool) and self.length > 0
-        whole = number and (self.unit != "events" or float(self.length).is_integer())
-        if self.length is not None and not whole:
-            kind = "a positive whole number" if self.unit == "events" else "a positive number"
-            raise UserError(f"window: length is {self.length!r}; give {kind} of {self.unit}, or null for no limit")
+    @model_validator(mode="after")
+    def _can_be_counted(self) -> Self:
+        if self.length is None:
+            return self
+        if self.unit == "events" and isinstance(self.length, float) and not self.length.is_integer():
+            raise UserError(f"window: {self.length!r} events; expected a whole number of events, or null for no limit")
+        if self.length > _LONGEST / (SECONDS_A_DAY if self.unit == "days" else 1):
+            raise UserError(f"window: {self.length!r} {self.unit} is longer than any log; give null for no limit")
+        return self
 
     @property
     def _seconds(self) -> int:
-        return int(self.length * (SECONDS_A_DAY if self.unit == "days" else 1))
+        return int((self.length or 0) * (SECONDS_A_DAY if self.unit == "days" else 1))
 
     def end(self, log: EventLog, users: np.ndarray, t0: np.ndarray, begin: np.ndarray) -> np.ndarray:
-        """Forward: rows begin..end (exclusive) are the window that opens at t0; begin is the first row at t0.
+        """Where the forward windows of N instances end: int64 [N]; the rows begin:end of the log are in the window.
 
-        Days and seconds include the moment t0 + length. A window of events holds `length` events, and all events
-        that tie with its last one: which of those the file names first must not matter. Returns int64 [N].
+        Days and seconds include the moment t0 + length. A window of events holds `length` events and all events that
+        tie with the last of them, so the order of ties in the file does not matter.
+
+        Args:
+            users, t0, begin: int64 [N]; begin is the user's first row at or after t0.
         """
         if self.length is None:
             return log.start[users + 1]
@@ -104,8 +115,13 @@ class Window:
         return np.where(end > begin, log.first_at_or_after(users, log.time[last] + 1), begin)
 
     def begin(self, log: EventLog, users: np.ndarray, t0: np.ndarray, end: np.ndarray) -> np.ndarray:
-        """Backward: rows begin..end are the events with t0 - length <= time < t0, or the last `length` events
-        before row `end` (the first row at t0). int64 [N]."""
+        """Where the backward windows of N instances begin: int64 [N]; the rows begin:end of the log are in the window.
+
+        They are the events with t0 - length <= time < t0, or the last `length` events before row `end`.
+
+        Args:
+            users, t0, end: int64 [N]; end is the user's first row at or after t0.
+        """
         if self.length is None:
             return log.start[users]
         if self.unit != "events":
@@ -115,7 +131,7 @@ class Window:
 
 @dataclass(frozen=True, eq=False)
 class Instances:
-    """Prediction instances (user, t0, item), one per negative event; all fields int64 [N].
+    """Evaluation and training instances (user, t0, item), one per negative event; all fields int64 [N].
 
     `row` is the negative event in the log and `time` its t0; the history, strictly before t0, is the rows begin:end.
     """
@@ -142,7 +158,7 @@ class Instances:
 
 
 class RowStream:
-    """Some of the log's rows, in order: any stretch of the log gives its part of them as slices, never as copies."""
+    """Some of the log's rows, in order. The rows of the stream within any part of the log are slices, never copies."""
 
     def __init__(self, mask: np.ndarray):
         """mask: bool [E], the rows that belong to the stream."""
@@ -152,11 +168,11 @@ class RowStream:
         np.cumsum(mask, out=self._before[1:])
 
     def count(self, begin: np.ndarray, end: np.ndarray) -> np.ndarray:
-        """How many stream rows lie in begin:end. int64 [N]."""
+        """The number of stream rows in each begin:end: int64 [N]."""
         return np.maximum(self._before[end] - self._before[begin], 0).astype(np.int64)
 
     def last(self, begin: np.ndarray, end: np.ndarray, max_len: int) -> tuple[np.ndarray, np.ndarray]:
-        """The last `max_len` stream rows in begin:end, oldest first.
+        """The last `max_len` stream rows in each begin:end, oldest first.
 
         Returns (rows int64 [N, max_len], left-aligned and padded with -1, lengths int64 [N]).
         """
@@ -168,7 +184,7 @@ class RowStream:
         return np.where(valid, rows, -1).astype(np.int64), lengths
 
     def csr(self, begin: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """All stream rows in begin:end. Returns (ptr int64 [N + 1], rows int64 [ptr[-1]])."""
+        """All stream rows in each begin:end. Returns (ptr int64 [N + 1], rows int64 [ptr[-1]])."""
         ptr, at = ragged(self._before[begin].astype(np.int64), self._before[end].astype(np.int64))
         return ptr, self.rows[at].astype(np.int64)
 

@@ -1,22 +1,29 @@
-"""The rules that call an event negative, positive or an exposure, e.g. ``rating <= 2`` or ``label == 0 and stars < 4``.
+"""Rules that make an event negative or positive, such as ``rating <= 2`` or ``label == 0 and stars < 4``.
 
     rule       = condition {("and" | "or") condition}        ("and" binds tighter)
     condition  = FIELD ("<" | "<=" | ">" | ">=" | "==" | "!=") VALUE  |  FIELD "in" "[" VALUE {"," VALUE} "]"
 
-A VALUE is a number or a word, quoted if it has spaces. Nothing of a rule is ever evaluated as code.
+A VALUE is a number or a word, quoted if it has spaces. No part of a rule is ever evaluated as code.
 """
 
 import operator
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NoReturn
 
 import numpy as np
 import pandas as pd
+from pydantic import model_validator
+from typing_extensions import Self
 
 from recbole_conrec.data.events import EXPOSURE, NEGATIVE, POSITIVE
+from recbole_conrec.options.schema import Options
 from recbole_conrec.utils.errors import UserError
 
-_COMPARE = {
+_NAMES = {NEGATIVE: "negative", POSITIVE: "positive"}
+_COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     "<": operator.lt,
     "<=": operator.le,
     ">": operator.gt,
@@ -30,18 +37,20 @@ _FORM = "write FIELD OP VALUE joined by and/or, with OP one of < <= > >= == != o
 
 @dataclass(frozen=True)
 class Condition:
+    """One comparison of a field with a value, or with several (op 'in')."""
+
     field: str
     op: str
     values: tuple[str, ...]
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.field} {self.op} " + (f"[{', '.join(self.values)}]" if self.op == "in" else self.values[0])
 
     def mask(self, column: pd.Series) -> np.ndarray:
         """Which values of the field satisfy the condition: bool [E].
 
-        Compared as numbers where the whole column and the rule's values are numbers, otherwise as text; only numbers
-        have an order. UserError if an order is asked of text.
+        They are compared as numbers if the whole column and the values of the condition are numbers, else as text.
+        Raises UserError if text is compared by order.
         """
         numbers = pd.to_numeric(pd.Series(self.values), errors="coerce")
         as_numbers = pd.to_numeric(column, errors="coerce")
@@ -73,9 +82,9 @@ class Rule:
 
     @classmethod
     def parse(cls, text: str, name: str) -> "Rule":
-        """Read a rule; `name` ('negative' or 'positive') is for the error, a UserError that says what was expected."""
+        """Read a rule. Raises UserError naming the rule (``name``: negative or positive) and what was expected."""
 
-        def fail(why: str):
+        def fail(why: str) -> NoReturn:
             raise UserError(f"feedback: {name} rule '{text}': {why}; {_FORM}")
 
         tokens, at = [], 0
@@ -94,7 +103,7 @@ class Rule:
                 fail(f"expected {what} but found {tokens[0][1]!r}" if tokens else f"it ends where {what} was expected")
             return tokens.pop(0)[1]
 
-        alternatives = [[]]
+        alternatives: list[list[Condition]] = [[]]
         while True:
             field = take(("word", "text"), "a field")
             op = take(("symbol", "word"), "an operator", (*_COMPARE, "in"))
@@ -113,51 +122,60 @@ class Rule:
                 alternatives.append([])
 
 
-@dataclass(frozen=True)
-class FeedbackRules:
-    """The `feedback` option: what makes an event negative and (unless null) positive; all others are exposures."""
+class FeedbackRules(Options):
+    """The `feedback` option: what makes an event negative or positive; all others are exposures."""
 
-    negative: Rule
-    positive: Rule | None
+    negative: str
+    """The rule of negative events: FIELD OP VALUE, OP one of < <= > >= == != or in [..], joined by and/or."""
+    positive: str | None = None
+    """The rule of positive events; null: no event is positive."""
 
-    @classmethod
-    def parse(cls, negative: str, positive: str | None = None) -> "FeedbackRules":
-        return cls(Rule.parse(negative, "negative"), None if positive is None else Rule.parse(positive, "positive"))
+    @model_validator(mode="after")
+    def _can_be_parsed(self) -> Self:
+        self.rules  # noqa: B018  (parsed here, so that a mistake is found when the option is read)
+        return self
+
+    @cached_property
+    def rules(self) -> dict[int, Rule]:
+        """The parsed rules by what they make of an event: NEGATIVE, and POSITIVE if there is a rule for it."""
+        texts = {NEGATIVE: self.negative, POSITIVE: self.positive}
+        return {kind: Rule.parse(text, _NAMES[kind]) for kind, text in texts.items() if text is not None}
 
     @property
     def fields(self) -> dict[str, str]:
-        """The fields of the .inter file that the rules read, each with the text of a rule that names it."""
-        rules = [rule for rule in (self.positive, self.negative) if rule]
-        return {field: rule.text for rule in rules for field in rule.fields}
+        """The fields of the .inter file that the rules read, each with the text of a rule that reads it."""
+        return {field: rule.text for rule in reversed(self.rules.values()) for field in rule.fields}
 
     def label(self, events: pd.DataFrame, file: str) -> np.ndarray:
-        """Feedback of each event: int8 [E]. `events` holds the rules' fields and is indexed by the rows of `file`.
+        """Feedback of each event: int8 [E].
 
-        UserError if a rule matches nothing, or both rules match the same event.
+        Args:
+            events: the fields that the rules read, indexed by the rows of the file.
+            file: name of the file, for errors.
+
+        Raises UserError if a rule matches no event, or both rules match the same one.
         """
         feedback = np.full(len(events), EXPOSURE, dtype=np.int8)
-        for name, rule, kind in (("negative", self.negative, NEGATIVE), ("positive", self.positive, POSITIVE)):
-            if rule is None:
-                continue
+        for kind, rule in self.rules.items():
             mask = rule.mask(events)
             if not mask.any():
                 seen = "; ".join(_range(field, events[field]) for field in rule.fields)
                 raise UserError(
-                    f"feedback: {name} rule '{rule.text}' matches none of the {len(events)} events of {file}, "
-                    f"where {seen}: change `feedback.{name}`"
+                    f"feedback: {_NAMES[kind]} rule '{rule.text}' matches none of the {len(events)} events of {file}, "
+                    f"where {seen}: change `feedback.{_NAMES[kind]}`"
                 )
             both = np.flatnonzero(mask & (feedback != EXPOSURE))
             if len(both):
                 raise UserError(
-                    f"feedback: '{self.negative.text}' and '{rule.text}' both match {len(both)} events of {file}, "
-                    f"the first in row {events.index[both[0]]}: make the rules exclude each other"
+                    f"feedback: '{self.rules[NEGATIVE].text}' and '{rule.text}' both match {len(both)} events of "
+                    f"{file}, the first in row {events.index[both[0]]}: make the rules exclude each other"
                 )
             feedback[mask] = kind
         return feedback
 
 
 def _range(field: str, column: pd.Series) -> str:
-    """What a user needs to know of a field's values to mend a rule."""
+    """What a user needs to know of a field's values to correct a rule."""
     numbers = pd.to_numeric(column, errors="coerce")
     if numbers.notna().all():
         return f"'{field}' runs from {numbers.min():g} to {numbers.max():g}"

@@ -1,5 +1,6 @@
-"""The words of items, as the .item file has them."""
+"""The texts of items, as they are in the .item file."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,11 @@ class ItemText:
         self._path = path
         self._text = text.drop_duplicates(id_field).set_index(id_field)
 
-    def join(self, tokens: np.ndarray, fields: list[str] | None) -> list[str]:
-        """One line for each token [N]: its non-empty values of `fields` (None: all), joined by '. '; '' if unknown."""
+    def join(self, tokens: np.ndarray, fields: Sequence[str] | None) -> list[str]:
+        """The text of each token [N]: its non-empty values of `fields` (None: all) joined by '. '; '' if unknown.
+
+        Raises UserError for a field that the file does not have.
+        """
         for field in fields or ():
             if field not in self._text:
                 raise UserError(f"item_text: {self._path} has no field '{field}'; it has {', '.join(self._text)}")

@@ -1,20 +1,23 @@
-"""RecBole's Dataset with a reader of ours: exact, checked, and without a Python loop over events.
+"""RecBole's Dataset with our own reader: exact, checked, and without a Python loop over events.
 
-RecBole keeps its filters and its numbering of tokens; what is replaced are the steps that read files and shape
-columns. (They also carry RecBole over pandas 3, which refuses its writes into copies.)
+RecBole still filters events and decides which columns share ids; the steps that read files and shape columns are
+replaced. (RecBole's own write into copies, which pandas 3 refuses.)
 """
 
 from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
 import torch
+from pydantic import AfterValidator, Field
 from recbole.data.dataset import SequentialDataset
 from recbole.data.interaction import Interaction
 from recbole.utils import FeatureSource, FeatureType
 
 from recbole_conrec.data import atomic
 from recbole_conrec.data.items import ItemText
+from recbole_conrec.options.schema import Count, Options
 from recbole_conrec.utils.arrays import pad_rows
 from recbole_conrec.utils.errors import UserError
 from recbole_conrec.utils.files import digest
@@ -22,26 +25,58 @@ from recbole_conrec.utils.files import digest
 _SEQUENCES = (FeatureType.TOKEN_SEQ, FeatureType.FLOAT_SEQ)
 
 
+def _one_character(text: str) -> str:
+    if len(text) != 1:
+        raise ValueError(f"{text!r} must be a single character")
+    return text
+
+
+class FileOptions(Options):
+    """How the atomic files are read."""
+
+    field_separator: Annotated[str, AfterValidator(_one_character)] = "\t"
+    """The character between two fields of a row."""
+    seq_separator: Annotated[str, Field(min_length=1)] = " "
+    """The text between two words of a token_seq or float_seq field."""
+    seq_len: dict[str, Count] | None = None
+    """Field -> how many words of a sequence to keep, from its beginning; null: all."""
+    encoding: atomic.Encoding | None = "utf-8"
+    """Encoding of the files; null: utf-8."""
+
+
 class AtomicDataset(SequentialDataset):
     """Reads NAME.inter, and NAME.item and NAME.user if they are there.
 
-    Of the .inter file the ids, the time and what `needed_fields` adds are read, whatever `load_col` says: the time as
-    int64. UserError names the file, the row or the field, and the mend.
+    Of the .inter file the ids, the time (as int64) and what `needed_fields` and `optional_fields` add are read,
+    whatever `load_col` says. A mistake in a file is a UserError that names the file, the row or field, and the fix.
 
     Attributes:
-        item_words: the .item file's own words; None without such a file.
+        reading: the checked options of reading.
+        item_words: the texts of the .item file as they are there; None without such a file.
         files_digest, events_digest: sha256 (hex) of each file, one after the other, and of the .inter file.
     """
 
+    inter_feat: Any
     item_words: ItemText | None = None
     files_digest: str
     events_digest: str
+
+    def __init__(self, config):
+        self.reading = FileOptions.of(config)
+        super().__init__(config)
 
     def needed_fields(self, source: FeatureSource) -> dict[str, str]:
         """Fields that the file of this source must have, each with the option that names it (for the error)."""
         if source == FeatureSource.INTERACTION:
             return {self.uid_field: "USER_ID_FIELD", self.iid_field: "ITEM_ID_FIELD", self.time_field: "TIME_FIELD"}
         return {self.iid_field: "ITEM_ID_FIELD"} if source == FeatureSource.ITEM else {}
+
+    def optional_fields(self) -> set[str]:
+        """More fields of the .inter file, read if it has them."""
+        return set()
+
+    def _read_header(self, path: Path) -> dict[str, FeatureType]:
+        return atomic.read_header(path, self.reading.field_separator, self.reading.encoding or "utf-8")
 
     def _load_data(self, token, dataset_path):
         path = Path(dataset_path) / f"{token}.inter"
@@ -58,13 +93,12 @@ class AtomicDataset(SequentialDataset):
         super()._load_data(token, dataset_path)
 
     def _load_feat(self, filepath, source):
-        path, separator = Path(filepath), self.config["field_separator"]
-        encoding = self.config["encoding"] or "utf-8"
-        header = atomic.read_header(path, separator, encoding)
+        path = Path(filepath)
+        header = self._read_header(path)
         wanted = self._wanted_fields(path, source, header)
         if not wanted:
             return None
-        columns = atomic.read_columns(path, wanted, separator, encoding)
+        columns = atomic.read_columns(path, wanted, self.reading.field_separator, self.reading.encoding or "utf-8")
         rows = next(iter(columns.values())).rows
         if len(rows) == 0:
             raise UserError(f"{path}: it has a header but no rows")
@@ -75,7 +109,7 @@ class AtomicDataset(SequentialDataset):
         return pd.DataFrame(values, index=rows)
 
     def _register(self, fields, header: dict[str, FeatureType], source) -> None:
-        """Tell RecBole of fields of a file."""
+        """Make fields of a file known to RecBole."""
         for field in fields:
             self.field2source[field], self.field2type[field], self.field2seqlen[field] = source, header[field], 1
             if header[field] in (FeatureType.FLOAT, FeatureType.FLOAT_SEQ):
@@ -93,7 +127,7 @@ class AtomicDataset(SequentialDataset):
                     f"{path}: there is no field '{field}', which {option} names; it has {', '.join(header)}"
                 )
         if source == FeatureSource.INTERACTION:
-            return {*needed, *(field for field in self.config["val_interval"] or () if field in header)}
+            return {*needed, *(field for field in self.optional_fields() if field in header)}
         load, unload = self._get_load_and_unload_col(source)
         load = set(header) if load is None else load & set(header)
         return (load - (unload or set())) | set(needed)
@@ -108,8 +142,8 @@ class AtomicDataset(SequentialDataset):
             return column.floats(empty=not event)
         if kind == FeatureType.TOKEN:
             return column.tokens(empty=True)
-        values = column.sequences(self.config["seq_separator"], kind == FeatureType.FLOAT_SEQ)
-        limit = (self.config["seq_len"] or {}).get(column.name)
+        values = column.sequences(self.reading.seq_separator, kind == FeatureType.FLOAT_SEQ)
+        limit = (self.reading.seq_len or {}).get(column.name)
         values = [row[:limit] for row in values] if limit else values
         self.field2seqlen[column.name] = max(map(len, values))
         return pd.Series(values, index=column.rows, dtype=object)

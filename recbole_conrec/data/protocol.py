@@ -1,98 +1,77 @@
-"""The data options of the YAML files, read once into one checked object."""
+"""The data options: the protocol, which is the same for all methods that are compared, and what a method sees."""
 
 import json
-from dataclasses import dataclass, fields
+from typing import Annotated, Literal
 
-from recbole_conrec.data.events import Window
+from pydantic import BeforeValidator, Field
+
+from recbole_conrec.data.events import NEGATIVE, POSITIVE, Window
 from recbole_conrec.data.feedback import FeedbackRules
 from recbole_conrec.data.splits import SplitRule
-from recbole_conrec.utils.errors import UserError
+from recbole_conrec.data.swing import SwingOptions
+from recbole_conrec.options.schema import Natural, Options, Several
 
-# RecBole's own options that change which events exist.
-_FILTERS = (
-    "rm_dup_inter",
-    "val_interval",
-    "filter_inter_by_user_or_item",
-    "user_inter_num_interval",
-    "item_inter_num_interval",
-)
+KINDS = {"negative": (NEGATIVE,), "both": (NEGATIVE, POSITIVE)}
+"""Value of the option `context` -> the kinds of feedback in a history."""
+
+Names = Annotated[Several[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
 
 
-@dataclass(frozen=True)
-class SwingOptions:
-    """The `swing` option; see recbole_conrec.data.swing.swing for each."""
+class Protocol(Options):
+    """What defines instances, truth and candidates: the same for all methods that are compared."""
 
-    alpha1: float = 15.0
-    alpha2: float = 0.0
-    theta: float = 0.3
-    min_common: int = 1
-    top: int = 100
-    max_user_items: int = 1000
-    max_item_users: int = 1000
+    feedback: FeedbackRules = FeedbackRules(negative="rating <= 2", positive="rating >= 4")
+    """The rules that make an event negative or positive; all others are exposures."""
+    split: SplitRule = SplitRule(by="time")
+    """Which negative events are for training, validation and test."""
+    window: Window = Window(unit="days", length=7)
+    """The future that counts as F, GTS and FPS, from t0 on."""
+    low_activity: Natural = 3
+    """LUF is over the users with fewer negative events than this before t0."""
+    long_tail: Natural = 5
+    """LIF is over the items with fewer negative events than this in training."""
+    candidates: Annotated[int, Field(ge=2)] = 20
+    """Length of the candidate lists of CandAcc, the true item included."""
+    candidate_seed: Natural = 2020
+    """Seed of the candidate lists; not `seed`, so that runs with several seeds rank the same lists."""
+    rm_dup_inter: Literal["first", "last"] | None = None
+    """RecBole's filter: which of several events of one user with one item to keep; null: all."""
+    val_interval: dict[str, str | list] | None = None
+    """RecBole's filter: field -> the interval (such as "[1,4]") or list of values to keep; null: all."""
+    filter_inter_by_user_or_item: bool | None = None
+    """RecBole's filter: whether the two limits below apply."""
+    user_inter_num_interval: str | None = None
+    """RecBole's filter: users with this number of events, such as "[5,inf)"; null: all."""
+    item_inter_num_interval: str | None = None
+    """RecBole's filter: items with this number of events; null: all."""
 
+    @property
+    def digest(self) -> str:
+        """These options as one text, the part of a data set's fingerprint that is not its files.
 
-@dataclass(frozen=True)
-class Protocol:
-    """What defines instances, truth and candidates: equal for every row that is compared with another.
-
-    See properties/overall.yaml for each option. `digest` is the text that goes into the data set's fingerprint.
-    """
-
-    feedback: FeedbackRules
-    split: SplitRule
-    window: Window
-    low_activity: int
-    long_tail: int
-    candidates: int
-    candidate_seed: int
-    digest: str
-
-    @classmethod
-    def of(cls, config) -> "Protocol":
-        """Read a RecBole Config. UserError names an option that is missing, unknown or out of range."""
-        counts = {name: _whole(config, name) for name in ("low_activity", "long_tail", "candidates", "candidate_seed")}
-        if counts["candidates"] < 2:
-            raise UserError(f"candidates: {counts['candidates']} is too few; give at least 2")
-        options = {name: _mapping(config, name) for name in ("feedback", "split", "window")}
-        return cls(
-            feedback=_build(FeedbackRules, options["feedback"], "feedback", FeedbackRules.parse, ("negative",)),
-            split=_build(SplitRule, options["split"], "split", SplitRule, ("by",)),
-            window=_build(Window, options["window"], "window", Window, ("unit", "length")),
-            digest=json.dumps({**options, **counts, **{f: config[f] for f in _FILTERS}}, sort_keys=True, default=str),
-            **counts,
-        )
+        The nested options are written as they were given: an option left out and one set to its default differ.
+        """
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        given = {
+            name: value.model_dump(exclude_unset=True) if isinstance(value, Options) else value
+            for name, value in values.items()
+        }
+        return json.dumps(given, sort_keys=True, default=str)
 
 
-def swing_options(config) -> SwingOptions:
-    """The `swing` option of a RecBole Config, defaults where it is silent."""
-    return _build(SwingOptions, config["swing"] or {}, "swing", SwingOptions, ())
+class DataOptions(Options):
+    """What a method sees of the data; methods that differ in these options can be compared."""
 
+    context: Literal["negative", "both"] = "negative"
+    """The feedback in a history: negative, or negative and positive."""
+    item_text: Names | None = None
+    """Fields of the .item file that make the text of an item; null: all."""
+    item_category: str | None = None
+    """Field of the .item file that groups items, for diversity."""
+    swing: Annotated[SwingOptions, BeforeValidator(lambda value: {} if value is None else value)] = SwingOptions()
+    """Item-item Swing over the training negatives."""
 
-def context_kinds(config) -> str:
-    """The `context` option: 'negative' or 'both'."""
-    if config["context"] not in ("negative", "both"):
-        raise UserError(f"context: '{config['context']}' is unknown; give negative or both")
-    return config["context"]
-
-
-def _mapping(config, name: str) -> dict:
-    if not isinstance(config[name], dict):
-        raise UserError(f"{name}: {config[name]!r} must be a mapping; properties/overall.yaml shows its keys")
-    return config[name]
-
-
-def _whole(config, name: str) -> int:
-    value = config[name]
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise UserError(f"{name}: {value!r} must be a whole number, 0 or more")
-    return value
-
-
-def _build(cls, options: dict, name: str, make, needed: tuple[str, ...]):
-    known = [field.name for field in fields(cls)]
-    unknown = [key for key in options if key not in known]
-    absent = [key for key in needed if key not in options]
-    if unknown or absent:
-        what = f"'{unknown[0]}' is unknown" if unknown else f"'{absent[0]}' is missing"
-        raise UserError(f"{name}: {what}; its keys are {', '.join(known)}")
-    return make(**options)
+    @property
+    def kinds(self) -> tuple[int, ...]:
+        """The kinds of feedback in a history: (NEGATIVE,) or (NEGATIVE, POSITIVE)."""
+        return KINDS[self.context]

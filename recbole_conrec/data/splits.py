@@ -2,22 +2,28 @@
 
 from dataclasses import dataclass
 from datetime import date, datetime, timezone
+from typing import Annotated, Literal, TypeAlias
 
 import numpy as np
+from pydantic import Field, field_validator, model_validator
+from typing_extensions import Self
 
 from recbole_conrec.data.events import NEGATIVE, NEVER, EventLog, Instances
+from recbole_conrec.options.schema import Options
 from recbole_conrec.utils.errors import UserError
 
 TRAIN, VALID, TEST = 0, 1, 2
 PARTS = ("train", "valid", "test")
+Part: TypeAlias = Annotated[int | float, Field(gt=0, lt=1)]
+Time: TypeAlias = int | float | str | datetime | date
 
 
 @dataclass(frozen=True, eq=False)
 class Cuts:
     """When evaluation begins for each user: int64 [n_users] times, NEVER where a user is not evaluated.
 
-    An event belongs to the last part whose cut it has reached, by its time alone: events that tie never
-    straddle a cut (the whole group goes to the later part).
+    An event belongs to the last part whose cut its time has reached. Events that tie never straddle a cut: the whole
+    group goes to the later part.
     """
 
     valid_start: np.ndarray
@@ -34,10 +40,10 @@ class Cuts:
 
 
 def first_dislikes(log: EventLog) -> np.ndarray:
-    """Rows (ascending) of the negative events that become instances: each user's first dislike of each item.
+    """Log rows (ascending) of the negative events that become instances: each user's first dislike of each item.
 
-    A later dislike of the same item can never be predicted, because items already disliked are excluded; of several
-    at the same moment the first in the file stands for all.
+    A later dislike of the same item can never be predicted, because items that were disliked are excluded; of several
+    at the same moment the first in the file is kept.
     """
     rows = np.flatnonzero(log.feedback == NEGATIVE)
     _, first = np.unique(log.user[rows] * log.n_items + log.item[rows], return_index=True)
@@ -47,9 +53,9 @@ def first_dislikes(log: EventLog) -> np.ndarray:
 def cuts_by_user(log: EventLog, rows: np.ndarray, ratio: tuple[float, float, float]) -> Cuts:
     """Cut each user's own instances (`rows`, as first_dislikes gives them) by ratio.
 
-    Of n instances the last max(1, round(ratio[2] * n)) test and the round(ratio[1] * n) before them validate
-    (halves round up; none validate if that is 0); n < 2 only trains. Where the first of a part ties with earlier
-    ones, these join it.
+    Of a user's n instances the last max(1, round(ratio[2] * n)) are test instances and the round(ratio[1] * n) before
+    them validation instances (halves round up; there may be none). With n < 2 all are training instances. Instances
+    that tie with the first of a part belong to that part.
     """
     count = np.bincount(log.user[rows], minlength=log.n_users)
     users = np.flatnonzero(count >= 2)
@@ -64,8 +70,9 @@ def cuts_by_user(log: EventLog, rows: np.ndarray, ratio: tuple[float, float, flo
 
 
 def cuts_by_time(log: EventLog, ratio: tuple[float, float, float]) -> Cuts:
-    """Two cut times for everybody: the times of the events at ranks ratio[0] * E and (ratio[0] + ratio[1]) * E
-    (rounded down) among all E events in time order, whatever their feedback."""
+    """The same two cut times for all users: the times of the events at ranks ratio[0] * E and
+    (ratio[0] + ratio[1]) * E (rounded down) among all E events in time order, of any feedback.
+    """
     ranks = _floor(np.array([ratio[0], ratio[0] + ratio[1]]) * len(log))
     return fixed_cuts(log, *np.partition(log.time, ranks)[ranks])
 
@@ -76,47 +83,56 @@ def _floor(values: np.ndarray) -> np.ndarray:
 
 
 def fixed_cuts(log: EventLog, valid: int, test: int) -> Cuts:
-    """The same two given times (int seconds) for everybody."""
+    """The same two given times (int seconds) for all users."""
     return Cuts(np.full(log.n_users, valid, dtype=np.int64), np.full(log.n_users, test, dtype=np.int64))
 
 
-def parse_time(value: int | float | str | date) -> int:
-    """Seconds since 1970 of a number, an ISO date or date-time (UTC unless it says otherwise), or YAML's date."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
+def parse_time(value: Time, option: str = "split.cuts") -> int:
+    """Seconds since 1970 of a number, of an ISO date or date-time (UTC if it names no offset), or of YAML's date.
+
+    Raises UserError naming ``option`` for anything else.
+    """
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 2**62:
         return int(value)
     try:
         moment = datetime.fromisoformat(str(value))
     except ValueError:
-        raise UserError(f"split: cut '{value}' is not a time; give seconds or an ISO date such as 2003-01-31") from None
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp())  # noqa: UP017 (3.11 on)
+        raise UserError(f"{option}: '{value}' is not a time; give seconds or an ISO date such as 2003-01-31") from None
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp())
 
 
-@dataclass(frozen=True)
-class SplitRule:
-    """The `split` option: `by` 'user' or 'time' with `ratio` (train, valid, test), or `by` 'time' with two `cuts`,
-    which take the ratio's place."""
+class SplitRule(Options):
+    """The `split` option: where each user's log is cut into training, validation and test."""
 
-    by: str
-    ratio: tuple[float, float, float] = (0.7, 0.1, 0.2)
-    cuts: tuple | None = None
+    by: Literal["time", "user"]
+    """time: the same two cuts for all users; user: cuts within each user's own instances."""
+    ratio: Annotated[tuple[Part, Part, Part], Field(strict=False)] = (0.7, 0.1, 0.2)
+    """Shares of training, validation and test, summing to 1: of all events (by time) or of a user's instances."""
+    cuts: Annotated[tuple[Time, Time], Field(strict=False)] | None = None
+    """When validation and test begin, in seconds since 1970 or as ISO dates, instead of the ratio; by time only."""
 
-    def __post_init__(self):
-        if self.by not in ("user", "time"):
-            raise UserError(f"split: by '{self.by}' is unknown; give user or time")
-        if self.cuts is not None:
-            if self.by == "user":
-                raise UserError("split: cuts need `by: time`; with `by: user` give `ratio: [train, valid, test]`")
-            if not isinstance(self.cuts, list | tuple) or len(self.cuts) != 2:
-                raise UserError(f"split: cuts {self.cuts!r} must be two times, [valid, test]")
-            if parse_time(self.cuts[0]) >= parse_time(self.cuts[1]):
-                raise UserError(f"split: cuts {self.cuts!r}: validation must begin before the test")
-        ratio = self.ratio
-        numbers = isinstance(ratio, list | tuple) and all(isinstance(share, int | float) for share in ratio)
-        if not numbers or len(ratio) != 3 or min(ratio) <= 0 or abs(sum(ratio) - 1) > 1e-6:
-            raise UserError(f"split: ratio {ratio!r} must be three positive shares that sum to 1, [train, valid, test]")
+    @field_validator("ratio")
+    @classmethod
+    def _sums_to_one(cls, ratio: tuple) -> tuple:
+        if abs(sum(ratio) - 1) > 1e-6:
+            raise ValueError(f"{list(ratio)} sums to {sum(ratio):g}; expected [train, valid, test] that sum to 1")
+        return ratio
 
-    def of(self, log: EventLog, rows: np.ndarray) -> Cuts:
-        """The cuts of this log; `rows` are its instances."""
+    @field_validator("cuts")
+    @classmethod
+    def _are_in_order(cls, cuts: tuple | None) -> tuple | None:
+        if cuts is not None and parse_time(cuts[0]) >= parse_time(cuts[1]):
+            raise ValueError(f"[{cuts[0]}, {cuts[1]}] is not [valid, test]: validation must begin before the test")
+        return cuts
+
+    @model_validator(mode="after")
+    def _cut_by_time(self) -> Self:
+        if self.cuts is not None and self.by == "user":
+            raise ValueError("cuts need `by: time`; with `by: user` give `ratio: [train, valid, test]`")
+        return self
+
+    def cut(self, log: EventLog, rows: np.ndarray) -> Cuts:
+        """The cuts of a log; `rows` are its instances, as first_dislikes gives them."""
         if self.by == "user":
             return cuts_by_user(log, rows, self.ratio)
         if self.cuts is None:
@@ -125,14 +141,14 @@ class SplitRule:
 
 
 def split_instances(log: EventLog, rows: np.ndarray, cuts: Cuts) -> dict[str, Instances]:
-    """Deal the instances of log `rows` into 'train', 'valid' and 'test'. UserError if a part stays empty."""
+    """The instances of log `rows` by part: 'train', 'valid' and 'test'. Raises UserError if a part is empty."""
     instances = Instances.of_rows(log, rows)
     part = cuts.part(instances.user, instances.time)
     splits = {name: instances[part == number] for number, name in enumerate(PARTS)}
     for name, those in splits.items():
         if len(those) == 0:
             raise UserError(
-                f"split: no negative event is left for {name}; this log has {len(rows)} of them, "
-                f"its times run from {log.time.min()} to {log.time.max()}: change the ratio or the cuts"
+                f"split: no negative event is left for {name}; the log has {len(rows)} of them, "
+                f"at times from {log.time.min()} to {log.time.max()}: change `split.ratio` or `split.cuts`"
             )
     return splits

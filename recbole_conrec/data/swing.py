@@ -4,7 +4,7 @@
     w_u = 1 / (|I(u)| + alpha1) ** theta,  and s = 0 unless |U(i) n U(j)| >= min_common
 
 I(u): the items that u disliked, U(i): the users who disliked i. Both orders of a pair of users count, as written.
-Two users who share few dislikes say more by each of them; with one common user there is no pair, so no score.
+The fewer dislikes two users share, the more each counts; with one common user there is no pair, so no score.
 """
 
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ import numpy as np
 from scipy import sparse
 from tqdm import tqdm
 
+from recbole_conrec.options.schema import Count, Natural, NonNegative, Number, Options
 from recbole_conrec.utils.arrays import ragged, rank_in_group
 
 
@@ -29,9 +30,28 @@ class Neighbours:
     scores: np.ndarray
 
     def matrix(self) -> sparse.csr_matrix:
-        """scores as a sparse matrix [n_items, n_items]; row i holds the neighbours of i."""
+        """Scores as a sparse matrix [n_items, n_items]; row i holds the neighbours of i."""
         n = len(self.ptr) - 1
         return sparse.csr_matrix((self.scores, self.items, self.ptr), shape=(n, n))
+
+
+class SwingOptions(Options):
+    """The `swing` option."""
+
+    alpha1: NonNegative = 15.0
+    """Added to |I(u)|: softens the penalty of active users."""
+    alpha2: NonNegative = 0.0
+    """Added to |I(u) n I(v)|."""
+    theta: Number = 0.3
+    """Power of the penalty of active users."""
+    min_common: Natural = 1
+    """|U(i) n U(j)| that a pair of items needs; the paper's "> 5" is 6, which suits 10^8 items."""
+    top: Natural = 100
+    """Neighbours kept per item."""
+    max_user_items: Count = 1000
+    """Of longer lists of dislikes only the latest items are used: the work grows with their squares."""
+    max_item_users: Count = 1000
+    """Of items with more dislikes only the latest users are used."""
 
 
 def swing(
@@ -39,33 +59,27 @@ def swing(
     items: np.ndarray,
     n_users: int,
     n_items: int,
+    options: SwingOptions | None = None,
     *,
-    alpha1: float = 15.0,
-    alpha2: float = 0.0,
-    theta: float = 0.3,
-    min_common: int = 1,
-    top: int = 100,
-    max_user_items: int = 1000,
-    max_item_users: int = 1000,
     budget: int = 2**22,
 ) -> Neighbours:
     """Swing neighbours of each item.
 
+    Flink ML's Swing has both caps, with the same defaults, but it leaves longer lists out as a whole and samples the
+    users.
+
     Args:
         users, items: int64 [M], the negative events, oldest first; a repeated pair counts once.
-        min_common: |U(i) n U(j)| that a pair of items needs (the paper's "> 5" is 6).
-        top: neighbours kept per item.
-        max_user_items: of longer lists only the latest items are used (the work grows with their squares).
-        max_item_users: of items with more users only the latest users are used. (Flink ML's Swing has both caps, with
-            the same defaults, but leaves out longer lists whole and samples the users.)
         budget: entries held at a time; memory is about 150 bytes times this, or max_item_users ** 2 times 24 bytes.
 
     Scores are rounded to 32 bits, so that equal sums added up in different orders tie.
     """
-    disliked_by = _capped(users, items, n_users, n_items, max_user_items, max_item_users)  # items x users
+    options = options or SwingOptions()
+    caps = options.max_user_items, options.max_item_users
+    disliked_by = _capped(users, items, n_users, n_items, *caps)  # items x users
     lists = disliked_by.T.tocsr()
     size = np.diff(lists.indptr)
-    weight = 1.0 / (size + alpha1) ** theta
+    weight = 1.0 / (size + options.alpha1) ** options.theta
     penalty = 1.0 / np.sqrt(np.maximum(np.diff(disliked_by.indptr), 1))
     cost = np.add.reduceat(np.append(size[disliked_by.indices], 0), disliked_by.indptr[:-1])
     todo = list(_cut(cost * (np.diff(disliked_by.indptr) > 0), budget))[::-1]
@@ -78,9 +92,9 @@ def swing(
                 todo += [((low + high) // 2, high), (low, (low + high) // 2)]
                 continue
             sums = block.sums if block.pairs <= budget else block.sums_of_one_item
-            keep = block.users >= min_common
-            scores = sums(weight, alpha2, budget)[keep] * penalty[block.item[keep]]
-            found.append(_best(block.row[keep], block.item[keep], scores, high - low, top))
+            keep = block.users >= options.min_common
+            scores = sums(weight, options.alpha2, budget)[keep] * penalty[block.item[keep]]
+            found.append(_best(block.row[keep], block.item[keep], scores, high - low, options.top))
             bar.update(high - low)
     counts, best, scores = map(np.concatenate, zip(*found, strict=True))
     return Neighbours(np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), best, scores)
@@ -91,11 +105,11 @@ class _Block:
 
     Attributes, G pairs of items (i, j), in order:
         row, item: int64 [G], i - low and j. users: int64 [G], |U(i) n U(j)|, at least 2.
-        pairs: how many pairs of users they have together.
+        pairs: the number of pairs of users, over all of them.
     """
 
     def __init__(self, disliked_by: sparse.csr_matrix, lists: sparse.csr_matrix, low: int, high: int):
-        # A pair of users who share i alone adds nothing but to s(i, i), and most pairs are such: they are never formed.
+        # Most pairs of users share i alone and would add to s(i, i) only: they are never formed.
         bounds = disliked_by.indptr[low : high + 1]
         self.user = disliked_by.indices[bounds[0] : bounds[-1]]  # of each place: an entry (i, u) of the block
         row = np.repeat(np.arange(high - low), np.diff(bounds))
@@ -121,14 +135,14 @@ class _Block:
         count = np.diff(ptr)
         first = np.repeat(self.place, count)
         second = self.place[second]
-        key = first * np.int64(len(self.user)) + second  # a place tells i and u: a pair of users at i
+        key = first * np.int64(len(self.user)) + second  # a place identifies i and u; a key, i and two users
         _, pair, others = np.unique(key, return_inverse=True, return_counts=True)
         share = 2.0 * weight[self.user[first]] * weight[self.user[second]] / (others[pair] + 1 + alpha2)
         group = np.repeat(np.repeat(np.arange(len(self.users)), self.users), count)
         return np.bincount(group, share, minlength=len(self.users))
 
     def sums_of_one_item(self, weight: np.ndarray, alpha2: float, budget: int) -> np.ndarray:
-        """The same for a block of one item with many pairs, by matrices over its users."""
+        """The same for a block of one item with many pairs, computed with matrices over its users."""
         ptr = np.concatenate([[0], np.cumsum(self.users)])
         dislikes = sparse.csr_matrix((np.ones(len(self.place)), self.place, ptr), shape=(len(ptr) - 1, len(self.user)))
         others = (dislikes.T @ dislikes).toarray()

@@ -1,4 +1,4 @@
-"""What each instance is judged by: the next item, F, low activity, the long tail and the candidates."""
+"""The ground truth of each instance: the next item, F, low activity, the long tail and the candidates."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from recbole_conrec.data.candidates import CandidateLists
-from recbole_conrec.data.events import NEGATIVE, EventLog, Instances, RowStream, Window
+from recbole_conrec.data.events import EventLog, Instances, RowStream, Window
 from recbole_conrec.data.splits import Cuts
 from recbole_conrec.utils.arrays import unique_rows
 
@@ -20,8 +20,8 @@ class Truth:
         f_ptr, f_items: CSR of F, int64 [N + 1] and [f_ptr[-1]]; each row holds sorted distinct items, `next` included.
         low_activity: bool [N], fewer than `low_activity` negative events before t0.
         long_tail: bool [n_items], fewer than `long_tail` negative events in training (False for the padding item).
-        candidates: int64 [N, candidates], the true item among distinct others; 0 where there is none. An array, or
-            CandidateLists, which are drawn as they are read.
+        candidates: int64 [N, candidates], the true item among distinct others, 0 where there is none: an array, or
+            CandidateLists, which are drawn when they are read.
     """
 
     next: np.ndarray
@@ -40,7 +40,7 @@ class Truth:
 def future_items(
     log: EventLog, cuts: Cuts, window: Window, instances: Instances, stream: RowStream
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The distinct items of a stream in the window that opens at each t0, sorted: CSR (ptr [N + 1], items).
+    """The distinct items of a stream in the window that opens at each t0, sorted: CSR (ptr int64 [N + 1], items int64).
 
     A window never reaches into the next part: that of a training instance ends before its user's validation begins,
     that of a validation instance before the test (ours: neither training nor model selection may see later labels).
@@ -52,12 +52,16 @@ def future_items(
 
 
 def is_low_activity(log: EventLog, instances: Instances, fewer_than: int) -> np.ndarray:
-    """Users with fewer than so many negative events before t0: bool [N]."""
-    return RowStream(log.feedback == NEGATIVE).count(instances.begin, instances.end) < fewer_than
+    """The instances whose user has fewer than this number of negative events before t0: bool [N]."""
+    return log.negatives.count(instances.begin, instances.end) < fewer_than
 
 
-def long_tail_items(log: EventLog, train_mask: np.ndarray, fewer_than: int) -> np.ndarray:
-    """Items with fewer than so many negative events among the training events (train_mask bool [E]): bool [n_items]."""
-    tail = np.bincount(log.item[train_mask & (log.feedback == NEGATIVE)], minlength=log.n_items) < fewer_than
+def long_tail_items(dislikes: np.ndarray, fewer_than: int) -> np.ndarray:
+    """The items with fewer than this number of dislikes, without the padding item: bool [n_items].
+
+    Args:
+        dislikes: int64 [n_items], see counts.training_dislikes.
+    """
+    tail = dislikes < fewer_than
     tail[0] = False
     return tail

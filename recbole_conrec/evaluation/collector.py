@@ -1,34 +1,38 @@
 """From what a model predicts, batch by batch, to what RecBole's Evaluator reads."""
 
-from __future__ import annotations
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from recbole.evaluator import Collector
 from recbole.evaluator.collector import DataStruct
 
-from recbole_conrec.evaluation import metrics
+from recbole_conrec.data.truth import Truth
+from recbole_conrec.evaluation.metrics.base import Metric, Predictions
+from recbole_conrec.evaluation.registry import measured
 from recbole_conrec.utils.errors import UserError
 
-# Needs of stock metrics that only a [N, n_items] score matrix can meet; generative models never build one.
-_DENSE_ONLY = {"rec.meanrank", "rec.score", "data.label"}
+# Needs of RecBole's metrics that only a [N, n_items] score matrix can meet; generative models never build one.
+_DENSE_ONLY = ("rec.meanrank", "rec.score", "data.label")
 
 
 class NegativeFeedbackCollector(Collector):
     """Collects top-K items and candidate scores of instances in any order, then joins them with their truth.
 
-    ``add`` once per batch, then ``finish`` once: it returns the DataStruct of one evaluation and forgets the batches,
-    so that evaluations can follow each other. The struct holds
+    Call ``add`` once per batch, then ``finish`` once: it returns the DataStruct of one evaluation and drops the
+    batches, so that evaluations can follow each other. The struct holds
 
-    - ``nf.outcomes``: dict of float64 [N], the value of every metric of ours for every instance (see :func:`outcomes`);
+    - ``nf.outcomes``: dict of float64 [N], the value of every metric for every instance (see :func:`outcomes`): all of
+      our metrics, and the user's that the option ``metrics`` names;
     - ``rec.items`` int64 [N, K] and ``rec.topk`` int32 [N, K + 1], for RecBole's own Recall, MRR, NDCG ...: the hits of
       ``next`` in each place and, last, the number of relevant items, which is 1;
     - ``data.*``: what RecBole's ``data_collect`` counts in the training data.
 
     Attributes:
         outcomes: ``nf.outcomes`` of the last evaluation, in the order of instance ids.
+        metrics: the metrics that are computed.
 
-    Raises UserError for a metric in the config that needs the scores of all items.
+    Raises UserError for a metric in the config that does not exist or needs the scores of all items.
     """
 
     def __init__(self, config):
@@ -39,32 +43,34 @@ class NegativeFeedbackCollector(Collector):
                     f"metrics: one of {', '.join(config['metrics'])} needs the scores of all items for "
                     "every instance (RecBole's GAUC and value metrics do); use metrics of a top-K list"
                 )
+        self.metrics = measured(config["metrics"])
         self.outcomes: dict[str, np.ndarray] = {}
         self._ids: list[np.ndarray] = []
         self._items: list[np.ndarray] = []
         self._scores: list[np.ndarray] = []
 
     def add(self, instance_id: torch.Tensor, items: torch.Tensor | None, scores: torch.Tensor | None) -> None:
-        """One batch.
+        """Add one batch.
 
         Args:
             instance_id: int64 [B], positions in the truth that ``finish`` will get.
             items: int64 [B, K], K = max(config['topk']), best first, 0 = a missing place; None for a model that
                 only scores candidates.
             scores: float [B, C] of the candidates; None for a model that only recommends.
+
+        Raises ValueError for items of another shape.
         """
         self._ids.append(_numpy(instance_id))
         if items is not None:
-            if items.shape != (len(instance_id), max(self.topk)):
-                raise ValueError(
-                    f"expected items of shape {(len(instance_id), max(self.topk))}, found {tuple(items.shape)}"
-                )
+            expected = (len(instance_id), max(self.topk))
+            if items.shape != expected:
+                raise ValueError(f"expected items of shape {expected}, found {tuple(items.shape)}")
             self._items.append(_numpy(items))
         if scores is not None:
             self._scores.append(_numpy(scores.float()))
 
-    def finish(self, truth) -> DataStruct:
-        """Join everything added since the last call with its :class:`~recbole_conrec.data.truth.Truth`.
+    def finish(self, truth: Truth) -> DataStruct:
+        """Join everything added since the last call with its truth.
 
         Raises ValueError unless each of the truth's instances was added exactly once.
         """
@@ -72,7 +78,7 @@ class NegativeFeedbackCollector(Collector):
         self._ids, self._items, self._scores = [], [], []
         order = _check_ids(np.zeros(0, dtype=np.int64) if ids is None else ids, len(truth.next))
         items, scores = (None if part is None else part[order] for part in (items, scores))
-        self.outcomes = outcomes(truth, items, scores, self.topk)
+        self.outcomes = outcomes(truth, items, scores, self.topk, self.metrics)
 
         struct = DataStruct()
         for key in ("data.num_items", "data.num_users", "data.count_items", "data.count_users"):
@@ -86,41 +92,72 @@ class NegativeFeedbackCollector(Collector):
         return struct
 
 
-def outcomes(truth, items: np.ndarray | None, scores: np.ndarray | None, topk) -> dict[str, np.ndarray]:
-    """Every metric of ours for every instance.
+def outcomes(
+    truth: Truth,
+    items: np.ndarray | None,
+    scores: np.ndarray | None,
+    topk: Sequence[int],
+    metrics: Sequence[Metric] | None = None,
+) -> dict[str, np.ndarray]:
+    """The values of metrics for every instance.
 
     Args:
-        truth: the Truth of the N instances.
-        items: int64 [N, max(topk)] or None; the top K of each smaller K is its head.
-        scores: float [N, C] of ``truth.candidates`` or None; a padding candidate (item 0) never wins, and where all
-            the others are padding the instance does not count.
-        topk: the values of K.
+        truth: of the N instances.
+        items: int64 [N, max(topk)], or None from a model that only scores candidates.
+        scores: float [N, C] of ``truth.candidates``, or None from a model that only recommends.
+        topk: the values of K; the list of a smaller K is the head of that of a larger one.
+        metrics: default all of our own.
 
     Returns:
-        dict: float64 [N] each under 'HR@K', 'FHR@K', 'FRecall@K', 'LUF@K', 'LIF@K' for every K, and 'CandAcc'. NaN
-        where an instance does not count, and everywhere if the model gave no items or no scores.
+        dict: float64 [N] each: for every K those with a value per K ('HR@K'), then the others ('CandAcc'). NaN where an
+        instance does not count, and everywhere if the model does not give what the metric needs.
+
+    Raises UserError for values of another shape, or infinite ones.
     """
-    nothing = np.full(len(truth.next), np.nan)
+    metrics = measured(()) if metrics is None else metrics
+    given = {name for name, part in (("items", items), ("scores", scores)) if part is not None}
+    nothing = np.zeros((len(truth.next), 0))
+    listed, scored = nothing.astype(np.int64) if items is None else items, nothing if scores is None else scores
+    asked = [(metric, k) for k in topk for metric in metrics if metric.per_k]
+    asked += [(metric, listed.shape[1]) for metric in metrics if not metric.per_k]
     values = {}
-    for k in topk:
-        head = None if items is None else items[:, :k]
-        for name, metric in RANKING.items():
-            values[f"{name}@{k}"] = nothing if head is None else metric(head, truth)
-    values["CandAcc"] = nothing
-    if scores is not None:
-        real = truth.candidates[:] > 0
-        correct = metrics.candidate_accuracy(np.where(real, scores, -np.inf), truth.answer)
-        values["CandAcc"] = np.where(real.sum(axis=1) > 1, correct, np.nan)  # without a rival there is no choice
+    for metric, k in asked:
+        (name,) = metric.columns([k])
+        missing = set(metric.needs) - given
+        predictions = Predictions(listed[:, :k], scored)
+        values[name] = np.full(len(nothing), np.nan) if missing else _values(metric, predictions, truth, k)
     return values
 
 
-RANKING = {
-    "HR": lambda topk, truth: metrics.hit(topk, truth.next),
-    "FHR": lambda topk, truth: metrics.future_hit(topk, truth.f_ptr, truth.f_items),
-    "FRecall": lambda topk, truth: metrics.future_recall(topk, truth.f_ptr, truth.f_items),
-    "LUF": lambda topk, truth: metrics.low_activity_hit(topk, truth.f_ptr, truth.f_items, truth.low_activity),
-    "LIF": lambda topk, truth: metrics.long_tail_hit(topk, truth.f_ptr, truth.f_items, truth.long_tail),
-}
+def variants(
+    truth: Truth, scores: dict[str, np.ndarray], metrics: Sequence[Metric] | None = None
+) -> dict[str, np.ndarray]:
+    """The values of metrics of candidates by further scorings of them.
+
+    Args:
+        truth: of the N instances.
+        scores: float [N, C] of ``truth.candidates``, by the name of the scoring.
+        metrics: default all of our own; those that read lists are left out.
+
+    Returns:
+        dict: float64 [N] each: {'CandAcc.beam': ..., 'CandAcc.similarity': ...}.
+    """
+    chosen = [metric for metric in (measured(()) if metrics is None else metrics) if metric.needs == ("scores",)]
+    return {
+        f"{name}.{scoring}": values
+        for scoring, given in scores.items()
+        for name, values in outcomes(truth, None, given, (), chosen).items()
+    }
+
+
+def _values(metric: Metric, predictions: Predictions, truth: Truth, k: int) -> np.ndarray:
+    name, shape = type(metric).__name__, truth.next.shape
+    values = np.asarray(metric.values(predictions, truth, k), dtype=np.float64)
+    if values.shape != shape:
+        raise UserError(f"metric {name}: its values have shape {values.shape}; expected {shape}, one for each instance")
+    if np.isinf(values).any():
+        raise UserError(f"metric {name}: infinite values; expected numbers, and NaN where an instance does not count")
+    return values
 
 
 def _check_ids(ids: np.ndarray, n: int) -> np.ndarray:

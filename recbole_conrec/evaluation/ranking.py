@@ -1,21 +1,20 @@
 """What a model is asked for: its K most likely dislikes, and its scores of given candidates.
 
-A model may answer itself with ``recommend(interaction, k)`` and ``score_candidates(interaction, items)``. For any
-other RecBole model both come out of one ``full_sort_predict``. ``interaction`` is always a batch of B instances of
-``dataset``, a NegativeFeedbackDataset, on the model's device; the model is in eval mode. A malformed answer is a
-ValueError that names the model.
+A model may define ``recommend(interaction, k)`` and ``score_candidates(interaction, items)``. For any other RecBole
+model both come from one ``full_sort_predict``. ``interaction`` is always a batch of B instances of ``dataset``, a
+NegativeFeedbackDataset, on the model's device; the model is in eval mode. A malformed answer is a ValueError that names
+the model.
 """
 
-from __future__ import annotations
-
-from functools import lru_cache
-
-import numpy as np
 import torch
 from recbole.model.abstract_recommender import AbstractRecommender
 
-from recbole_conrec.data.events import NEGATIVE, FeedbackStream
+from recbole_conrec.data.events import EventLog
+from recbole_conrec.data.exclusion import excluded
+from recbole_conrec.evaluation.answers import Answers
 from recbole_conrec.evaluation.topk import dense_topk
+
+Pairs = tuple[torch.Tensor, torch.Tensor]  # (instances, items), int64 [M] each
 
 
 @torch.no_grad()
@@ -32,13 +31,14 @@ def rank(
 
 
 @torch.no_grad()
-def check(
-    model, interaction, candidates: torch.Tensor, k: int, items: torch.Tensor, scores: torch.Tensor, dataset
-) -> None:
+def check(model, interaction, candidates: torch.Tensor, k: int, answers: Answers, dataset) -> None:
     """Raise ValueError unless a model's own answers are what :func:`recommend` and :func:`score_candidates` promise."""
     name = type(model).__name__
-    _check_items(items, (len(interaction), k), dataset.log.n_items, disliked_before(interaction, dataset.log), name)
-    _check_scores(scores, candidates, name)
+    if answers.items is not None:
+        left_out = excluded_pairs(interaction, dataset.log)
+        _check_items(answers.items, (len(interaction), k), dataset.log.n_items, left_out, name)
+    if answers.scores is not None:
+        _check_scores(answers.scores, candidates, name)
 
 
 @torch.no_grad()
@@ -46,20 +46,24 @@ def recommend(model, interaction, k: int, dataset, *, dense: torch.Tensor | None
     """The model's top K.
 
     Args:
-        dense: float [B, n_items], what :func:`dense_scores` gave, if it is at hand.
+        model: a RecBole model.
+        interaction: B instances.
+        k: places of each list.
+        dataset: the NegativeFeedbackDataset of the instances.
+        dense: float [B, n_items] from :func:`dense_scores`, to spare another forward pass.
 
     Returns:
-        int64 [B, k] item ids, best first, 0 = a missing place; items that the user disliked before t0 never appear.
+        int64 [B, k] item ids, best first, 0 = a missing place; items that are to be left out never appear.
         None for a model that only scores candidates.
     """
     name = type(model).__name__
-    disliked = disliked_before(interaction, dataset.log)
+    left_out = excluded_pairs(interaction, dataset.log)
     if hasattr(model, "recommend"):
         items = model.recommend(interaction, k)
-        _check_items(items, (len(interaction), k), dataset.log.n_items, disliked, name)
+        _check_items(items, (len(interaction), k), dataset.log.n_items, left_out, name)
         return items
     dense = dense_scores(model, interaction, dataset) if dense is None else dense
-    return None if dense is None else dense_topk(dense, k, disliked, name=name)
+    return None if dense is None else dense_topk(dense, k, left_out, name=name)
 
 
 @torch.no_grad()
@@ -69,7 +73,10 @@ def score_candidates(
     """The model's scores of candidates.
 
     Args:
+        model: a RecBole model.
+        interaction: B instances.
         candidates: int64 [B, C] item ids, 0 = no candidate.
+        dataset: the NegativeFeedbackDataset of the instances.
         dense: as in :func:`recommend`.
 
     Returns:
@@ -89,7 +96,10 @@ def score_candidates(
 
 @torch.no_grad()
 def dense_scores(model, interaction, dataset) -> torch.Tensor | None:
-    """float [B, n_items] of ``full_sort_predict``, which RecBole allows to be flat; None for a model without one."""
+    """Scores of all items, float [B, n_items], from ``full_sort_predict``; None for a model without one.
+
+    (RecBole allows the model to return them flat.)
+    """
     if type(model).full_sort_predict is AbstractRecommender.full_sort_predict:
         return None
     scores, shape = model.full_sort_predict(interaction), (len(interaction), dataset.log.n_items)
@@ -98,21 +108,15 @@ def dense_scores(model, interaction, dataset) -> torch.Tensor | None:
     return scores.reshape(shape)
 
 
-def disliked_before(interaction, log) -> tuple[torch.Tensor, torch.Tensor]:
-    """(rows, items) int64 [M] each: the items that each user disliked in the instance's history."""
+def excluded_pairs(interaction, log: EventLog) -> Pairs:
+    """The items that each instance's list leaves out, as :func:`recbole_conrec.data.exclusion.excluded` defines it."""
     begin, end = (interaction[field].cpu().numpy() for field in ("history_begin", "history_end"))
-    ptr, events = _negatives(log).csr(begin, end)
     device = interaction["history_end"].device
-    rows = np.repeat(np.arange(len(begin)), np.diff(ptr))
-    return torch.from_numpy(rows).to(device), torch.from_numpy(log.item[events]).to(device)
+    rows, items = excluded(log, begin, end)
+    return torch.from_numpy(rows).to(device), torch.from_numpy(items).to(device)
 
 
-@lru_cache(maxsize=2)
-def _negatives(log) -> FeedbackStream:
-    return FeedbackStream(log, (NEGATIVE,))
-
-
-def _check_items(items: torch.Tensor, shape: tuple[int, int], n_items: int, disliked, name: str) -> None:
+def _check_items(items: torch.Tensor, shape: tuple[int, int], n_items: int, left_out: Pairs, name: str) -> None:
     if items.shape != shape:
         raise ValueError(f"{name}.recommend gave shape {tuple(items.shape)}, expected {shape}")
     if items.numel() and (items.min() < 0 or items.max() >= n_items):
@@ -121,7 +125,7 @@ def _check_items(items: torch.Tensor, shape: tuple[int, int], n_items: int, disl
     if ((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] > 0)).any():
         raise ValueError(f"{name}.recommend gave an item twice in one list")
     rows = torch.arange(len(items), device=items.device)[:, None]
-    if torch.isin(rows * n_items + items, disliked[0] * n_items + disliked[1]).any():
+    if torch.isin(rows * n_items + items, left_out[0] * n_items + left_out[1]).any():
         raise ValueError(f"{name}.recommend gave an item that the user disliked before")
 
 

@@ -1,7 +1,5 @@
 """Results of runs as a table for the terminal."""
 
-from __future__ import annotations
-
 import statistics
 
 from rich import box
@@ -12,10 +10,10 @@ FEW = 30  # instances; a figure over fewer is not worth comparing
 
 
 def render(results: list[dict]) -> Table:
-    """One section per data set, one row per result; it fits in 100 columns and reads without colour.
+    """One section per data set, one row per result; it fits in 100 columns and is readable without colour.
 
-    A section's first row holds the number of instances behind each metric; a figure over another number says so
-    itself. A figure over fewer than 30 instances is greyed and marked, a metric that the model can not fill is '-'.
+    A section's first row holds the number of instances behind each metric; a figure over another number shows that
+    number. A figure over fewer than 30 instances is greyed and marked; a metric that the model cannot fill is '-'.
     Results for several K take one row for each K.
 
     Args:
@@ -37,7 +35,7 @@ def render(results: list[dict]) -> Table:
         caption_justify="left",
         caption_style="dim",
     )
-    table.add_column("model")  # the one that may wrap where the terminal is narrow
+    table.add_column("model")  # the only one that may wrap in a narrow terminal
     for column in [*(["K"] if several else []), *columns]:
         place = "K" if several else ks[0]
         table.add_column(f"{column}@{place}" if column in ranked else column, justify="right", no_wrap=True)

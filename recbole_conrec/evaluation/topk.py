@@ -1,15 +1,15 @@
 """The K best items of a dense score matrix, in an order that no tie can change."""
 
-from __future__ import annotations
-
 import torch
 
 _CELLS = 1 << 24  # 64-bit keys held at a time: 128 MB
 
 
 def tie_rank(n_items: int, seed: int = 2020, device=None) -> torch.Tensor:
-    """int64 [n_items]: a random rank of each item that settles ties. A model that scores all items alike so gets a
-    random list, never one that is good or bad by the order of item ids."""
+    """int64 [n_items]: a random rank of each item that settles ties.
+
+    With it a model that scores all items alike gets a random list, never one that is good or bad by the order of ids.
+    """
     return torch.randperm(n_items, generator=torch.Generator().manual_seed(seed)).to(device)
 
 

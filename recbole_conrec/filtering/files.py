@@ -1,6 +1,7 @@
-"""``recbole-conrec filter``: a file of candidates in, the same rows with keep and score out, block by block."""
+"""Filter a file of candidates: the same rows, with columns ``keep`` and ``score``, block by block."""
 
 import json
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -13,8 +14,8 @@ from recbole_conrec.utils.errors import UserError
 from recbole_conrec.utils.files import replacing
 
 KINDS = {".parquet": "Parquet", ".csv": "CSV", ".jsonl": "JSON lines", ".ndjson": "JSON lines"}
-ROWS = 65_536  # in a block
-OURS = ("keep", "score")
+ROWS = 65_536  # per block
+ADDED = ("keep", "score")  # columns
 
 
 def filter_file(
@@ -26,12 +27,12 @@ def filter_file(
     item_field: str | None = None,
     drop: bool = False,
 ) -> dict[str, int]:
-    """Filter pairs of a user and an item, one a row; other columns come along (those of a CSV as text).
+    """Filter pairs of a user and an item, one per row; other columns are copied (those of a CSV as text).
 
     Args:
-        candidates, out: Parquet, CSV (with a header) or JSON lines, by the names' ends.
-        user_field, item_field: columns with the ids; by default named as in the data set.
-        drop: leave out the rows that are not kept; otherwise every row stays and says so in ``keep``.
+        candidates, out: Parquet, CSV (with a header) or JSON lines, by suffix: .parquet, .csv, .jsonl or .ndjson.
+        user_field, item_field: columns of the ids; None: named as in the data set.
+        drop: leave out the rows that are not kept; otherwise every row stays, and ``keep`` marks the kept ones.
 
     Returns the filter's counts. Raises UserError naming the file, and the row where there is one.
     """
@@ -54,35 +55,42 @@ def filter_file(
             try:
                 write = write or stack.enter_context(writer(temporary, done.schema))
                 write.write_batch(done.filter(pa.array(keep)) if drop else done)
-            except (pa.ArrowException, ValueError, TypeError) as error:  # (TypeError: what JSON does not know)
+            except (pa.ArrowException, ValueError, TypeError) as error:  # (TypeError: a type without a JSON form)
                 raise UserError(
                     f"{source}: rows {before - block.num_rows + 1} to {before} do not fit into {target} "
                     f"({_first_line(error)})"
                 ) from None
         if write is None:
-            raise UserError(f"{source}: it holds no rows")
+            raise UserError(f"{source}: it holds no rows; expected a user and an item per row")
     return negative.counts()
 
 
 def _kind(file: Path, option: str) -> str:
     if file.suffix not in KINDS:
-        raise UserError(f"--{option}: '{file}' ends in none of {', '.join(KINDS)}")
+        raise UserError(f"--{option}: '{file}' ends in none of {', '.join(KINDS)}; rename or convert the file")
     return KINDS[file.suffix]
 
 
 def _ids(file: Path, block: pa.RecordBatch, field: str, before: int) -> np.ndarray:
-    """A column of ids. UserError if it is not there, holds something else or is empty in a row."""
+    """A column of ids, texts or whole numbers [rows of the block].
+
+    Args:
+        before: rows of the file before this block.
+
+    Raises UserError if the column is missing, of another type, or empty in a row, or if the file has a column of the
+    names that are added.
+    """
     names = block.schema.names
     if field not in names:
         raise UserError(
-            f"{file}: there is no column '{field}'; it has {', '.join(names)}; say --user_field=NAME or "
+            f"{file}: there is no column '{field}'; it has {', '.join(names)}; give --user_field=NAME or "
             "--item_field=NAME"
         )
     if names.count(field) > 1:
         raise UserError(f"{file}: there are {names.count(field)} columns '{field}'; keep one of them")
-    for name in OURS:
+    for name in ADDED:
         if name in names:
-            raise UserError(f"{file}: it has a column '{name}' already, which is what the filter adds; rename it")
+            raise UserError(f"{file}: it has a column '{name}' already, which the filter adds; rename it")
     column = block[field]
     column = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
     if not (
@@ -97,11 +105,11 @@ def _ids(file: Path, block: pa.RecordBatch, field: str, before: int) -> np.ndarr
         empty = compute.equal(column, "")
     if compute.any(empty).as_py():
         row = before + empty.index(True).as_py() + 1
-        raise UserError(f"{file}: row {row}: there is no '{field}'; each row needs a user and an item")
+        raise UserError(f"{file}: row {row}: '{field}' is empty; expected a user and an item in each row")
     return column.to_numpy(zero_copy_only=False)
 
 
-def _parquet(file: Path):
+def _parquet(file: Path) -> Iterator[pa.RecordBatch]:
     try:
         with parquet.ParquetFile(file) as opened:
             yield from opened.iter_batches(batch_size=ROWS)
@@ -109,7 +117,7 @@ def _parquet(file: Path):
         raise UserError(f"{file}: cannot be read as Parquet ({_first_line(error)})") from None
 
 
-def _csv(file: Path):
+def _csv(file: Path) -> Iterator[pa.RecordBatch]:
     try:
         with csv.open_csv(file) as opened:
             names = opened.schema.names
@@ -120,10 +128,11 @@ def _csv(file: Path):
         raise UserError(f"{file}: cannot be read as CSV ({_first_line(error)})") from None
 
 
-def _json_lines(file: Path):
-    rows, number = [], 0
+def _json_lines(file: Path) -> Iterator[pa.RecordBatch]:
+    rows: list[dict] = []
+    number = 0
     try:
-        with open(file, encoding="utf-8") as lines:
+        with file.open(encoding="utf-8") as lines:
             for number, line in enumerate(lines, start=1):  # noqa: B007  (for the error)
                 row = json.loads(line)
                 if not isinstance(row, dict):
@@ -135,11 +144,11 @@ def _json_lines(file: Path):
         if rows:
             yield _batch(rows)
     except (ValueError, OverflowError, pa.ArrowException) as error:
-        raise UserError(f"{file}: row {number}: expected one JSON object a line ({_first_line(error)})") from None
+        raise UserError(f"{file}: row {number}: expected one JSON object per line ({_first_line(error)})") from None
 
 
 def _batch(rows: list[dict]) -> pa.RecordBatch:
-    """Columns of all keys; where whole numbers and texts meet, as ids may, they become texts."""
+    """A column for each key; in a column that mixes whole numbers and texts, as ids may, the numbers become texts."""
     columns = {}
     for name in dict.fromkeys(name for row in rows for name in row):
         values = [row.get(name) for row in rows]
@@ -150,10 +159,10 @@ def _batch(rows: list[dict]) -> pa.RecordBatch:
 
 
 class _JsonLines:
-    """A writer like pyarrow's."""
+    """A writer with the methods of pyarrow's."""
 
     def __init__(self, file: Path, schema: pa.Schema):
-        self._file = open(file, "w", encoding="utf-8")
+        self._file = file.open("w", encoding="utf-8")
 
     def write_batch(self, batch: pa.RecordBatch) -> None:
         for row in batch.to_pylist():
@@ -167,11 +176,15 @@ class _JsonLines:
         self._file.close()
 
 
-def _first_line(error) -> str:
+def _first_line(error: Exception) -> str:
     return str(error).splitlines()[0]
 
 
-READERS = {"Parquet": _parquet, "CSV": _csv, "JSON lines": _json_lines}
+READERS: dict[str, Callable[[Path], Iterator[pa.RecordBatch]]] = {
+    "Parquet": _parquet,
+    "CSV": _csv,
+    "JSON lines": _json_lines,
+}
 WRITERS = {
     "Parquet": lambda file, schema: parquet.ParquetWriter(file, schema, compression="zstd"),
     "CSV": lambda file, schema: csv.CSVWriter(file, schema, write_options=csv.WriteOptions(quoting_style="needed")),

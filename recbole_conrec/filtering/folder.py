@@ -1,11 +1,11 @@
-"""A folder of Predict Sets on disk: what lies in it, and whether it is whole.
+"""A folder of Predict Sets on disk: its files, and whether they are complete and undamaged.
 
-manifest.json       written last: without it there is no complete folder
-plan.json           written first: what the parts are parts of
-parts/part-00000.parquet ...    one row a user: the interchange format
+manifest.json       written last: a folder without it is incomplete
+plan.json           written first: which prediction the parts belong to
+parts/part-00000.parquet ...    one row per user: the format for exchange
 index/*.npy         the same sets for the filter, to be mapped into memory
 tokenizer/          the semantic IDs and their encoder, for new items
-valid/              (if calibrated) such a folder again: the sets as of the validation cut
+valid/              (if calibrated) a folder of the same form: the sets as of the validation cut
 """
 
 import hashlib
@@ -17,10 +17,11 @@ from recbole_conrec.utils.files import digest, write_json
 
 FORMAT = 1
 MANIFEST, PLAN, PARTS, INDEX, TOKENIZER, VALID = ("manifest.json", "plan.json", "parts", "index", "tokenizer", "valid")
-MEND = "run the same `recbole-conrec predict` again: it writes anew what is damaged, and keeps the rest"
+REMEDY = "run the same `recbole-conrec predict` again: it replaces damaged files and keeps the others"
 
 
 def part_file(number: int) -> str:
+    """The name of a part inside the folder."""
     return f"{PARTS}/part-{number:05d}.parquet"
 
 
@@ -30,7 +31,7 @@ def digest_of(content) -> str:
 
 
 def read_manifest(folder: Path) -> dict:
-    """The manifest. UserError if there is none (the folder is not complete), or it is damaged or of another format."""
+    """The manifest. UserError if it is missing (the folder is incomplete), damaged, or of another format."""
     file = folder / MANIFEST
     try:
         manifest = json.loads(file.read_text(encoding="utf-8"))
@@ -38,34 +39,34 @@ def read_manifest(folder: Path) -> dict:
     except FileNotFoundError:
         unfinished = (folder / PLAN).exists()
         raise UserError(
-            f"{folder}: not complete, {MANIFEST} is missing; run the same `recbole-conrec predict` again, "
-            "it goes on where it was"
+            f"{folder}: not complete ({MANIFEST} is missing); run the same `recbole-conrec predict` again to resume it"
             if unfinished
             else f"{folder}: no folder of Predict Sets ({MANIFEST} is missing); `recbole-conrec predict` writes one"
         ) from None
     except (ValueError, KeyError, TypeError):
-        raise UserError(f"{file}: damaged; {MEND}") from None
+        raise UserError(f"{file}: damaged; {REMEDY}") from None
     if manifest.get("format") != FORMAT or not isinstance(files, dict):
         raise UserError(
             f"{file}: of format {manifest.get('format')}, expected {FORMAT}; run `recbole-conrec predict` "
-            "anew with --overwrite"
+            "again with --overwrite"
         )
     if digest_of(manifest) != written:
-        raise UserError(f"{file}: damaged (its digest is not the one that was written); {MEND}")
+        raise UserError(f"{file}: damaged (its digest does not match its content); {REMEDY}")
     return manifest
 
 
 def write_manifest(folder: Path, manifest: dict) -> None:
+    """Write a manifest with the digest of its content, atomically."""
     write_json(folder / MANIFEST, {**manifest, "digest": digest_of(manifest)})
 
 
 def measure(folder: Path, names) -> dict[str, dict]:
-    """{name: {bytes, sha256}} of files of the folder."""
+    """{name: {bytes, sha256}} of some files of the folder."""
     return {name: {"bytes": (folder / name).stat().st_size, "sha256": digest(folder / name)} for name in names}
 
 
 def damage(folder: Path, manifest: dict, *, read: bool = True) -> dict[str, str]:
-    """{file: what is wrong with it} of the manifest's files; ``read=False`` looks at their sizes only."""
+    """{file: what is wrong with it} of the manifest's files; ``read=False`` compares only their sizes."""
     found = {}
     for name, known in manifest["files"].items():
         file = folder / name
@@ -74,7 +75,7 @@ def damage(folder: Path, manifest: dict, *, read: bool = True) -> dict[str, str]
         elif file.stat().st_size != known["bytes"]:
             found[name] = f"{file.stat().st_size} bytes instead of {known['bytes']}"
         elif read and digest(file) != known["sha256"]:
-            found[name] = "its sha256 is not the one in the manifest"
+            found[name] = "its sha256 differs from the manifest's"
     return found
 
 
@@ -82,5 +83,5 @@ def check(folder: Path, manifest: dict, *, read: bool = True) -> None:
     """UserError naming every damaged file."""
     found = damage(folder, manifest, read=read)
     if found:
-        told = ", ".join(f"{name} ({why})" for name, why in found.items())
-        raise UserError(f"{folder}: damaged: {told}; {MEND}")
+        files = ", ".join(f"{name} ({why})" for name, why in found.items())
+        raise UserError(f"{folder}: damaged: {files}; {REMEDY}")

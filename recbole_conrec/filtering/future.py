@@ -1,19 +1,23 @@
-"""What comes after a cut: the likes and dislikes that a filter should tell apart, and what would be shown."""
+"""What happens after a cut: the likes and dislikes that a filter should separate, and what would be shown."""
 
 import numpy as np
 import scipy.sparse
 
-from recbole_conrec.data.events import EXPOSURE, POSITIVE
+from recbole_conrec.data.dataset import NegativeFeedbackDataset
+from recbole_conrec.data.events import EXPOSURE, POSITIVE, EventLog
 from recbole_conrec.data.splits import TEST, VALID
 from recbole_conrec.filtering.sets import moments
 
 PART = {"valid": VALID, "test": TEST}
 
 
-def future_pairs(data, part: str, kind: int) -> tuple[np.ndarray, np.ndarray]:
-    """Users and items, int64 [N] each, once: what users dislike (like) in the 'valid' or 'test' part.
+def future_pairs(data: NegativeFeedbackDataset, part: str, kind: int) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct pairs of a user and an item, int64 [N] each, that have a reaction in the 'valid' or 'test' part.
 
-    An item that the user reacted to before the part begins is no news, and left out.
+    Args:
+        kind: NEGATIVE for dislikes, POSITIVE for likes.
+
+    Items to which the user reacted before the part begins are left out: they are not new to the user.
     """
     log = data.log
     key = log.user * log.n_items + log.item
@@ -24,10 +28,11 @@ def future_pairs(data, part: str, kind: int) -> tuple[np.ndarray, np.ndarray]:
     return found // log.n_items, found % log.n_items
 
 
-def top_lists(data, users: np.ndarray, at, k: int) -> np.ndarray:
-    """What a recommender that knows likes alone would show: int64 [B, k] items, best first, 0 = missing (ours).
+def top_lists(data: NegativeFeedbackDataset, users: np.ndarray, at, k: int) -> np.ndarray:
+    """The lists of a recommender that uses only likes (ours): int64 [B, k] items, best first, 0 = missing.
 
-    Item-item cosine over the likes before each user's moment; what a user has seen by then is not shown again.
+    Item-item cosine over the likes before each user's moment ``at``, see
+    :func:`recbole_conrec.filtering.sets.moments`; items that a user saw before are not listed again.
     """
     log = data.log
     before = log.time < moments(data, at)[log.user]
@@ -48,8 +53,8 @@ def top_lists(data, users: np.ndarray, at, k: int) -> np.ndarray:
     return lists
 
 
-def _matrix(log, mask: np.ndarray) -> scipy.sparse.csr_matrix:
-    """Users x items, 1 where an event of the mask is."""
+def _matrix(log: EventLog, mask: np.ndarray) -> scipy.sparse.csr_matrix:
+    """float32 [n_users, n_items], 1 where the mask (bool, of events) holds an event."""
     values = np.ones(int(mask.sum()), dtype=np.float32)
     matrix = scipy.sparse.csr_matrix((values, (log.user[mask], log.item[mask])), (log.n_users, log.n_items))
     matrix.data[:] = 1

@@ -1,8 +1,8 @@
 """The filter that runs where requests are served: arrays on disk and NumPy, no model.
 
-A candidate c of user u is dropped if it is too close to something u is predicted to dislike:
+A candidate c of user u is dropped if it is too similar to an item that u is predicted to dislike:
 
-    max over i in predict set of u:  cos(c, i) > theta,   both embeddings rebuilt from the codebooks.
+    max over i in the Predict Set of u:  cos(c, i) > theta,   both embeddings rebuilt from the codebooks.
 """
 
 from __future__ import annotations
@@ -14,35 +14,36 @@ import numpy as np
 
 from recbole_conrec.filtering import folder as layout
 from recbole_conrec.filtering.ids import Ids, mapped
+from recbole_conrec.utils.arrays import unit_rows
 from recbole_conrec.utils.errors import UserError
 
-BLOCK = 4_000_000  # floats of candidates' and sets' vectors, and of their cosines, that are held at a time
-DIGITS = 6  # of a score: beyond them it depends on how many candidates are scored at once
+BLOCK = 4_000_000  # most floats in memory at a time: vectors of candidates, vectors of sets, and their cosines
+DIGITS = 6  # decimals of a score; further ones depend on how many candidates are scored at once
 
 
 class PredictSets:
-    """Sets of items by user, and how close other items come to them.
+    """Each user's set of items, and the similarity of other items to it.
 
     Args:
-        vectors: float32 [n_items, dim], of unit length (or zero: cosine 0 with everything).
+        vectors: float32 [n_items, dim] of unit length, or zero, which has cosine 0 with everything.
         ptr: int64 [n_users + 1]; the set of user u is ``rows[ptr[u]:ptr[u + 1]]``.
         rows: int32 [ptr[-1]], rows of ``vectors``.
-        size: only the first so many items of a set are looked at; None: all.
+        size: only the first ``size`` items of a set are compared; None: all.
     """
 
     def __init__(self, vectors: np.ndarray, ptr: np.ndarray, rows: np.ndarray, size: int | None = None):
         self.vectors, self.ptr, self.rows, self.size = vectors, ptr, rows, size
 
     def cut(self, size: int | None) -> PredictSets:
-        """The same sets, of which only the first so many items are looked at."""
+        """The same sets, limited to their first ``size`` items; None: to no limit."""
         return PredictSets(self.vectors, self.ptr, self.rows, size)
 
     def scores(self, users: np.ndarray, items: np.ndarray, extra: np.ndarray | None = None) -> np.ndarray:
-        """Best cosine with each user's set.
+        """The highest cosine of each item with its user's set.
 
         Args:
-            users: int64 [B], rows; -1 is unknown.
-            items: int64 [B, C], rows; -1 is unknown.
+            users: int64 [B], rows; -1: unknown.
+            items: int64 [B, C], rows; -1: unknown.
             extra: float32 [m, dim], the vectors of items n_items..n_items + m - 1.
 
         Returns:
@@ -61,7 +62,7 @@ class PredictSets:
         for first in range(0, len(users), step):
             part = slice(first, first + step)
             column = np.arange(longest)
-            # a set that is shorter repeats its first item, which changes no maximum
+            # a shorter set repeats its first item, which does not change the maximum
             at = begin[part, None] + np.where(column < length[part, None], column, 0)
             disliked = self.vectors[self.rows[np.minimum(at, len(self.rows) - 1)]]
             candidates = self._vectors(items[part], extra)
@@ -76,7 +77,7 @@ class PredictSets:
         order = np.argsort(users, kind="stable")
         owner, start, count = np.unique(users[order], return_index=True, return_counts=True)
         scores = np.empty(len(users), dtype=np.float32)
-        by_size = np.argsort(count, kind="stable")  # users with as many pairs stand together
+        by_size = np.argsort(count, kind="stable")  # so that users with equally many pairs share a block
         for part in np.split(by_size, np.arange(256, len(by_size), 256)):
             column = np.arange(int(count[part].max(initial=0)))
             there = column < count[part, None]
@@ -96,10 +97,12 @@ class NegativeFilter:
     """Decides which candidates a user should not be shown. Made by :meth:`load`; any number of threads may share one.
 
     Attributes:
-        manifest: what was predicted, from what, by what (see docs/filtering.md).
-        theta: thresholds, one per group of users; ``bounds`` are the activities at which a new group begins.
+        manifest: what was predicted, for which data, by which run (see docs/filtering.md).
+        theta: float32 [G], one threshold per group of users; None: there is none.
+        bounds: int64 [G - 1], the activities at which the next group begins.
         sets: PredictSets.
-        users, items: Ids of their rows.
+        users, items: ids of the rows of ``sets``.
+        activity: int32 [n_users], likes and dislikes of each user before the sets were made.
     """
 
     def __init__(
@@ -113,29 +116,32 @@ class NegativeFilter:
         theta: float | None = None,
         size: int | None = None,
     ):
-        given = {"values": None if theta is None else [theta], "bounds": [], "size": None}
-        chosen = given if theta is not None or manifest["theta"] is None else manifest["theta"]
+        if theta is None and manifest["theta"] is not None:
+            calibrated = manifest["theta"]
+            values, bounds, best_size = calibrated["values"], calibrated["bounds"], calibrated["size"]
+        else:
+            values, bounds, best_size = None if theta is None else [theta], [], None
         self.folder, self.manifest, self.users, self.items = folder, manifest, users, items
-        self.sets = sets.cut(chosen["size"] if size is None else size)
+        self.sets = sets.cut(best_size if size is None else size)
         self.activity = activity
+        self.theta = None if values is None else np.array(values, dtype=np.float32)
+        self.bounds = np.array(bounds, dtype=np.int64)
         self._extra: tuple[Ids, np.ndarray] | None = None  # replaced as a whole, never changed: threads may be reading
         self._lock = threading.Lock()
         self._counts = dict.fromkeys(("requests", "candidates", "dropped", "unknown_users", "unknown_items"), 0)
-        self.theta = None if chosen["values"] is None else np.array(chosen["values"], dtype=np.float32)
-        self.bounds = np.array(chosen["bounds"], dtype=np.int64)
 
     @classmethod
     def load(
         cls, folder, *, theta: float | None = None, size: int | None = None, verify: bool = True
     ) -> NegativeFilter:
-        """Open a folder that ``recbole-conrec predict`` wrote. Arrays are mapped, so that memory holds what is touched.
+        """Open a folder that ``recbole-conrec predict`` wrote. Arrays are memory-mapped: only pages in use are loaded.
 
         Args:
-            theta: instead of what was calibrated, with whole sets.
-            size: look only at the first so many items of a set.
-            verify: compare the sha256 of every file with the manifest; False looks at their sizes only.
+            theta: threshold (a cosine, -1 to 1) instead of the calibrated one, with whole sets.
+            size: compare only the first ``size`` items of a set.
+            verify: compare the sha256 of every file with the manifest; False: compare only their sizes.
 
-        Raises UserError for a folder that is not complete, or naming the files that are damaged.
+        Raises UserError for an incomplete folder, or naming the files that are damaged.
         """
         folder = Path(folder)
         manifest = layout.read_manifest(folder)
@@ -153,11 +159,12 @@ class NegativeFilter:
         Args:
             user_ids, candidate_item_ids: ids as in the data files (texts or whole numbers): one user and [C] items,
                 users [B] and items [B, C], or pairs of users [N] and items [N].
-            theta: instead of the filter's own.
+            theta: threshold instead of the filter's own.
 
         Returns:
             keep: bool, of the candidates' shape. Unknown users and items are kept, and counted in :meth:`counts`.
-            scores: float32, the best cosine with the user's Predict Set; NaN where there is none to have.
+            scores: float32, the highest cosine with the user's Predict Set; NaN for an unknown user or item, or an
+                empty set.
 
         Raises UserError for shapes that do not fit, or if there is no threshold.
         """
@@ -173,8 +180,8 @@ class NegativeFilter:
                 f"filter: users of shape {users.shape} and candidates of shape {items.shape}; expected one "
                 "user and [C], [B] and [B, C], or pairs [N] and [N]"
             )
-        limit = self.thresholds(users) if theta is None else np.float32(theta)
-        keep = ~(scores > (limit[:, None] if np.ndim(limit) and items.ndim == 2 else limit))
+        limit = self.thresholds(users) if theta is None else np.full(users.shape, theta, dtype=np.float32)
+        keep = ~(scores > (limit[:, None] if items.ndim == 2 else limit))
         with self._lock:
             self._counts["requests"] += 1
             self._counts["candidates"] += keep.size
@@ -184,23 +191,23 @@ class NegativeFilter:
         return keep, scores
 
     def thresholds(self, users: np.ndarray) -> np.ndarray:
-        """The threshold of each user by row, of any shape. UserError if none was chosen."""
+        """The threshold of each user (rows, of any shape): float32 of that shape. UserError if there is none."""
         if self.theta is None:
             raise UserError(
-                f"{self.folder}: no theta was calibrated; run predict with --lost=0.05 or --rate=0.1, or "
-                "give --theta=NUMBER"
+                f"{self.folder}: theta was not calibrated; run `recbole-conrec predict` with --lost=0.05 or "
+                "--rate=0.1, or give --theta=NUMBER"
             )
         if not len(self.bounds):
             return np.broadcast_to(self.theta[0], users.shape)
         return self.theta[np.searchsorted(self.bounds, self.activity[np.maximum(users, 0)], side="right")]
 
     def counts(self) -> dict[str, int]:
-        """What was filtered so far: requests, candidates, dropped, unknown_users, unknown_items."""
+        """What this object has filtered so far: requests, candidates, dropped, unknown_users, unknown_items."""
         with self._lock:
             return dict(self._counts)
 
     def item_rows(self, item_ids) -> np.ndarray:
-        """int64 of the ids' shape; -1 for an unknown one."""
+        """The rows of items, added ones included: int64 of the ids' shape, -1 for an unknown one."""
         rows = self.items.rows(item_ids, "item")
         extra = self._extra
         if extra is not None and (rows < 0).any():
@@ -209,47 +216,40 @@ class NegativeFilter:
         return rows
 
     def add_items(self, item_ids, texts: list[str] | None = None, vectors: np.ndarray | None = None) -> int:
-        """Make new items known, without the model, to this object (the folder stays as it is).
+        """Add new items to this object, without the model. The folder stays unchanged.
 
-        Each gets the ID nearest to its vector, whether or not an item has it already, and the embedding of that ID.
+        Each gets the semantic ID nearest to its vector, even if another item has it, and the embedding of that ID.
 
         Args:
             item_ids: [m]; those already known stay as they are.
-            texts: [m], written as the catalogue's: the fields ``manifest['tokenizer']['fields']`` joined by '. '.
+            texts: [m], in the form of the catalogue: the fields ``manifest['tokenizer']['fields']`` joined by '. '.
             vectors: float [m, dim] in the codebooks' space, instead of texts.
 
-        Returns the number of items that are new. Raises UserError if the IDs were saved without their encoder.
+        Returns the number of items that are new. Raises UserError if the semantic IDs were saved without their encoder.
         """
         from recbole_conrec.tokenizer import Items, SemanticIds
         from recbole_conrec.tokenizer.quantise import decode
 
         item_ids = [str(i) for i in item_ids]
-        if (texts is None) == (vectors is None) or len(item_ids) != len(texts if vectors is None else vectors):
+        given = [one for one in (texts, vectors) if one is not None]
+        if len(given) != 1 or len(given[0]) != len(item_ids):
             raise UserError(f"add_items: give one text or one vector for each of the {len(item_ids)} items")
         semantic_ids = SemanticIds.load(self.folder / layout.TOKENIZER)
         if semantic_ids.fingerprint != self.manifest["tokenizer"]["fingerprint"]:
-            raise UserError(f"{self.folder / layout.TOKENIZER}: not the tokenizer of these sets; {layout.MEND}")
+            raise UserError(f"{self.folder / layout.TOKENIZER}: not the tokenizer of these sets; {layout.REMEDY}")
         if vectors is None:
-            vectors = semantic_ids.vectors(Items(texts=list(texts), ids=item_ids))
-        rebuilt = unit(decode(semantic_ids.encode(vectors), semantic_ids.codebooks))
+            vectors = semantic_ids.vectors(Items(texts=list(texts or ()), ids=item_ids))
+        rebuilt = unit_rows(decode(semantic_ids.encode(vectors), semantic_ids.codebooks))
         with self._lock:
             new = np.flatnonzero(self.item_rows(item_ids) < 0)
             if len(new):
-                names, known = [item_ids[n] for n in new], self._vectors()
+                names, added = [item_ids[n] for n in new], rebuilt[new]
                 if self._extra is not None:
-                    names = [*(t.decode() for t in self._extra[0].tokens), *names]
-                    rebuilt = np.concatenate([known, rebuilt[new]])
-                else:
-                    rebuilt = rebuilt[new]
-                self._extra = Ids.of(names, "item"), rebuilt
+                    names = [*(token.decode() for token in self._extra[0].tokens), *names]
+                    added = np.concatenate([self._extra[1], added])
+                self._extra = Ids.of(names, "item"), added
         return len(new)
 
     def _vectors(self) -> np.ndarray | None:
         extra = self._extra
         return None if extra is None else extra[1]
-
-
-def unit(vectors: np.ndarray) -> np.ndarray:
-    """float32 [n, dim], each of length 1; a zero vector stays zero."""
-    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return np.divide(vectors, length, out=np.zeros_like(vectors, dtype=np.float32), where=length > 0)

@@ -1,15 +1,15 @@
-"""Every prompt of every model, and how it becomes token ids.
+"""Prompts of semantic IDs, and how they become token ids.
 
-A history is told in time order, each event as a word for its feedback and the item's semantic ID:
+A history is shown in time order, each event as a word for its feedback and the item's semantic ID:
 
     <instruction> disliked<a_5><b_2><c_9> liked<a_1><b_7><c_0> ... disliked
 
-and the answer is the semantic ID that follows. Told in this order, one pass over a user's whole sequence trains every
-one of his negatives at once (``packed``). The context of each is what its own prompt would show, with two differences
-that concern training alone (ours): other events of its own second may stand before it, in random order, and a long
-sequence is cut into stretches.
+and the answer is the semantic ID that follows. In this order, one pass over a user's whole sequence trains on every one
+of their dislikes at once (``packed``). The context of each is what its own prompt would show, with two differences that
+concern training alone (ours): other events of its own second may come before it, in random order, and a long sequence
+is cut into stretches.
 
-Text is tokenised once, when the builder is made; prompts are then put together from token ids.
+Text is tokenised once, when the builder is made; prompts are then assembled from token ids.
 """
 
 from dataclasses import dataclass
@@ -26,12 +26,12 @@ TITLE_OF = "What is the title of the item"
 ITEM_OF = "Which item has the title"
 ODD_ONE = "One of these four items was disliked, the others were liked. Name the disliked one."
 
-ALL_TEXT = (INSTRUCTION, *FEEDBACK.values(), TITLE_OF, ITEM_OF, ODD_ONE, "?")
+ID_TEXTS = (INSTRUCTION, *FEEDBACK.values(), TITLE_OF, ITEM_OF, ODD_ONE, "?")
 
 
 @dataclass(frozen=True)
 class Context:
-    """What a prompt tells of a user: which feedback, how far back, how many events.
+    """What a prompt shows of a user: which feedback, how far back, how many events.
 
     Attributes:
         kinds: feedback values, e.g. (NEGATIVE,) or (NEGATIVE, POSITIVE).
@@ -44,14 +44,38 @@ class Context:
     window: Window | None = None
 
 
-def context_of(name: str, max_events: int, window: dict | None = None) -> Context:
-    """'negative' or 'both', how many events, and how far back ({unit, length}; None: everything)."""
+def context_of(name: str, max_events: int, window: Window | None = None) -> Context:
+    """'negative' or 'both', how many events, and how far back (None: everything)."""
     kinds = {"negative": (NEGATIVE,), "both": (NEGATIVE, POSITIVE)}
-    if name not in kinds:
-        raise UserError(f"context: '{name}' is none of {', '.join(kinds)}")
-    if window is not None and set(window) != {"unit", "length"}:
-        raise UserError(f"window: {window!r} must be a mapping of `unit` and `length`")
-    return Context(kinds[name], max_events, Window(**window) if window else None)
+    return Context(kinds[name], max_events, window)
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Prompts of N instances.
+
+    Attributes:
+        input_ids, attention_mask: int64 [N, T], padded on the left.
+        shortened: bool [N], prompts that lost their oldest events because they were too long.
+    """
+
+    input_ids: torch.Tensor
+    attention_mask: torch.Tensor
+    shortened: np.ndarray
+
+    @property
+    def pair(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """(input_ids, attention_mask): what the decoding functions take."""
+        return self.input_ids, self.attention_mask
+
+    def to(self, device) -> "Prompts":
+        """The same prompts with their tensors on ``device``."""
+        return Prompts(self.input_ids.to(device), self.attention_mask.to(device), self.shortened)
+
+    def lists(self) -> list[list[int]]:
+        """The token ids of each prompt, without padding."""
+        pairs = zip(self.input_ids.numpy(), self.attention_mask.bool().numpy(), strict=True)
+        return [tokens[there].tolist() for tokens, there in pairs]
 
 
 class PromptBuilder:
@@ -61,15 +85,14 @@ class PromptBuilder:
         backbone: tokenizer, ``sid_tokens`` and SemanticIds that belong together.
         log: EventLog.
         max_tokens: the most tokens that prompt and answer may have together; the model's own limit counts, too. A
-            longer history loses its oldest events, never the instruction; ``cut`` collects the histories that lost
-            some, as pairs of log rows (begin, end), so that a prompt that is made twice counts once.
+            longer history loses its oldest events, never the instruction.
 
-    Raises UserError if ``max_tokens`` does not even hold the instruction, one event and an answer.
+    Raises UserError if ``max_tokens`` cannot hold the instruction, one event and an answer.
     """
 
     def __init__(self, backbone, log, max_tokens: int):
         max_tokens = min(max_tokens, backbone.max_length)
-        self.log, self.max_tokens, self.cut = log, max_tokens, set()
+        self.log, self.max_tokens = log, max_tokens
         self.tokenizer, self.depth = backbone.tokenizer, backbone.semantic_ids.depth
         self.item_tokens = backbone.item_tokens.cpu().numpy()
         self.prefix = np.array(self.encode(INSTRUCTION), dtype=np.int64)
@@ -86,58 +109,55 @@ class PromptBuilder:
     def encode(self, text: str) -> list[int]:
         return self.tokenizer(text, add_special_tokens=False)["input_ids"]
 
-    def rows(self, begin, end, t0, context: Context, users=None):
-        """The log rows that prompts tell: int64 [N, L] oldest first, -1 where there is none, and their numbers [N].
+    def rows(self, begin, end, t0, context: Context, users=None) -> tuple[np.ndarray, np.ndarray]:
+        """The log rows that prompts show: int64 [N, L] oldest first, -1 where there is none; and which prompts lack
+        older events of the context because of ``max_tokens``, bool [N].
 
         Args:
             begin, end: int64 [N], the history of each instance as rows of the log; nothing outside is ever read.
             t0, users: int64 [N]; only a context with a window reads them.
         """
-        begin, end = start, _ = np.asarray(begin), np.asarray(end)
+        begin, end = np.asarray(begin), np.asarray(end)
         if context.window is not None and context.window.length is not None:
             users = self.log.user[np.maximum(end - 1, 0)] if users is None else users
             begin = np.maximum(begin, context.window.begin(self.log, users, np.asarray(t0), end))
             begin = np.minimum(begin, end)
         stream = FeedbackStream(self.log, context.kinds)
         limit = min(context.max_events, self.max_events)
-        rows, lengths = stream.last(begin, end, limit)
+        rows, _ = stream.last(begin, end, limit)
+        shortened = np.zeros(len(rows), dtype=bool)
         if limit < context.max_events:
-            ptr, _ = stream.csr(begin, end)
-            over = np.diff(ptr) > limit
-            self.cut.update(zip(start[over].tolist(), end[over].tolist(), strict=True))
-        return rows, lengths
+            shortened = stream.count(begin, end) > limit
+        return rows, shortened
 
-    def history(self, begin, end, t0, context: Context, users=None, ask=None) -> tuple[torch.Tensor, torch.Tensor]:
+    def history(self, begin, end, t0, context: Context, users=None, ask=None) -> Prompts:
         """Prompts that ask for the next dislike.
 
         Args:
             ask: token ids that a prompt ends with (default: the word before a disliked item's ID).
-
-        Returns:
-            input_ids, attention_mask: int64 [N, T], padded on the left.
         """
-        rows, _ = self.rows(begin, end, t0, context, users)
+        rows, shortened = self.rows(begin, end, t0, context, users)
         tokens, _ = self._events(rows)
         n, ask = len(tokens), self.markers[NEGATIVE] if ask is None else np.array(ask, dtype=np.int64)
         tokens = np.concatenate([np.tile(self.prefix, (n, 1)), tokens, np.tile(ask, (n, 1))], axis=1)
-        return left_pad_holes(tokens, self.tokenizer.pad_token_id)
+        return Prompts(*left_pad_holes(tokens, self.tokenizer.pad_token_id), shortened)
 
     def packed(
         self, begin, end, context: Context, events: int, targets: np.ndarray, rng: np.random.Generator | None = None
     ) -> list[dict]:
-        """Training rows that hold a stretch of a user's sequence, with loss on every target not yet trained.
+        """Training examples that hold a stretch of a user's sequence, with loss on every target not yet trained.
 
         A sequence longer than ``events`` is cut into stretches that overlap by half, and only the new half bears loss:
         each target is trained once, with at least half a stretch of context unless the user has less.
 
         Args:
             begin, end: int64 [U], one stretch of log rows per user: training events only.
-            events: events per training row.
+            events: events per example.
             targets: bool [E], the log rows that may bear loss: the users' first dislikes of items.
             rng: if given, events of the same second are shuffled (their order in a file means nothing).
 
         Returns:
-            rows with ``input_ids`` and ``completion_mask`` (1 on the answer tokens of the negatives).
+            examples with ``input_ids`` and ``completion_mask`` (1 on the answer tokens of the negatives).
         """
         ptr, rows = FeedbackStream(self.log, context.kinds).csr(np.asarray(begin), np.asarray(end))
         if rng is not None:

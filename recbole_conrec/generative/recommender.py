@@ -1,78 +1,119 @@
-"""What all language models of the leaderboard share: training in stages; and for those that answer with semantic IDs
-decoding and likelihoods.
+"""Base classes of the methods that answer with semantic IDs or text.
 
-A model of this family names its tasks (``TASKS``, see model/stages.py), builds a ``backbone`` and turns instances into
-prompts; ``recommend`` and ``score_candidates`` follow. Only IDs of existing items can come out.
+    StagedRecommender           trained in stages (stage.py)
+      GenerativeRecommender     answers with IDs: constrained beam search, likelihoods of candidates
+        IdLanguageModel         on a causal language model that reads histories of IDs: CoNRec, LC-Rec, MiniOneRec
+        T5Recommender           on a T5 over token ids (t5_recommender.py): TIGER, P5-CID
+      TextRecommender           on a causal language model that reads titles: TALLRec, InstructRec
+
+A method names its ``OPTIONS`` and its ``TASKS``; only IDs of existing items can be generated.
 """
 
+from __future__ import annotations
+
+from collections.abc import Mapping
 from functools import cached_property
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from recbole.model.abstract_recommender import SequentialRecommender
-from recbole.trainer import Trainer
 from recbole.utils import InputType
-from safetensors.torch import load_file, save_file
 
 from recbole_conrec import tokenizer
-from recbole_conrec.data.events import NEGATIVE, FeedbackStream
-from recbole_conrec.evaluation import ranking
-from recbole_conrec.evaluation.collector import outcomes
-from recbole_conrec.generative.candidate_scores import read_ways, similarity, within
+from recbole_conrec.data.exclusion import excluded
+from recbole_conrec.evaluation.answers import Answers
+from recbole_conrec.generative.candidate_scores import Scoring, similarity, within
+from recbole_conrec.generative.method_options import StagedOptions
+from recbole_conrec.generative.prompts import ID_TEXTS, Context, PromptBuilder, Prompts, context_of
 from recbole_conrec.generative.rewards import unit_vectors
-from recbole_conrec.generative.stage import Task, check_stages, run_stage
-from recbole_conrec.generative.stage_store import StageStore
+from recbole_conrec.generative.stage import Task, read_stages
+from recbole_conrec.generative.text_prompts import TITLE_TEXTS, TextPrompts
+from recbole_conrec.llm.backbone import Backbone, load_backbone
 from recbole_conrec.llm.decoding import beam_search, score, search_and_score
-from recbole_conrec.runs.trainer import HarnessMixin
-from recbole_conrec.utils.distributed import gather_by_id, my_batches, process_state, write_once
-from recbole_conrec.utils.errors import UserError
-from recbole_conrec.utils.resources import peak_mb
+from recbole_conrec.runs.options import LOOP
+from recbole_conrec.utils.distributed import process_state
 
 
 class StagedRecommender(SequentialRecommender):
-    """A language model that is trained in stages. A subclass sets ``TASKS``, calls :meth:`speak` with its backbone, and
-    defines ``score_candidates``; one without ``recommend`` only ranks given candidates.
+    """A language model that is trained in stages. A method of this class without ``recommend`` only ranks candidates.
 
     Attributes:
+        options: the method's options, of its class ``OPTIONS``.
+        stages: the options of each stage.
         semantic_ids: the IDs of the catalogue.
-        backbone, lm: the language model (transformers) with the IDs in its vocabulary.
+        backbone, lm: the language model (transformers) with the IDs in its vocabulary; see :meth:`set_backbone`.
+        context: what prompts show of a user.
     """
 
     input_type = InputType.POINTWISE  # RecBole asks; its data loaders bring no sampled items
-    trainer = "recbole_conrec.generative.recommender:StagedTrainer"
-    TASKS: dict[str, Task] = {}
+    trainer = "recbole_conrec.generative.trainer:StagedTrainer"
+    OPTIONS: ClassVar[type[StagedOptions]] = StagedOptions
+    TASKS: ClassVar[Mapping[str, Task]] = {}
+    UNREAD: ClassVar[frozenset[str]] = LOOP | {"MAX_ITEM_LIST_LENGTH"}  # stages have options of their own
     chunk = 128  # users that are decoded at a time
+    options: Any
+    context: Context
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
-        check_stages(config["stages"], self.TASKS, config)
-        self.log = dataset.log
+        self.options, self.stages = self.read_options(config)
+        self.context = context_of(self.options.context, self.options.history)
+        self.seed, self.log = config["seed"], dataset.log
         with process_state().main_process_first():  # one makes the IDs, the others read them
             self.semantic_ids = tokenizer.build(config, dataset)
 
-    def speak(self, backbone) -> None:
+    @classmethod
+    def read_options(cls, config) -> tuple[Any, list[Any]]:
+        """(the method's options, those of each stage). Raises UserError for what does not fit the method."""
+        options = cls.OPTIONS.of(config)
+        return options, read_stages(options.stages, cls.TASKS)
+
+    def set_backbone(self, backbone: Backbone) -> None:
+        """Take a language model; its parameters become this module's."""
         self.backbone, self.lm = backbone, backbone.model
 
-    @property
-    def cut(self) -> int:
-        """How many prompts have lost old events because they were too long."""
-        return len(self.prompts.cut) if hasattr(self, "prompts") else 0
+    def load_language_model(self, dataset, texts) -> None:
+        """The backbone of the options ``llm`` and ``llm_options``; ``texts``: the words of the prompts."""
+        titles = dataset.item_text()
+        self.set_backbone(
+            load_backbone(
+                self.options.llm,
+                self.semantic_ids,
+                [*titles[1:], *texts],
+                self.options.llm_options,
+                item_texts=titles,
+                device=self.device,
+                seed=self.seed,
+            )
+        )
+
+    def answer(self, interaction, candidates: torch.Tensor, k: int) -> Answers:
+        """The top K and the scores of candidates [B, C], from one run of the prompts."""
+        raise NotImplementedError
+
+    def score_candidates(self, interaction, items: torch.Tensor) -> torch.Tensor:
+        """Float [B, C]: how likely each candidate is to be disliked."""
+        raise NotImplementedError
 
     def predict(self, interaction) -> torch.Tensor:
-        """float [B]: log-likelihood of ``item_id`` (what RecBole's profiler calls)."""
+        """Float [B]: the score of ``item_id`` (what RecBole's profiler calls)."""
         return self.score_candidates(interaction, interaction[self.ITEM_ID][:, None])[:, 0]
 
-    def probe(self, data) -> dict[str, float]:
-        """What else to measure after each stage, by name; data: the training part. Plain numbers, for the record."""
+    def probe(self, data) -> dict[str, Any]:
+        """What else to measure after each stage, by name; data: the training part. Plain values, for the record."""
         return {}
 
-    def told(self, interaction) -> tuple[np.ndarray, ...]:
-        """What prompt builders want to know of a batch: history_begin, history_end, t0, user, each int64 [B]."""
-        return tuple(interaction[f].cpu().numpy() for f in ("history_begin", "history_end", "t0", self.USER_ID))
+    def prompt_inputs(self, interaction) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """What prompt builders read of a batch: history_begin, history_end, t0, user, int64 [B] each."""
+        begin, end, t0, user = (
+            interaction[field].cpu().numpy() for field in ("history_begin", "history_end", "t0", self.USER_ID)
+        )
+        return begin, end, t0, user
 
 
 class GenerativeRecommender(StagedRecommender):
-    """Base class of models that answer with IDs. A subclass defines :meth:`prompt` besides.
+    """Base class of methods that answer with IDs. A subclass defines :meth:`prompt`.
 
     Attributes:
         trie: the IDs, on the model's device.
@@ -80,62 +121,63 @@ class GenerativeRecommender(StagedRecommender):
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
-        self.normalise, self.beam, self.topk = config["normalise"], config["beam"], max(config["topk"])
-        self.ways = read_ways(config["candidate_scores"])
+        self.normalise, self.beam = self.options.normalise, self.options.beam
+        self.scorings, self.topk = self.options.candidate_scores, max(config["topk"])
         self.trie = self.semantic_ids.trie.to(config["device"])
-        self._negatives = FeedbackStream(self.log, (NEGATIVE,))
         self._shared = self.trie.n_leaves < len(self.trie.leaf_items)  # collisions: shared
 
-    def prompt(self, interaction) -> tuple[torch.Tensor, torch.Tensor]:
-        """input_ids, attention_mask int64 [B, T] on the model's device, left-padded, after which an ID follows."""
+    def prompt(self, interaction) -> Prompts:
+        """The prompts of a batch, on the model's device; an ID follows each."""
         raise NotImplementedError
 
     @torch.no_grad()
     def recommend(self, interaction, k: int) -> torch.Tensor:
-        """int64 [B, k] items, best first, 0 = missing; no item that the user already disliked."""
-        disliked = self._disliked(interaction)
-        leaves, _ = beam_search(self.backbone, self.trie, *self.prompt(interaction), **self._search(disliked, k))
+        """int64 [B, k] items, best first, 0 = missing; no item that the user may not get (data/exclusion.py)."""
+        disliked = self._excluded(interaction)
+        leaves, _ = beam_search(self.backbone, self.trie, *self.prompt(interaction).pair, **self._search(disliked, k))
         return expand(self.trie, leaves, disliked, k)
 
     @torch.no_grad()
-    def recommend_and_score(self, interaction, items: torch.Tensor, k: int) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        """``recommend``, and the scores of ``items`` [B, C] by each way of ``candidate_scores``, from one run of the
-        prompts."""
-        disliked, leaves = self._disliked(interaction), self.trie.item_leaf[items]
-        found, levels = search_and_score(
-            self.backbone, self.trie, *self.prompt(interaction), leaves, **self._search(disliked, k)
-        )
-        found = expand(self.trie, found, disliked, k)
-        return found, [self._by(way, items, leaves, levels, found[:, : self.topk]) for way in self.ways]
+    def answer(self, interaction, candidates: torch.Tensor, k: int) -> Answers:
+        """:meth:`recommend`, and the scores of candidates by each way of ``candidate_scores``, the first as CandAcc's,
+        from one run of the prompts.
+        """
+        prompts, disliked = self.prompt(interaction), self._excluded(interaction)
+        leaves = self.trie.item_leaf[candidates]
+        found, levels = search_and_score(self.backbone, self.trie, *prompts.pair, leaves, **self._search(disliked, k))
+        items = expand(self.trie, found, disliked, k)
+        scores = {how: self._score(how, candidates, leaves, levels, items[:, : self.topk]) for how in self.scorings}
+        first, *others = scores
+        return Answers(items, scores[first], {how: scores[how] for how in others}, int(prompts.shortened.sum()))
 
     def score_candidates(self, interaction, items: torch.Tensor) -> torch.Tensor:
-        """float [B, C]: how likely each candidate is, by the first of the option ``candidate_scores``."""
-        return self.scores_by(self.ways[0], interaction, items)
+        """Float [B, C]: how likely each candidate is, by the first of the option ``candidate_scores``."""
+        return self.scores_by(self.scorings[0], interaction, items)
 
     @torch.no_grad()
-    def scores_by(self, way: str, interaction, items: torch.Tensor) -> torch.Tensor:
-        """float [B, C] by one of candidate_scores.WAYS; -inf or any number for padding."""
-        if way == "similarity":
-            return self._by(way, items, None, None, self.recommend(interaction, self.topk))
+    def scores_by(self, how: Scoring, interaction, items: torch.Tensor) -> torch.Tensor:
+        """Float [B, C] by one of candidate_scores.SCORINGS; -inf or any number for padding."""
+        if how == "similarity":
+            return self._score(how, items, None, None, self.recommend(interaction, self.topk))
         leaves = self.trie.item_leaf[items]
         levels = score(
             self.backbone,
             self.trie,
-            *self.prompt(interaction),
+            *self.prompt(interaction).pair,
             leaves,
             normalise=self.normalise,
             chunk=self.chunk,
             by_level=True,
         )
-        return self._by(way, items, leaves, levels, None)
+        return self._score(how, items, leaves, levels, None)
 
-    def _by(self, way: str, items, leaves, levels, predicted) -> torch.Tensor:
-        if way == "similarity":
+    def _score(self, how: Scoring, items, leaves, levels, predicted) -> torch.Tensor:
+        if how == "similarity":
             return similarity(items, predicted, self.vectors)
-        return levels.sum(2) if way == "likelihood" else within(levels, self.trie.leaf_codes[leaves.clamp(min=0)])
+        return levels.sum(2) if how == "likelihood" else within(levels, self.trie.leaf_codes[leaves.clamp(min=0)])
 
-    def _search(self, disliked: torch.Tensor, k: int) -> dict:
-        """What every beam search here is given. With shared IDs, disliked items are left out afterwards."""
+    def _search(self, disliked: torch.Tensor, k: int) -> dict[str, Any]:
+        """The arguments of every beam search here. With shared IDs, excluded items are left out afterwards."""
         return {
             "width": max(k, self.beam),
             "normalise": self.normalise,
@@ -148,17 +190,65 @@ class GenerativeRecommender(StagedRecommender):
         """float32 [n_items, dim], items rebuilt from their codes, of length 1, on the model's device."""
         return unit_vectors(self.semantic_ids).to(self.device)
 
-    def _disliked(self, interaction) -> torch.Tensor:
-        """int64 [B, M] items disliked before, padded with 0."""
+    def _excluded(self, interaction) -> torch.Tensor:
+        """int64 [B, M]: the items that each list leaves out, padded with 0."""
         begin, end = (interaction[f].cpu().numpy() for f in ("history_begin", "history_end"))
-        longest = max(int(self._negatives.count(begin, end).max(initial=1)), 1)
-        rows, _ = self._negatives.last(begin, end, longest)
-        return torch.from_numpy(np.where(rows >= 0, self.log.item[rows], 0)).to(self.device)
+        rows, items = excluded(self.log, begin, end)
+        counts = np.bincount(rows, minlength=len(begin))
+        padded = np.zeros((len(begin), max(int(counts.max(initial=1)), 1)), dtype=np.int64)
+        padded[np.arange(padded.shape[1]) < counts[:, None]] = items
+        return torch.from_numpy(padded).to(self.device)
+
+
+class IdLanguageModel(GenerativeRecommender):
+    """A causal language model whose prompts are histories of IDs. ``TEXTS``: the words of its prompts."""
+
+    TEXTS: ClassVar[tuple[str, ...]] = ID_TEXTS
+
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        self.load_language_model(dataset, self.TEXTS)
+        self.prompts = self.make_prompts(dataset.item_text())
+
+    def make_prompts(self, titles: list[str]) -> PromptBuilder:
+        """The builder of this method's prompts."""
+        return PromptBuilder(self.backbone, self.log, self.options.max_tokens)
+
+    def prompt(self, interaction) -> Prompts:
+        begin, end, t0, users = self.prompt_inputs(interaction)
+        return self.prompts.history(begin, end, t0, self.context, users).to(self.device)
+
+
+class TextRecommender(StagedRecommender):
+    """A causal language model that reads titles and ranks given candidates; it recommends nothing."""
+
+    TEXTS: ClassVar[tuple[str, ...]] = TITLE_TEXTS
+    chunk = 32
+
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        self.load_language_model(dataset, self.TEXTS)
+        self.prompts = TextPrompts(self.backbone, self.log, self.options.max_tokens, dataset.item_text())
+
+    def prompt_and_score(self, interaction, items: torch.Tensor) -> tuple[Prompts, torch.Tensor]:
+        """The prompts, and the scores of candidates [B, C] after them; -inf for padding."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def score_candidates(self, interaction, items: torch.Tensor) -> torch.Tensor:
+        return self.prompt_and_score(interaction, items)[1]
+
+    @torch.no_grad()
+    def answer(self, interaction, candidates: torch.Tensor, k: int) -> Answers:
+        prompts, scores = self.prompt_and_score(interaction, candidates)
+        return Answers(None, scores, {}, int(prompts.shortened.sum()))
 
 
 def expand(trie, leaves: torch.Tensor, disliked: torch.Tensor, k: int) -> torch.Tensor:
-    """IDs [B, W] (-1: none) -> items [B, k], 0 = missing: the items of an ID stand in ascending order, and those in
-    ``disliked`` [B, M] are left out before the cut at k."""
+    """IDs [B, W] (-1: none) -> items [B, k], 0 = missing.
+
+    The items of an ID are listed in ascending order, and those in ``disliked`` [B, M] are left out before the cut at k.
+    """
     known = leaves.clamp(min=0)
     size = (trie.leaf_ptr[known + 1] - trie.leaf_ptr[known]).masked_fill(leaves < 0, 0)
     end = size.cumsum(1)
@@ -170,120 +260,3 @@ def expand(trie, leaves: torch.Tensor, disliked: torch.Tensor, k: int) -> torch.
     items = items.masked_fill((items[:, :, None] == disliked[:, None, :]).any(-1), 0)
     items = items.gather(1, (items == 0).int().argsort(dim=1, stable=True))[:, :k]
     return torch.nn.functional.pad(items, (0, k - items.shape[1]))
-
-
-class StagedTrainer(HarnessMixin, Trainer):
-    """Runs a model's stages one after the other; each leaves its entry in ``stages``.
-
-    Finished stages are kept beside the runs, by content: a run that was interrupted finds them again, and runs that
-    begin with the same stages share them.
-    """
-
-    def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
-        """Train. A stage that is already on disk is not run again."""
-        score = self._score_of(valid_data)
-        self.stages = []
-        for number in range(len(self.config["stages"])):
-            store = StageStore.of(self.config, self.model, train_data._dataset, number)
-            with store.hold():
-                entry = store.read()
-                if entry is None:
-                    before = self.stages[-1]["valid"] if self.stages else None
-                    entry = run_stage(
-                        self.model, train_data._dataset, self.config, number, store, score, show_progress, before
-                    )
-                    store.write(self._trained(), entry)
-                else:
-                    self.load(store.weights)
-            self.stages.append(entry)
-            self.best_valid_score = entry["valid"]
-        self._save_checkpoint(len(self.stages))
-        return self.best_valid_score, None
-
-    @property
-    def cost(self) -> dict:
-        """What training took, over all attempts and whichever run did it."""
-        return {
-            "fit_s": sum(stage["seconds"] for stage in self.stages),
-            "peak_mb": max(peak_mb(), *(stage["peak_mb"] for stage in self.stages)),
-        }
-
-    def evaluate(self, eval_data, *args, **kwargs):
-        """As every row's; besides ``CandAcc.<way>`` for the ways to rank candidates after the first."""
-        if hasattr(self.model, "prompts"):
-            self.model.prompts.cut.clear()
-        self._others = []
-        result = super().evaluate(eval_data, *args, **kwargs)
-        data, ways = getattr(eval_data, "_dataset", eval_data), getattr(self.model, "ways", ())[1:]
-        if ways and data:
-            truth = data.truth(data.split)
-            ids = [n for batch in my_batches(len(data), self.config["eval_batch_size"]) for n in batch]
-            nothing = torch.zeros(0, len(ways), truth.candidates.shape[1])
-            _, scores = gather_by_id(torch.tensor(ids, dtype=torch.int64), torch.cat([nothing, *self._others]))
-            for way, values in zip(ways, scores.numpy().swapaxes(0, 1), strict=True):
-                self.outcomes[f"CandAcc.{way}"] = outcomes(truth, None, values, [])["CandAcc"]
-        if self.model.cut:
-            self.logger.warning(
-                f"{self.model.cut} prompts were longer than {self.model.prompts.max_tokens} tokens and "
-                "lost their oldest events; raise max_tokens or lower history"
-            )
-        return result
-
-    def _rank(self, data, batch, truth, k: int):
-        if not hasattr(self.model, "recommend_and_score"):
-            return super()._rank(data, batch, truth, k)
-        interaction = data[np.arange(batch.start, batch.stop)].to(self.device)
-        candidates = torch.from_numpy(truth.candidates[batch.start : batch.stop]).to(self.device)
-        items, (scores, *others) = self.model.recommend_and_score(interaction, candidates, k)
-        ranking.check(self.model, interaction, candidates, k, items, scores, data)
-        if others:
-            self._others.append(torch.stack(others, 1).float().cpu())
-        return items.cpu(), scores.float().cpu()
-
-    def _trained(self) -> dict[str, torch.Tensor]:
-        """The weights that training changes: all of a small model, the adapter of a large one."""
-        parameters = self.model.lm.named_parameters()
-        return {name: p.detach().cpu().contiguous().clone() for name, p in parameters if p.requires_grad}
-
-    def _save_checkpoint(self, epoch, verbose=True, **kwargs):
-        self.saved_model_file = str(self.run_dir / "model.safetensors")
-        write_once(self.saved_model_file, lambda path: save_file(self._trained(), path))
-
-    def load(self, file) -> None:
-        missing, unexpected = self.model.lm.load_state_dict(load_file(str(file)), strict=False)
-        needed = {name for name, p in self.model.lm.named_parameters() if p.requires_grad}
-        if unexpected or needed & set(missing):
-            raise UserError(f"{file}: these weights are of another model; remove its folder to train anew")
-
-    def _score_of(self, valid_data):
-        """A function: `valid_metric` (HR@K, K the largest of ``topk``, or CandAcc) of the model as it stands, on a
-        fixed sample of the validation instances."""
-        k, metric = max(self.config["topk"]), self.config["valid_metric"].lower()
-        if metric not in (f"hr@{k}", "candacc"):
-            raise UserError(
-                f"valid_metric: {self.config['row']} looks at HR@{k} or CandAcc while it trains, and "
-                f"'{self.config['valid_metric']}' is asked for"
-            )
-        if metric != "candacc" and not hasattr(self.model, "recommend"):
-            raise UserError(f"valid_metric: {self.config['row']} only ranks given candidates; give CandAcc")
-        valid_data = getattr(valid_data, "_dataset", valid_data)  # stock RecBole passes a loader over it
-        size = min(self.config["valid_sample"] or len(valid_data), len(valid_data))
-        chosen = np.random.default_rng(self.config["seed"]).permutation(len(valid_data))[:size]
-        truth = valid_data.truth() if metric == "candacc" else None
-
-        def hits(ids) -> int:
-            interaction = valid_data[ids].to(self.device)
-            if truth is None:
-                items = self.model.recommend(interaction, k)
-                return int((items == interaction["item_id"][:, None]).any(dim=1).sum())
-            candidates = torch.from_numpy(truth.candidates[ids]).to(self.device)
-            scores = self.model.score_candidates(interaction, candidates).masked_fill(candidates == 0, -torch.inf)
-            own = scores[candidates == interaction["item_id"][:, None]][:, None]
-            return int(((scores >= own).sum(dim=1) == 1).sum())  # a tie is no hit
-
-        def score_now() -> float:
-            self.model.eval()
-            batch = self.config["eval_batch_size"]
-            return sum(hits(chosen[start : start + batch]) for start in range(0, size, batch)) / size
-
-        return score_now

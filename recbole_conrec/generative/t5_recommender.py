@@ -1,17 +1,20 @@
 """What TIGER and P5-CID share: a T5 that reads a user's history as token ids alone and answers with a semantic ID.
 
-A subclass says what stands before and after the items and which token precedes an item, see :class:`IdPrompt`. Every
-training instance is one pair of prompt and answer, and the prompt is the one that would be asked at its t0.
+A subclass defines what comes before and after the items and which token precedes an item, see :class:`IdPrompt`. Every
+training instance is one pair of prompt and answer, and the prompt is the one that evaluation would ask at its t0.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from recbole_conrec.data.events import FeedbackStream
-from recbole_conrec.generative.prompts import context_of, left_pad_holes
+from recbole_conrec.generative.method_options import T5MethodOptions
+from recbole_conrec.generative.prompts import Prompts, left_pad_holes
 from recbole_conrec.generative.recommender import GenerativeRecommender
-from recbole_conrec.generative.stage import SFT_NEEDS, SFT_TAKES, StageRun, Task
+from recbole_conrec.generative.stage import StageRun, Task, TrainingSet
+from recbole_conrec.generative.stage_options import SFTStage
 from recbole_conrec.llm.t5 import EOS, FIRST_EXTRA, PAD, load_t5
 from recbole_conrec.utils.errors import UserError
 
@@ -22,7 +25,7 @@ class IdPrompt:
 
     Attributes:
         words: how many there are.
-        user: int64 [n_users, U], what a prompt tells of each user, before his history.
+        user: int64 [n_users, U], what a prompt says of each user, before their history.
         marker: feedback value -> the token before an item with that feedback; kinds that are not in it have none.
         ask: tokens after the history.
     """
@@ -33,19 +36,32 @@ class IdPrompt:
     ask: tuple[int, ...] = ()
 
 
+def next_dislike(run: StageRun) -> TrainingSet:
+    """Every training instance as an example. An ID's length is fixed, so it needs no end token."""
+    instances, model = run.data.instances, run.model
+    prompts = model.tokens(instances.begin, instances.end, instances.user)
+    answers = model.backbone.item_tokens[instances.item].tolist()
+    return TrainingSet(
+        [
+            {"input_ids": tokens[tokens >= 0].tolist(), "labels": answer}
+            for tokens, answer in zip(prompts, answers, strict=True)
+        ]
+    )
+
+
 class T5Recommender(GenerativeRecommender):
     """<user> [marker] a_5 b_2 c_9 [marker] a_1 b_7 c_0 ... <ask> <end>  ->  the ID of the next dislike."""
 
+    OPTIONS = T5MethodOptions
+    TASKS: ClassVar[dict[str, Task]] = {"next": Task(next_dislike, SFTStage)}
+
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
-        self.context = context_of(config["context"], config["history"])
-        self.layout = self.id_prompt(config, dataset)
-        self.speak(
-            load_t5(
-                self.semantic_ids, config["t5"], extra=self.layout.words, seed=config["seed"], device=config["device"]
-            )
+        self.layout = self.id_prompt(dataset)
+        self.set_backbone(
+            load_t5(self.semantic_ids, self.options.t5, extra=self.layout.words, device=self.device, seed=self.seed)
         )
-        self._told = FeedbackStream(self.log, self.context.kinds)
+        self._shown = FeedbackStream(self.log, self.context.kinds)
         self._item_tokens = self.backbone.item_tokens.cpu().numpy()
         event = self._item_tokens.shape[1] + bool(self.layout.marker)
         longest = self.layout.user.shape[1] + self.context.max_events * event + len(self.layout.ask) + 1
@@ -55,19 +71,21 @@ class T5Recommender(GenerativeRecommender):
                 f"t5.max_length is {self.backbone.max_length}; lower the one or raise the other"
             )
 
-    def id_prompt(self, config, dataset) -> IdPrompt:
+    def id_prompt(self, dataset) -> IdPrompt:
+        """The layout of this method's prompts."""
         raise NotImplementedError
 
-    def prompt(self, interaction):
+    def prompt(self, interaction) -> Prompts:
         columns = (interaction[f].cpu().numpy() for f in ("history_begin", "history_end", self.USER_ID))
-        return tuple(part.to(self.device) for part in left_pad_holes(self.tokens(*columns), PAD))
+        tokens = self.tokens(*columns)
+        return Prompts(*left_pad_holes(tokens, PAD), np.zeros(len(tokens), dtype=bool)).to(self.device)
 
     def tokens(self, begin, end, users) -> np.ndarray:
         """Prompts of the histories begin:end (int64 [N], rows of the log) -> token ids [N, T]; -1 where there is none.
 
-        The latest ``history`` events of the context's kinds are told, oldest first; nothing outside is read.
+        The latest ``history`` events of the context's kinds are shown, oldest first; nothing outside is read.
         """
-        rows, _ = self._told.last(begin, end, self.context.max_events)
+        rows, _ = self._shown.last(begin, end, self.context.max_events)
         there, depth = rows >= 0, self._item_tokens.shape[1]
         events = np.full((*rows.shape, 1 + depth), -1)
         events[there, 1:] = self._item_tokens[self.log.item[rows[there]]]
@@ -77,19 +95,3 @@ class T5Recommender(GenerativeRecommender):
         return np.concatenate(
             [FIRST_EXTRA + self.layout.user[users], events.reshape(len(rows), -1), np.tile(ask, (len(rows), 1))], axis=1
         )
-
-
-def next_negative(run: StageRun):
-    """Next-negative prediction: a row for each training instance. An ID's length is fixed, so it needs no end token."""
-    instances, model = run.data.instances, run.model
-    prompts = model.tokens(instances.begin, instances.end, instances.user)
-    answers = model.backbone.item_tokens[instances.item].tolist()
-    return run.sft(
-        [
-            {"input_ids": tokens[tokens >= 0].tolist(), "labels": answer}
-            for tokens, answer in zip(prompts, answers, strict=True)
-        ]
-    )
-
-
-T5Recommender.TASKS = {"next": Task(next_negative, SFT_NEEDS, SFT_TAKES)}

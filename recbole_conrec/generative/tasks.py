@@ -1,89 +1,130 @@
-"""CoNRec's training stages: what each one shows the model. A stage is a mapping of ``stages`` in the YAML.
-
-``task`` is one of
+"""What stages show the model: the tasks that methods share, each a plain function beside its options.
 
     translation   ID -> title and title -> ID
     alignment     four items, one disliked and three liked, no user: name the disliked one
-    next          next-negative prediction, on whole sequences
-    grpo          group-relative policy optimisation with a reward of ``llm/rewards.py``
+    next          next-dislike prediction, on whole sequences
+    mixture       several language tasks at once: next, and
+
+        title_of        ID -> title
+        item_of         title -> ID
+        next_title      history of IDs -> title
+        titles_next     history of titles -> ID
+        titles_title    history of titles -> title
+
+Training events only; a prompt shows what lies strictly before its t0.
 """
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 import torch
+from pydantic import field_validator
 
-from recbole_conrec.data.events import NEGATIVE, POSITIVE
-from recbole_conrec.generative.prompts import ITEM_OF, ODD_ONE, TITLE_OF
-from recbole_conrec.generative.rewards import REWARDS, best_cosine, unit_vectors
-from recbole_conrec.generative.stage import (
-    GRPO_NEEDS,
-    GRPO_TAKES,
-    SFT_NEEDS,
-    SFT_TAKES,
-    StageRun,
-    Task,
-    stage_context,
-    stage_window,
-)
+from recbole_conrec.data.events import NEGATIVE, POSITIVE, Instances, Window
+from recbole_conrec.generative.prompts import ITEM_OF, ODD_ONE, TITLE_OF, Context, Prompts, context_of
+from recbole_conrec.generative.stage import StageRun, TrainingSet
+from recbole_conrec.generative.stage_options import PromptOptions, SFTStage, WindowedPromptOptions
+from recbole_conrec.generative.text_prompts import TITLED
 from recbole_conrec.llm.batch import left_pad
-from recbole_conrec.llm.decoding import beam_search, score
-from recbole_conrec.utils.arrays import ragged, unique_rows
+from recbole_conrec.llm.decoding import score
+from recbole_conrec.options.schema import Count, Natural, NonNegative
 from recbole_conrec.utils.errors import UserError
 
 MIN_NEGATIVES = 3  # of the paper: an answer of the alignment task has more
 QUESTIONS = 20_260_115  # seed of the questions that measure it; no run's own
 
 
-# -- supervised tasks ----------------------------------------------------------------------------------------------
-def next_negative(run: StageRun):
-    """All rows of :func:`next_rows` are shuffled together and shown once."""
-    return run.sft(next_rows(run), epochs=1)
+# -- examples --------------------------------------------------------------------------------------------------------
+def example(prompt: list[int], answer: list[int]) -> dict:
+    """A supervised example: the loss is on the answer."""
+    return {"input_ids": prompt + answer, "completion_mask": [0] * len(prompt) + [1] * len(answer)}
 
 
-def next_rows(run: StageRun) -> list[dict]:
-    """Every user's training events as packed sequences, as often as ``epochs`` says, each time with simultaneous events
-    in a new order."""
+def asked(prompts: Prompts, answers) -> list[dict]:
+    """The examples of N prompts and their N answers, lists of token ids."""
+    return [example(prompt, answer) for prompt, answer in zip(prompts.lists(), answers, strict=True)]
+
+
+def tokens_of(holed: np.ndarray) -> list[list[int]]:
+    """Token arrays [N, L] with -1 for holes, as lists."""
+    return [tokens[tokens >= 0].tolist() for tokens in holed]
+
+
+def context_for(run: StageRun, stage: PromptOptions) -> Context:
+    """What a stage's prompts show; what the stage leaves open is as in the method's options."""
+    options = run.model.options
+    context = context_of(stage.context or options.context, stage.history or options.history)
+    window = getattr(stage, "window", None) if isinstance(stage, WindowedPromptOptions) else None
+    return replace(context, window=resolve(window, run, "window"))
+
+
+def resolve(window, run: StageRun, option: str) -> Window | None:
+    """A stage's window as a Window of the log; None if it is not given."""
+    return None if window is None else window.resolve(run.data.protocol.window, f"stages.{run.stage.name}.{option}")
+
+
+# -- next dislike ----------------------------------------------------------------------------------------------------
+class NextStage(SFTStage, PromptOptions):
+    """Options of the task ``next``."""
+
+
+def next_dislike(run: StageRun) -> TrainingSet:
+    """All examples of :func:`next_examples`, shuffled together and shown once."""
+    return TrainingSet(next_examples(run, context_for(run, run.stage)), epochs=1)
+
+
+def next_examples(run: StageRun, context: Context) -> list[dict]:
+    """Every user's training events as packed sequences, once for each of the stage's ``epochs``, each time with
+    simultaneous events in a new order.
+    """
     data, log = run.data, run.data.log
     begin, end = log.start[:-1], log.first_at_or_after(np.arange(log.n_users), data.cuts.valid_start)
-    context = stage_context(run.stage, run.config)
-    rows = []
-    for _ in range(run.stage["epochs"]):
-        rows += run.model.prompts.packed(begin, end, context, context.max_events, data.first_dislike, run.rng)
-    return rows
+    examples = []
+    for _ in range(int(run.stage.epochs)):
+        examples += run.model.prompts.packed(begin, end, context, context.max_events, data.first_dislike, run.rng)
+    return examples
 
 
-def translation(run: StageRun):
+# -- translation -----------------------------------------------------------------------------------------------------
+def translation(run: StageRun) -> TrainingSet:
     """Both directions for every item that has a text."""
-    return run.sft([one for pair in zip(*translation_rows(run), strict=True) for one in pair])
+    return TrainingSet([one for pair in zip(*translation_examples(run), strict=True) for one in pair])
 
 
-def translation_rows(run: StageRun) -> tuple[list[dict], list[dict]]:
-    """ID -> title and title -> ID of every item that has a text."""
+def translation_examples(run: StageRun) -> tuple[list[dict], list[dict]]:
+    """ID -> title, and title -> ID, of every item that has a text."""
     prompts, titles = run.model.prompts, run.data.item_text()
     items = np.array([item for item, title in enumerate(titles) if title])
     encoded = run.model.backbone.encode([f" {titles[item]}" for item in items])
     title_of, item_of, stop = prompts.encode(TITLE_OF), prompts.encode(ITEM_OF), prompts.encode("?")
     end = [run.model.backbone.eos_id]
-    sids = prompts.item_tokens[items].tolist()
-    pairs = list(zip(sids, encoded, strict=True))
+    pairs = list(zip(prompts.item_tokens[items].tolist(), encoded, strict=True))
     return (
-        [row([*title_of, *sid, *stop], [*title, *end]) for sid, title in pairs],
-        [row([*item_of, *title, *stop], sid) for sid, title in pairs],
+        [example([*title_of, *sid, *stop], [*title, *end]) for sid, title in pairs],
+        [example([*item_of, *title, *stop], sid) for sid, title in pairs],
     )
 
 
-def alignment(run: StageRun):
+# -- alignment -------------------------------------------------------------------------------------------------------
+class AlignmentStage(SFTStage):
+    """Options of the task ``alignment``."""
+
+    samples: Count
+    """Questions."""
+    min_negatives: Natural = MIN_NEGATIVES
+    """An answer has more training dislikes than this."""
+
+
+def alignment(run: StageRun) -> TrainingSet:
     """Item-level alignment: items with more than ``min_negatives`` dislikes against three items that were liked."""
     stage, prompts = run.stage, run.model.prompts
-    answers, choices = alignment_choices(run.data, stage.get("min_negatives", MIN_NEGATIVES), stage["samples"], run.rng)
-    return run.sft(
-        [
-            row(question, prompts.item_tokens[answer].tolist())
-            for question, answer in zip(questions(prompts, choices), answers, strict=True)
-        ]
-    )
+    answers, choices = alignment_choices(run.data, stage.min_negatives, stage.samples, run.rng)
+    pairs = zip(questions(prompts, choices), answers, strict=True)
+    return TrainingSet([example(question, prompts.item_tokens[answer].tolist()) for question, answer in pairs])
 
 
-def questions(prompts, choices) -> list[list[int]]:
+def questions(prompts, choices: np.ndarray) -> list[list[int]]:
     """The prompt of each four choices [S, 4]."""
     start = prompts.encode(ODD_ONE)
     return [start + four for four in prompts.item_tokens[choices].reshape(len(choices), -1).tolist()]
@@ -107,11 +148,11 @@ def alignment_accuracy(model, data, samples: int = 1000) -> float | None:
     return float(((likely >= own).sum(1) == 1).double().mean())
 
 
-def alignment_choices(data, min_negatives: int, samples: int, rng):
+def alignment_choices(data, min_negatives: int, samples: int, rng: np.random.Generator):
     """Answers [S] and the four choices [S, 4] in random order. Training events only.
 
-    The answer is drawn among items with more than ``min_negatives`` negatives, the others from positive events.
-    Raises UserError if there is no such item or no positive event.
+    The answer is drawn among items with more than ``min_negatives`` dislikes, the others from liked events.
+    Raises UserError if there is no such item or no liked event.
     """
     log = data.log
     item, feedback = log.item[data.train_mask], log.feedback[data.train_mask]
@@ -120,7 +161,7 @@ def alignment_choices(data, min_negatives: int, samples: int, rng):
     if not len(disliked) or len(np.unique(liked)) < 4:
         raise UserError(
             f"alignment: {len(disliked)} items have more than {min_negatives} negatives and "
-            f"{len(np.unique(liked))} items are liked in training; lower `min_negatives` or leave it out"
+            f"{len(np.unique(liked))} items are liked in training; lower `min_negatives` or leave the stage out"
         )
     answers = rng.choice(disliked, samples)
     choices = np.concatenate([answers[:, None], rng.choice(liked, (samples, 3))], axis=1)
@@ -129,100 +170,76 @@ def alignment_choices(data, min_negatives: int, samples: int, rng):
     return answers, rng.permuted(choices, axis=1)
 
 
-def row(prompt: list[int], answer: list[int]) -> dict:
-    return {"input_ids": prompt + answer, "completion_mask": [0] * len(prompt) + [1] * len(answer)}
-
-
-# -- GRPO ----------------------------------------------------------------------------------------------------------
-def grpo(run: StageRun):
-    """Rewarded by what the user will dislike (GTS) and like (FPS) within the window, training events only."""
-    model, stage = run.model, run.stage
-    rows = grpo_rows(model, run.data, stage, run.config, run.rng)
-    if stage.get("clean"):
-        again = repeats(model, rows, stage["clean"])
-        run.notes["repeated"] = len(again)
-        rows = rows + again
-    vectors, codes = unit_vectors(model.semantic_ids), torch.from_numpy(np.array(model.semantic_ids.codes))
-    function, gamma = REWARDS[stage["reward"]], stage["gamma"]
-
-    def reward(items, gts, fps):
-        return function(items, padded(gts), padded(fps), vectors, codes, gamma)
-
-    return run.grpo(rows, reward)
-
-
-def grpo_rows(model, data, stage, config, rng) -> list[dict]:
-    """Prompts of the stage's context with the columns ``gts`` and ``fps``: lists of item ids."""
-    picked = rng.permutation(len(data.instances))[: stage["samples"]]
-    part = data.instances[picked]
-    gts, fps = targets(data, part, stage, config)
-    ids, mask = model.prompts.history(part.begin, part.end, part.time, stage_context(stage, config), part.user)
-    return [
-        {"input_ids": tokens[there].tolist(), "gts": g.tolist(), "fps": f.tolist()}
-        for tokens, there, g, f in zip(ids, mask.bool(), gts, fps, strict=True)
-    ]
-
-
-def targets(data, part, stage, config) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """GTS and FPS of some instances: sorted item ids for each.
-
-    GTS: the dislikes of the window and the first ``neighbours`` Swing neighbours of each. FPS: its likes. The window is
-    the protocol's, or ``future: {unit, length}``; ``future: next`` takes the next dislike alone and the likes of the
-    protocol's window.
+# -- mixtures --------------------------------------------------------------------------------------------------------
+def text_histories(run: StageRun, samples: int | None = None) -> tuple[Instances, tuple, Context]:
+    """Training instances (at most ``samples`` of them, drawn by the stage's generator), what a prompt builder reads of
+    them (begin, end, t0), and their context of ``text_history`` events.
     """
-    only_next = stage.get("future") == "next"
-    window = None if only_next else stage_window(stage, "future", config)
-    if only_next:
-        ptr, items = np.arange(len(part) + 1), part.item
-    else:
-        ptr, items = data.future(part, (NEGATIVE,), window)
-    if stage["neighbours"]:
-        swing = data.swing()
-        first, end = swing.ptr[items], swing.ptr[items + 1]
-        per_item, at = ragged(first, np.minimum(first + stage["neighbours"], end))
-        owner = np.repeat(np.arange(len(part)), np.diff(ptr))
-        owner = np.concatenate([owner, np.repeat(owner, np.diff(per_item))])
-        order = np.argsort(owner, kind="stable")
-        items = np.concatenate([items, swing.items[at]])[order]
-        ptr = np.concatenate([[0], np.bincount(owner, minlength=len(part)).cumsum()])
-    return _lists(unique_rows(ptr, items, data.log.n_items)), _lists(data.future(part, (POSITIVE,), window))
+    part = run.data.instances
+    if samples is not None:
+        part = part[run.rng.permutation(len(part))[:samples]]
+    options = run.model.options
+    return part, (part.begin, part.end, part.time), context_of(options.context, options.text_history)
 
 
-def check_future(stage, config) -> None:
-    if stage.get("future") != "next":
-        stage_window(stage, "future", config)
+def _next(run: StageRun) -> list[dict]:
+    return next_examples(run, run.model.context)
 
 
-@torch.no_grad()
-def repeats(model, rows, clean: dict) -> list[dict]:
-    """Data cleaning between stages: prompts to which the model now answers something too similar to what the user will
-    like come again ``factor`` - 1 times (ours: the paper says that such samples are augmented)."""
-    ids, mask = left_pad([one["input_ids"] for one in rows], model.backbone.pad_id, model.device)
-    leaves, _ = beam_search(model.backbone, model.trie, ids, mask, width=4, normalise=model.normalise, chunk=128)
-    first = model.trie.leaf_items[model.trie.leaf_ptr[leaves[:, :1].clamp(min=0)]].cpu()
-    close = (
-        best_cosine(first, padded([one["fps"] for one in rows]), unit_vectors(model.semantic_ids))[:, 0]
-        > clean["threshold"]
-    )
-    return [one for one, again in zip(rows, close.tolist(), strict=True) if again] * (clean["factor"] - 1)
+def _next_title(run: StageRun) -> list[dict]:
+    prompts = run.model.prompts
+    part, columns, context = text_histories(run)
+    asking = prompts.history(*columns, context, part.user, prompts.encode(TITLED))
+    return asked(asking, tokens_of(prompts.answer(part.item)))
 
 
-def _lists(csr) -> list[np.ndarray]:
-    return np.split(csr[1], csr[0][1:-1])
+def _titles_next(run: StageRun) -> list[dict]:
+    prompts = run.model.prompts
+    part, columns, context = text_histories(run)
+    asking = prompts.title_history(*columns, part.user, context)
+    return asked(asking, prompts.item_tokens[part.item].tolist())
 
 
-def padded(lists) -> torch.Tensor:
-    """Lists of item ids -> int64 [N, longest], padded with 0."""
-    width = max(map(len, lists), default=0)
-    return torch.tensor([[*one, *[0] * (width - len(one))] for one in lists], dtype=torch.int64).view(len(lists), width)
+def _titles_title(run: StageRun) -> list[dict]:
+    prompts = run.model.prompts
+    part, columns, context = text_histories(run)
+    asking = prompts.title_history(*columns, part.user, context, TITLED)
+    return asked(asking, tokens_of(prompts.answer(part.item)))
 
 
-CONTEXT = frozenset({"context", "window", "history"})
-TASKS = {
-    "translation": Task(translation, SFT_NEEDS, SFT_TAKES),
-    "alignment": Task(alignment, SFT_NEEDS | {"samples"}, SFT_TAKES | {"min_negatives"}),
-    "next": Task(next_negative, SFT_NEEDS, SFT_TAKES | CONTEXT - {"window"}),  # whole sequences know no window
-    "grpo": Task(
-        grpo, GRPO_NEEDS | {"gamma", "reward", "neighbours"}, GRPO_TAKES | CONTEXT | {"clean", "future"}, check_future
-    ),
+LANGUAGE_TASKS: Mapping[str, Callable[[StageRun], list[dict]]] = {
+    "next": _next,
+    "title_of": lambda run: translation_examples(run)[0],
+    "item_of": lambda run: translation_examples(run)[1],
+    "next_title": _next_title,
+    "titles_next": _titles_next,
+    "titles_title": _titles_title,
 }
+
+
+class MixtureStage(SFTStage):
+    """Options of the task ``mixture``."""
+
+    weights: dict[str, NonNegative]
+    """How often an epoch shows each example of a language task (0.3: a random 30 % of them); 0 leaves a task out."""
+
+    @field_validator("weights")
+    @classmethod
+    def _known(cls, weights: dict[str, float]) -> dict[str, float]:
+        return check_weights(weights, LANGUAGE_TASKS)
+
+
+def check_weights(weights: dict[str, float], known) -> dict[str, float]:
+    """Raise ValueError for a weight of something unknown, or where none is above 0."""
+    if set(weights) - set(known) or not any(weights.values()):
+        raise ValueError(f"{weights!r}; expected numbers for some of {', '.join(known)}, one of them above 0")
+    return weights
+
+
+def mixture(run: StageRun) -> TrainingSet:
+    """Supervised training on several language tasks at once."""
+    weights = {task: weight for task, weight in run.stage.weights.items() if weight > 0}
+    examples = {task: LANGUAGE_TASKS[task](run) for task in weights}
+    if "next" in examples:  # its examples are those of all epochs
+        weights["next"] /= run.stage.epochs
+    return TrainingSet(examples, weights=weights)

@@ -1,18 +1,17 @@
-"""Prompts in which items go by their titles: those of TALLRec and InstructRec, and the language tasks of LC-Rec and
-MiniOneRec.
+"""Prompts in which items are named by their titles: those of TALLRec and InstructRec, and the language tasks of LC-Rec
+and MiniOneRec.
 
     TALLRec      <instruction> Preference: a ; b ; Unpreference: c ; Target item: + e Will the user like it? + Yes | No
     InstructRec  <preference> Liked: a ; b ; Disliked: c ; <intention> <task> x ; y ; z ; Answer: + y <end>
     titles       <instruction> disliked c ; liked a ; ... disliked + the ID, or the title, of the item
 
-What stands after a "+" continues one shared prompt. An item without a text goes by its semantic ID.
+What follows a "+" continues one shared prompt. An item without a text is named by its semantic ID.
 """
 
 import numpy as np
-import torch
 
 from recbole_conrec.data.events import NEGATIVE, POSITIVE
-from recbole_conrec.generative.prompts import PromptBuilder, left_pad_holes
+from recbole_conrec.generative.prompts import PromptBuilder, Prompts, left_pad_holes
 from recbole_conrec.utils.arrays import mix
 
 LIKE_OR_NOT = "Given the items that a user liked and disliked, tell whether the user will like the target item."
@@ -25,7 +24,7 @@ RANK, ANSWER = " Which of these candidates will they dislike?", " Answer:"
 TITLED = " disliked the item with the title"
 SEPARATOR = " ;"
 
-TEXT = (
+TITLE_TEXTS = (
     LIKE_OR_NOT,
     *TASTE.values(),
     TARGET,
@@ -47,7 +46,7 @@ class TextPrompts(PromptBuilder):
 
     Args:
         titles: one per item, '' for none.
-        longest: tokens of a title that are told, the first ones.
+        longest: tokens of a title that are shown, the first ones.
 
     A prompt that is too long loses its oldest events, as in :class:`PromptBuilder`. Token arrays have -1 for holes.
     """
@@ -63,8 +62,8 @@ class TextPrompts(PromptBuilder):
         self.width = (self.titles >= 0).sum(axis=1)
 
     # -- TALLRec ---------------------------------------------------------------------------------------------------
-    def liking(self, begin, end, t0, users, context) -> tuple[torch.Tensor, torch.Tensor]:
-        """Prompts up to the target item: input_ids, attention_mask int64 [N, T], padded on the left."""
+    def liking(self, begin, end, t0, users, context) -> Prompts:
+        """Prompts up to the target item."""
         room = self.max_tokens - self.width.max() - len(self.encode(LIKE_IT)) - 1  # of question and answer
         return self._by_kind(begin, end, t0, users, context, TASTE, self.encode(LIKE_OR_NOT), self.encode(TARGET), room)
 
@@ -73,16 +72,13 @@ class TextPrompts(PromptBuilder):
         return self._after(items, self.encode(LIKE_IT))
 
     # -- InstructRec -----------------------------------------------------------------------------------------------
-    def ranking(
-        self, begin, end, t0, users, context, candidates: np.ndarray, seed: int
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def ranking(self, begin, end, t0, users, context, candidates: np.ndarray, seed: int) -> Prompts:
         """Prompts that name the candidates [N, C] (0: none), in an order that is a hash of seed, user, t0 and item."""
         users, t0 = np.asarray(users), np.asarray(t0)
         order = np.argsort(mix(seed, users[:, None], t0[:, None], candidates), axis=1, kind="stable")
         named = np.take_along_axis(candidates, order, axis=1)
-        task = [np.tile(self.encode(text), (len(named), 1)) for text in (INTENTION + RANK, ANSWER)]
-        task.insert(1, self._separated(named).reshape(len(named), -1))
-        task = np.concatenate(task, axis=1)
+        before, after = (np.tile(self.encode(text), (len(named), 1)) for text in (INTENTION + RANK, ANSWER))
+        task = np.concatenate([before, self._separated(named).reshape(len(named), -1), after], axis=1)
         room = self.max_tokens - (task >= 0).sum(axis=1, keepdims=True) - self.width.max() - 1
         return self._by_kind(begin, end, t0, users, context, OPINION, self.encode(PREFERENCE), task, room)
 
@@ -91,33 +87,33 @@ class TextPrompts(PromptBuilder):
         return np.where(np.asarray(items)[..., None] > 0, self._after(items, self.end), -1)
 
     # -- histories of titles, for an ID or a title to follow ---------------------------------------------------------
-    def titles_told(self, begin, end, t0, users, context, ask: str | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    def title_history(self, begin, end, t0, users, context, ask: str | None = None) -> Prompts:
         """As :meth:`PromptBuilder.history`, with titles in place of IDs. `ask`: see there, as a text."""
-        ask = self.markers[NEGATIVE] if ask is None else np.array(self.encode(ask))
-        rows, _ = self.rows(begin, end, t0, context, users)
+        asking = self.markers[NEGATIVE] if ask is None else np.array(self.encode(ask))
         marker = max(map(len, self.markers.values()))
-        room = self.max_tokens - len(self.prefix) - len(ask) - max(self.depth, self.width.max() + 1)
-        rows = self._newest(rows, begin, end, room, marker + len(self.separator))
+        room = self.max_tokens - len(self.prefix) - len(asking) - max(self.depth, self.width.max() + 1)
+        extra = marker + len(self.separator)
+        rows, shortened = self._newest(begin, end, t0, users, context, room, extra)
         kinds = np.full((*rows.shape, marker), -1)
         for kind, tokens in self.markers.items():
             kinds[(rows >= 0) & (self.log.feedback[rows] == kind), : len(tokens)] = tokens
-        told = np.concatenate([kinds, self._separated(self._items(rows))], axis=2).reshape(len(rows), -1)
-        return self._join(self.prefix, told, ask)
+        shown = np.concatenate([kinds, self._separated(self._items(rows))], axis=2).reshape(len(rows), -1)
+        return self._join(shortened, self.prefix, shown, asking)
 
     # -- parts -----------------------------------------------------------------------------------------------------
-    def _by_kind(self, begin, end, t0, users, context, headings, opening, closing, room):
-        """Prompts with one list per kind of feedback that the context tells; `room`: tokens of the whole, [N, 1] or
-        one number."""
-        told = [kind for kind in headings if kind in context.kinds]
-        fixed = len(opening) + sum(len(self.encode(headings[kind])) for kind in told)
+    def _by_kind(self, begin, end, t0, users, context, headings, opening, closing, room) -> Prompts:
+        """Prompts with one list per kind of feedback that the context shows; `room`: tokens of the whole, [N, 1] or
+        one number.
+        """
+        shown = [kind for kind in headings if kind in context.kinds]
+        fixed = len(opening) + sum(len(self.encode(headings[kind])) for kind in shown)
         fixed += len(closing) if isinstance(closing, list) else 0
-        rows, _ = self.rows(begin, end, t0, context, users)
-        rows = self._newest(rows, begin, end, room - fixed, len(self.separator))
+        rows, shortened = self._newest(begin, end, t0, users, context, room - fixed, len(self.separator))
         items, feedback = self._items(rows), self.log.feedback[rows]
         lists = []
-        for kind in told:
+        for kind in shown:
             lists += [self.encode(headings[kind]), self._separated(np.where(feedback == kind, items, 0))]
-        return self._join(opening, *lists, closing)
+        return self._join(shortened, opening, *lists, closing)
 
     def _items(self, rows: np.ndarray) -> np.ndarray:
         return np.where(rows >= 0, self.log.item[rows], 0)
@@ -133,16 +129,16 @@ class TextPrompts(PromptBuilder):
         tokens = np.concatenate([tokens, np.broadcast_to(tail, (*tokens.shape[:-1], len(tail)))], axis=-1)
         return np.take_along_axis(tokens, np.argsort(tokens < 0, axis=-1, kind="stable"), axis=-1)
 
-    def _newest(self, rows: np.ndarray, begin, end, room, extra: int) -> np.ndarray:
-        """Rows [N, L] less the oldest events that do not fit into `room` tokens; each takes its title and `extra`."""
+    def _newest(self, begin, end, t0, users, context, room, extra: int) -> tuple[np.ndarray, np.ndarray]:
+        """:meth:`rows` less the oldest events that do not fit into `room` tokens; each takes its title and `extra`."""
+        rows, shortened = self.rows(begin, end, t0, context, users)
         width = np.where(rows >= 0, self.width[self._items(rows)] + extra, 0)
         fits = np.cumsum(width[:, ::-1], axis=1)[:, ::-1] <= room
-        lost = ((rows >= 0) & ~fits).any(axis=1)
-        self.cut.update(zip(np.asarray(begin)[lost].tolist(), np.asarray(end)[lost].tolist(), strict=True))
-        return np.where(fits, rows, -1)
+        return np.where(fits, rows, -1), shortened | ((rows >= 0) & ~fits).any(axis=1)
 
-    def _join(self, *parts) -> tuple[torch.Tensor, torch.Tensor]:
-        """Parts of a prompt, each [N, ...] tokens or one list for all, as left-padded tensors."""
+    def _join(self, shortened: np.ndarray, *parts) -> Prompts:
+        """Prompts made of parts, each [N, ...] tokens or one list for all."""
         n = next(len(part) for part in parts if np.ndim(part) > 1)
-        parts = [np.tile(part, (n, 1)) if np.ndim(part) == 1 else part.reshape(n, -1) for part in parts]
-        return left_pad_holes(np.concatenate(parts, axis=1).astype(np.int64), self.tokenizer.pad_token_id)
+        wide = [np.tile(part, (n, 1)) if np.ndim(part) == 1 else part.reshape(n, -1) for part in parts]
+        tokens = np.concatenate(wide, axis=1).astype(np.int64)
+        return Prompts(*left_pad_holes(tokens, self.tokenizer.pad_token_id), shortened)

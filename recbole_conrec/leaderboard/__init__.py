@@ -1,1 +1,1 @@
-"""Rows x seeds x data sets -> records of runs -> statistics -> tables and a page."""
+"""Methods x seeds x data sets -> records of runs -> statistics -> tables and a page."""

@@ -1,4 +1,4 @@
-"""Where two rows differ: wins and losses by instance, along facts of the instances."""
+"""Where two methods differ: wins and losses by instance, along facts of the instances."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +28,15 @@ GROUPS = {
 
 @dataclass
 class Pair:
-    """Outcomes of two rows in one metric on the same instances, averaged over seeds: float64 [N] each, and facts."""
+    """Outcomes of two methods in one metric on the same instances, averaged over seeds.
+
+    Attributes:
+        names: of the two methods.
+        metric: such as 'HR@20'.
+        first: float64 [N] of the first method, NaN where an instance does not count.
+        second: float64 [N] of the second one.
+        facts: int64 [N] each, see :func:`recbole_conrec.runs.records.facts`.
+    """
 
     names: tuple[str, str]
     metric: str
@@ -38,32 +46,45 @@ class Pair:
 
 
 def pair(names: tuple[str, str], one: list[Record], other: list[Record], metric: str) -> Pair:
-    """Two rows from their records, one for each seed. Raises UserError if they do not share data or the metric."""
+    """Two methods from their records, one for each seed. Raises UserError if they do not share data or the metric."""
     prints = {record.result["data_fingerprint"] for record in [*one, *other]}
     if len(prints) > 1:
-        raise UserError(f"'{names[0]}' and '{names[1]}' were run on different data or protocols; compare rows of one")
-    means = []
-    for name, found in zip(names, (one, other), strict=True):
-        outcomes = [record.outcomes() for record in found]
-        if metric not in outcomes[0] or np.isnan(outcomes[0][metric]).all():
-            there = [key for key, values in outcomes[0].items() if not np.isnan(values).all()]
-            raise UserError(f"'{name}' has no {metric}; it has {', '.join(there)}")
-        means.append(np.mean([values[metric] for values in outcomes], axis=0))
-    return Pair(names, metric, *means, one[0].facts())
+        raise UserError(f"'{names[0]}' and '{names[1]}' were run on different data or protocols; expected the same")
+    first, second = _averaged(names[0], one, metric), _averaged(names[1], other, metric)
+    return Pair(names, metric, first, second, one[0].facts())
+
+
+def _averaged(name: str, records: list[Record], metric: str) -> np.ndarray:
+    outcomes = [record.outcomes() for record in records]
+    if metric not in outcomes[0] or np.isnan(outcomes[0][metric]).all():
+        there = [key for key, values in outcomes[0].items() if not np.isnan(values).all()]
+        raise UserError(f"'{name}' has no {metric}; it has {', '.join(there)}")
+    return np.mean([values[metric] for values in outcomes], axis=0)
+
+
+def from_folders(folders: tuple[str, str], metric: str) -> Pair:
+    """Two folders of runs. Raises UserError for a corrupt record."""
+    found: list[list[Record]] = []
+    for folder in folders:
+        record, why = records.read(Path(folder))
+        if record is None:
+            raise UserError(why)
+        found.append([record])
+    return pair(folders, found[0], found[1], metric)
 
 
 def from_board(board: Board, names: tuple[str, str], dataset: str, metric: str) -> Pair:
-    """Two rows of a board, each averaged over its own seeds. Raises UserError for a row without records."""
+    """Two methods of a board, each averaged over its own seeds. Raises UserError for a method without records."""
     found: list[list[Record]] = []
     for name in names:
-        tasks = [task for task in board.narrow(rows=[name]).tasks if task.dataset == dataset]
-        if tasks and tasks[0].unavailable:
-            raise UserError(f"'{name}': not available: {tasks[0].unavailable}")
-        read = [records.read(task.folder, task.identity)[0] for task in tasks]
+        runs = [run for run in board.narrow(methods=[name]).runs if run.dataset == dataset]
+        if runs and runs[0].unavailable:
+            raise UserError(f"'{name}': not available: {runs[0].unavailable}")
+        read = [records.read(run.folder, run.identity)[0] for run in runs]
         found.append([record for record in read if record])
         if not found[-1]:
             raise UserError(f"'{name}' has no record on {dataset}; run --leaderboard={board.name} first")
-    return pair(names, *found, metric)
+    return pair(names, found[0], found[1], metric)
 
 
 def table(both: Pair) -> Table:

@@ -15,7 +15,7 @@ from recbole_conrec.runs import records
 def page(board: Board, sections: list[Section], folder: Path) -> str:
     """The page, to be written into ``folder``; its links to records are relative to that."""
     content = {"title": board.title, "lead": _lead(sections), "sections": [_section(s, folder) for s in sections]}
-    # '<' never stands in the JSON, so no text of a record can end the script element
+    # the JSON holds no '<', so that no text of a record can end the script element
     data = json.dumps(content, default=str).replace("<", "\\u003c")
     template = (importlib.resources.files("recbole_conrec.leaderboard") / "page.html").read_text(encoding="utf-8")
     return template.replace("{{data}}", data)
@@ -50,29 +50,29 @@ def _section(section: Section, folder: Path) -> dict:
         "key": tables.key(section),
         "improved": section.improved,
         "improvement": {c: tables.improvement(section, c) for c in section.columns if c in section.improvement},
-        "rows": [_row(line, folder) for line in section.lines],
+        "methods": [_method(line, folder) for line in section.lines],
         "valid_metrics": list(_selected_by(section)),
         "protocol": protocol(first, section) if first else [],
     }
 
 
 def _selected_by(section: Section) -> dict[str, list[str]]:
-    """valid_metric -> the rows that it selects, the metric of most rows first."""
-    rows = {}
+    """valid_metric -> the methods that it selects, the metric of most methods first."""
+    methods: dict[str, list[str]] = {}
     for line in section.lines:
-        if line.records:
-            rows.setdefault(_valid_metric(line), []).append(line.row.name)
-    return dict(sorted(rows.items(), key=lambda item: -len(item[1])))
+        if (metric := _valid_metric(line)) is not None:
+            methods.setdefault(metric, []).append(line.method.name)
+    return dict(sorted(methods.items(), key=lambda item: -len(item[1])))
 
 
 def _valid_metric(line: Line) -> str | None:
     return next((record.result["config"]["valid_metric"] for record in line.records.values()), None)
 
 
-def _row(line: Line, folder: Path) -> dict:
+def _method(line: Line, folder: Path) -> dict:
     return {
         "valid_metric": _valid_metric(line),
-        "name": line.row.name,
+        "name": line.method.name,
         "note": line.note,
         "cost": line.cost if line.records else None,
         "cells": {name: {**asdict(cell), "marked": cell.marked} for name, cell in line.cells.items()},
@@ -116,16 +116,16 @@ def protocol(result: dict, section: Section) -> list[tuple[str, str]]:
         ("long tail", f"fewer than {config['long_tail']} training dislikes (LIF)"),
         (
             "normalisation",
-            f"generative rows: probabilities over the {' / '.join(normalise)} codes"
+            f"generative methods: probabilities over the {' / '.join(normalise)} codes"
             if normalise
-            else "no generative row",
+            else "no generative method",
         ),
         (
             "model selection",
             "on the validation instances by "
             + "; ".join(
-                metric + (f" ({', '.join(rows)})" if n else "")
-                for n, (metric, rows) in enumerate(_selected_by(section).items())
+                metric + (f" ({', '.join(methods)})" if n else "")
+                for n, (metric, methods) in enumerate(_selected_by(section).items())
             ),
         ),
         ("data", result["data_fingerprint"][:16]),

@@ -1,4 +1,4 @@
-"""Records to be passed on: without rows of the data, which are rarely anyone's to pass on, and without paths."""
+"""Records for others: without rows of the data, which may rarely be passed on, and without paths."""
 
 from pathlib import Path
 
@@ -11,17 +11,19 @@ ROWS_OF_DATA = ("item", "t0")  # with the user's number they would be rows of th
 
 
 def publish(board: Board, out: Path) -> list[Path]:
-    """Copy a board's records to ``out/DATASET/ROW-HASH/``, less the items and times of instances and the options that
-    say where to run. Copied into a ``checkpoint_dir``, they stand in tables and comparisons like any other record.
+    """Copy a board's records to ``out/DATASET/MODEL-HASH/``.
+
+    The copies lack the items and times of instances and the options that say where to run. In a ``checkpoint_dir`` they
+    appear in tables and comparisons like any other record.
 
     Returns the folders written. Raises UserError if the board has no record.
     """
     written = []
-    for task in board.tasks:
-        record = None if task.unavailable else records.read(task.folder, task.identity)[0]
+    for run in board.runs:
+        record = None if run.unavailable else records.read(run.folder, run.identity)[0]
         if record is None:
             continue
-        folder = out / task.folder.parent.name / task.folder.name
+        folder = out / run.folder.parent.name / run.folder.name
         folder.mkdir(parents=True, exist_ok=True)
         config = {key: value for key, value in record.result["config"].items() if key not in WHERE}
         facts = {name: values for name, values in record.facts().items() if name not in ROWS_OF_DATA}

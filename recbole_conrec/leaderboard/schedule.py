@@ -1,6 +1,6 @@
-"""Runs what a board lacks: every (row, seed, data set) is a process of its own.
+"""Runs what a board lacks, each run (data set, seed, method) in its own process.
 
-A process of its own, also one after the other, so that its peak of memory is its own and its death kills no other row.
+Also where runs follow one another: so a run's peak of memory is its own, and its death ends no other run.
 """
 
 import contextlib
@@ -16,102 +16,113 @@ from collections.abc import Callable
 from pathlib import Path
 
 from recbole_conrec.evaluation.table import seconds
-from recbole_conrec.leaderboard.board import Task
+from recbole_conrec.leaderboard.board import PlannedRun
 from recbole_conrec.runs import lock, records
 from recbole_conrec.runs.config import VISIBLE_GPUS
 from recbole_conrec.utils.yaml_files import parse_value
 
-BUSY = lock.Busy.exit_code
-POLL, WAIT = 0.1, 5.0  # seconds between looks at our processes, and at runs that other boards are at
+BUSY = lock.BusyError.exit_code
+POLL, WAIT = 0.1, 5.0  # seconds between looks at our processes, and at runs of other processes
 
 
-def command(task: Task) -> list[str]:
-    """The command that makes this task's record, for any shell, scheduler or machine."""
-    start = shlex.split(task.row.launch) if task.row.launch else ["python"]
-    options = {"model": task.row.model, "dataset": task.dataset, **task.options}
+def command(run: PlannedRun) -> list[str]:
+    """The command that makes this run's record, for any shell, scheduler or machine."""
+    start = shlex.split(run.method.launch) if run.method.launch else ["python"]
+    options = {"model": run.method.model, "dataset": run.dataset, **run.options}
     return [*start, "-m", "recbole_conrec", *(f"--{key}={_text(value)}" for key, value in options.items())]
 
 
 def _text(value) -> str:
-    """A value so that the command line reads it back the same."""
+    """A value as text from which the command line reads the same value."""
     same = isinstance(value, str) and value.strip() == value and parse_value(value) == value
     return value if same else json.dumps(value, default=str)
 
 
-def missing(tasks: list[Task], say: Callable[[str], None]) -> list[Task]:
-    """Tasks without a record; corrupt records are named."""
+def missing(runs: list[PlannedRun], report: Callable[[str], None]) -> list[PlannedRun]:
+    """The runs without a record; corrupt records are named."""
     out = []
-    for task in tasks:
-        if task.unavailable:
+    for run in runs:
+        if run.unavailable:
             continue
-        record, why = records.read(task.folder, task.identity)
+        record, why = records.read(run.folder, run.identity)
         if why not in ("", "missing"):
-            say(f"warning: {task}: {why}; it will be run again")
+            report(f"warning: {run}: {why}; it will be run again")
         if record is None:
-            out.append(task)
+            out.append(run)
     return out
 
 
-def expected_seconds(tasks: list[Task]) -> dict[Task, float | None]:
-    """How long each run will take: the median of earlier runs of its model on its data set, else the row's guess."""
+def expected_seconds(runs: list[PlannedRun]) -> dict[PlannedRun, float | None]:
+    """Seconds that each run will take: the median of earlier runs of its model on its data set, else the board's guess.
+
+    None without either.
+    """
     seen: dict[tuple, float | None] = {}
-    for task in tasks:
-        key = task.dataset, task.row.name
+    for run in runs:
+        key = run.dataset, run.method.name
         if key not in seen:
-            pattern = f"{records.folder_name(task.config)}-*/{records.RESULT}"
-            times = [t for file in task.folder.parent.glob(pattern) if (t := _seconds_of(file)) is not None]
-            guess = None if task.row.minutes is None else task.row.minutes * 60
+            pattern = f"{records.folder_name(run.config)}-*/{records.RESULT}"
+            times = [t for file in run.folder.parent.glob(pattern) if (t := _seconds_of(file)) is not None]
+            guess = None if run.method.minutes is None else run.method.minutes * 60
             seen[key] = statistics.median(times) if times else guess
-    return {task: seen[task.dataset, task.row.name] for task in tasks}
+    return {run: seen[run.dataset, run.method.name] for run in runs}
 
 
 def _seconds_of(file: Path) -> float | None:
     try:
         cost = json.loads(file.read_text(encoding="utf-8"))["cost"]
         return cost["fit_s"] + cost["eval_s"]
-    except (ValueError, KeyError, TypeError):  # a corrupt record tells no time; `missing` names it
+    except (ValueError, KeyError, TypeError):  # a corrupt record has no time; `missing` names it
         return None
 
 
-def execute(tasks: list[Task], jobs: int, say: Callable[[str], None]) -> dict[Task, str]:
-    """Run tasks in up to ``jobs`` processes until each has a record or has failed. Returns {task: why it failed}.
+def execute(runs: list[PlannedRun], jobs: int, report: Callable[[str], None]) -> dict[PlannedRun, str]:
+    """Work off runs in up to ``jobs`` processes until each has a record or has failed.
 
-    A run that another board is at is waited for, and run here if that one fails.
+    A run that another process works at is waited for, and started here if that one fails.
+
+    Args:
+        runs: without records.
+        jobs: processes at a time.
+        report: gets one line about each run.
+
+    Returns {run: why it failed}.
     """
-    waiting, running, failed = list(tasks), {}, {}
-    later: dict[Task, float] = {}  # when to look again at a run of somebody else
-    expected, done = expected_seconds(tasks), 0
+    waiting, failed = list(runs), {}
+    running: dict[subprocess.Popen, tuple[PlannedRun, contextlib.ExitStack, float]] = {}
+    later: dict[PlannedRun, float] = {}  # when to look again at a run of another process
+    expected, done = expected_seconds(runs), 0
     try:
         while waiting or running:
-            for task in [t for t in waiting if later.get(t, 0) < time.monotonic()]:
+            for run in [one for one in waiting if later.get(one, 0) < time.monotonic()]:
                 if len(running) == jobs:
                     break
                 claim = contextlib.ExitStack()
-                if not _claim(task, claim):
-                    if task not in later:
-                        say(f"{task}: another process is at it; its record will be used")
-                    later[task] = time.monotonic() + WAIT
+                if not _claim(run, claim):
+                    if run not in later:
+                        report(f"{run}: another process works at it; its record will be used")
+                    later[run] = time.monotonic() + WAIT
                     continue
-                waiting.remove(task)
-                if records.read(task.folder, task.identity)[0]:
+                waiting.remove(run)
+                if records.read(run.folder, run.identity)[0]:
                     claim.close()
                     done += 1
-                    say(f"[{done}/{len(tasks)}] {task}: recorded by another process")
+                    report(f"[{done}/{len(runs)}] {run}: recorded by another process")
                 else:
-                    running[_start(task, jobs)] = task, claim, time.monotonic()
+                    running[_start(run, jobs)] = run, claim, time.monotonic()
             for process in [p for p in running if p.poll() is not None]:
-                task, claim, started = running.pop(process)
+                run, claim, started = running.pop(process)
                 claim.close()
                 if process.returncode == BUSY:
-                    waiting.append(task)
+                    waiting.append(run)
                     continue
                 done += 1
-                said, why = _outcome(task, process.returncode)
+                figure, why = _outcome(run, process.returncode)
                 if why:
-                    failed[task] = why
-                left = sum(expected[t] or 0 for t in [*waiting, *(t for t, *_ in running.values())]) / jobs
-                say(
-                    f"[{done}/{len(tasks)}] {task}: {why or said} in {seconds(time.monotonic() - started)}"
+                    failed[run] = why
+                left = sum(expected[one] or 0 for one in [*waiting, *(one for one, *_ in running.values())]) / jobs
+                report(
+                    f"[{done}/{len(runs)}] {run}: {why or figure} in {seconds(time.monotonic() - started)}"
                     + (f", about {seconds(left)} to go" if left else "")
                 )
             time.sleep(POLL)
@@ -124,37 +135,37 @@ def execute(tasks: list[Task], jobs: int, say: Callable[[str], None]) -> dict[Ta
     return failed
 
 
-def _claim(task: Task, claim: contextlib.ExitStack) -> bool:
-    """Is the task ours to start? Two boards never start the same one, and neither starts what runs already."""
-    task.folder.mkdir(parents=True, exist_ok=True)
+def _claim(run: PlannedRun, claim: contextlib.ExitStack) -> bool:
+    """Whether this board may start the run. Two boards never start the same one, nor one that runs already."""
+    run.folder.mkdir(parents=True, exist_ok=True)
     try:
-        claim.enter_context(lock.hold(task.folder, patience=0, name=lock.CLAIM))
-    except lock.Busy:
+        claim.enter_context(lock.hold(run.folder, patience=0, name=lock.CLAIM))
+    except lock.BusyError:
         return False
-    if lock.is_held(task.folder):  # by a run that no board started, or whose board has died
+    if lock.is_held(run.folder):  # by a run that no board started, or whose board has died
         claim.close()
         return False
     return True
 
 
-def _outcome(task: Task, code: int) -> tuple[str, str]:
+def _outcome(run: PlannedRun, code: int) -> tuple[str, str]:
     """(the first figure of a run that ended, '') or ('', why it failed)."""
     if code:
-        lines = _log(task).read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        return "", f"{lines[-1].strip()} (all of it: {_log(task)})" if lines else f"exit code {code}"
-    record, why = records.read(task.folder, task.identity)
+        lines = _log(run).read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        return "", f"{lines[-1].strip()} (complete output: {_log(run)})" if lines else f"exit code {code}"
+    record, why = records.read(run.folder, run.identity)
     if record is None:
         return "", (
-            f"it ended well, but its record in {task.folder} is {why}; were options, data or code changed "
-            "meanwhile? The same command runs what is missing"
+            f"it ended without an error, but its record in {run.folder} is {why}; if options, data or code changed "
+            "meanwhile, the same command runs what is missing"
         )
     name, figure = next(iter(record.result["metrics"].items()))
     return f"{name} {figure['value']:.4f}" if figure["value"] is not None else f"{name} -", ""
 
 
-def _start(task: Task, jobs: int) -> subprocess.Popen:
-    words = command(task)
-    if words[0] == "python":  # this one, whatever the shell would find
+def _start(run: PlannedRun, jobs: int) -> subprocess.Popen:
+    words = command(run)
+    if words[0] == "python":  # the interpreter of this process, not the first one on the PATH
         words[0] = sys.executable
     elif words[:2] == ["accelerate", "launch"]:
         words[:2] = [sys.executable, "-m", "accelerate.commands.launch"]
@@ -162,13 +173,13 @@ def _start(task: Task, jobs: int) -> subprocess.Popen:
     if VISIBLE_GPUS is not None:
         environment["CUDA_VISIBLE_DEVICES"] = VISIBLE_GPUS
     if jobs > 1:
-        if "show_progress" not in task.options:
+        if "show_progress" not in run.options:
             words.append("--show_progress=False")
         environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // jobs)))
-    with open(_log(task), "wb") as log:
+    with open(_log(run), "wb") as log:
         bars = jobs == 1 and sys.stderr.isatty()
         return subprocess.Popen(words, stdout=log, stderr=None if bars else subprocess.STDOUT, env=environment)
 
 
-def _log(task: Task) -> Path:
-    return task.folder / "terminal.log"
+def _log(run: PlannedRun) -> Path:
+    return run.folder / "terminal.log"

@@ -1,4 +1,4 @@
-"""What rows that train in stages measure after each of them, mean over seeds: what a stage gains and forgets."""
+"""What methods that train in stages measure after each of them, mean over seeds: what a stage gains and forgets."""
 
 import statistics
 
@@ -6,14 +6,14 @@ from rich import box
 from rich.table import Table
 
 from recbole_conrec.leaderboard.standings import Section
-from recbole_conrec.leaderboard.tables import figure
+from recbole_conrec.leaderboard.tables import figure, markdown_table
 
 MEASURES = ("valid", "alignment")  # keys of a stage's entry: `valid_metric` on validation; four choices, chance is .25
 KEY = "valid: the metric of model selection, on validation; alignment: the disliked one of four items, chance .25"
 
 
 def after_stages(section: Section) -> list[tuple[str, str, dict[str, str]]]:
-    """(row, measure, {stage: figure}) of every row that trains in stages and measures alignment."""
+    """(method, measure, {stage: figure}) of every method that trains in stages and measures alignment."""
     out = []
     for line in section.lines:
         runs = [record.result["stages"] for record in line.records.values()]
@@ -25,7 +25,7 @@ def after_stages(section: Section) -> list[tuple[str, str, dict[str, str]]]:
                 for stage in stages:
                     if stage.get(measure) is not None:
                         values.setdefault(stage["name"], []).append(stage[measure])
-            out.append((line.row.name, measure, {name: _figure(seen) for name, seen in values.items()}))
+            out.append((line.method.name, measure, {name: _figure(seen) for name, seen in values.items()}))
     return out
 
 
@@ -38,7 +38,7 @@ def _columns(rows) -> list[str]:
 
 
 def terminal(section: Section) -> Table | None:
-    """The table, or None where no row measures alignment."""
+    """The table, or None where no method measures alignment."""
     rows = after_stages(section)
     if not rows:
         return None
@@ -54,20 +54,19 @@ def terminal(section: Section) -> Table | None:
         caption_justify="left",
         caption_style="dim",
     )
-    for column in ("row", "", *names):
+    for column in ("method", "", *names):
         table.add_column(column, justify="right" if column in names else "left")
-    for row, measure, figures in rows:
-        table.add_row(row if measure == MEASURES[0] else "", measure, *(figures.get(name, "-") for name in names))
+    for method, measure, figures in rows:
+        table.add_row(method if measure == MEASURES[0] else "", measure, *(figures.get(name, "-") for name in names))
     return table
 
 
 def markdown(section: Section) -> str:
-    """The same in Markdown; '' where no row measures alignment."""
+    """The same in Markdown; '' where no method measures alignment."""
     rows = after_stages(section)
     if not rows:
         return ""
     names = _columns(rows)
-    lines = [["row", "after each stage", *names], ["---", "---", *["---:"] * len(names)]]
-    lines += [[row, measure, *(figures.get(name, "-") for name in names)] for row, measure, figures in rows]
-    text = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |" for cells in lines)
-    return f"{text}\n\n{KEY}.\n"
+    head = ["method", "after each stage", *names]
+    cells = [[method, measure, *(figures.get(name, "-") for name in names)] for method, measure, figures in rows]
+    return f"{markdown_table(head, cells, named=2)}\n{KEY}.\n"

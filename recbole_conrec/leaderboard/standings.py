@@ -7,7 +7,8 @@ import numpy as np
 
 from recbole_conrec.evaluation.table import FEW
 from recbole_conrec.leaderboard import statistics
-from recbole_conrec.leaderboard.board import Board, Row, Task
+from recbole_conrec.leaderboard.board import Board, PlannedRun
+from recbole_conrec.leaderboard.board_options import Method
 from recbole_conrec.runs import records
 from recbole_conrec.runs.records import Record
 from recbole_conrec.utils.errors import UserError
@@ -17,12 +18,17 @@ LEVEL = 0.05
 
 @dataclass
 class Cell:
-    """A row's figure in one metric.
+    """A method's figure in one metric.
 
     Attributes:
-        mean: over seeds. sd: over seeds (n - 1), None for one seed. low, high: 95 % bootstrap over users.
-        n: instances behind it. few: fewer than 30 of them. rank: 1 best, 2 second, 0 otherwise, among those not few.
-        versus: the best other row. p: of the paired test against it, after Holm; None without a test.
+        mean: over seeds.
+        sd: standard deviation over seeds (n - 1), None for one seed.
+        low, high: 95 % bootstrap interval over users.
+        n: instances behind it.
+        few: fewer than 30 of them.
+        rank: 1 best, 2 second, 0 otherwise, among those not few.
+        versus: the best other method.
+        p: of the paired test against it, after Holm's correction; None without a test.
     """
 
     mean: float
@@ -37,15 +43,22 @@ class Cell:
 
     @property
     def marked(self) -> bool:
-        """Better than the best other row, and it holds at 0.05."""
+        """Better than the best other method, significantly at 0.05."""
         return self.rank == 1 and self.p is not None and self.p < LEVEL
 
 
 @dataclass
 class Line:
-    """A row of the table: its cells by metric, its records by seed, and a note where some are missing."""
+    """A method's line in the table.
 
-    row: Row
+    Attributes:
+        cells: its figures by metric.
+        records: by seed.
+        note: what is missing; '' if nothing is.
+        outcomes: float64 [seeds, N] by metric, NaN where an instance does not count.
+    """
+
+    method: Method
     cells: dict[str, Cell] = field(default_factory=dict)
     records: dict[int, Record] = field(default_factory=dict)
     note: str = ""
@@ -64,8 +77,11 @@ class Section:
     """The table of one data set.
 
     Attributes:
-        improvement: {metric: (row's mean / best other mean - 1, holds at 0.05)} of the board's `improvement` row.
-        usual_n: {metric: instances behind most cells}. users: whom the test instances belong to.
+        improvement: of the board's ``improvement`` method: {metric: (its mean / the best other mean - 1, whether the
+            difference is significant at 0.05)}.
+        improved: that method's name.
+        usual_n: {metric: instances behind most cells}.
+        users: number of users whose test instances they are.
     """
 
     dataset: str
@@ -84,8 +100,8 @@ def standings(board: Board) -> list[Section]:
 
 def _section(board: Board, dataset: str) -> Section:
     columns = board.columns
-    tasks = [task for task in board.tasks if task.dataset == dataset]
-    lines = [_line(row, [task for task in tasks if task.row is row], columns) for row in board.rows]
+    runs = [run for run in board.runs if run.dataset == dataset]
+    lines = [_line(m, [run for run in runs if run.method is m], columns) for m in board.methods]
     there = [line for line in lines if line.records]
     section = Section(dataset, columns, lines, {}, board.improvement or "", {})
     if not there:
@@ -97,7 +113,7 @@ def _section(board: Board, dataset: str) -> Section:
     for column in columns:
         cells = [line.cells[column] for line in there if column in line.cells]
         section.usual_n[column] = max((cell.n for cell in cells), key=[c.n for c in cells].count, default=0)
-    improved = next((line for line in there if line.row.name == board.improvement), None)
+    improved = next((line for line in there if line.method.name == board.improvement), None)
     for column, cell in (improved.cells if improved else {}).items():
         others = [line.cells[column].mean for line in there if line is not improved and column in line.cells]
         if others and max(others) > 0 and not cell.few:
@@ -105,20 +121,20 @@ def _section(board: Board, dataset: str) -> Section:
     return section
 
 
-def _line(row: Row, tasks: list[Task], columns: list[str]) -> Line:
-    line = Line(row)
+def _line(method: Method, runs: list[PlannedRun], columns: list[str]) -> Line:
+    line = Line(method)
     whys = []
-    for task in tasks:
-        if task.unavailable:
-            line.note = f"not available: {task.unavailable.partition(';')[0]}"
+    for run in runs:
+        if run.unavailable:
+            line.note = f"not available: {run.unavailable.partition(';')[0]}"
             return line
-        record, why = records.read(task.folder, task.identity)
+        record, why = records.read(run.folder, run.identity)
         if record:
-            line.records[task.seed] = record
+            line.records[run.seed] = record
         elif why != "missing":
             whys.append(why)
-    if len(line.records) < len(tasks):
-        line.note = f"{len(line.records)} of {len(tasks)} seeds" if line.records else "not run yet"
+    if len(line.records) < len(runs):
+        line.note = f"{len(line.records)} of {len(runs)} seeds" if line.records else "not run yet"
     line.note = "; ".join([line.note, *whys] if line.note else whys)
     per_seed = [record.outcomes() for record in line.records.values()]
     for column in columns:
@@ -132,33 +148,18 @@ def _check_same_data(lines: list[Line], dataset: str) -> None:
     seen: dict[str, str] = {}
     for line in lines:
         for record in line.records.values():
-            seen.setdefault(record.result["data_fingerprint"], line.row.name)
+            seen.setdefault(record.result["data_fingerprint"], line.method.name)
     if len(seen) > 1:
         names = "' and '".join(seen.values())
         raise UserError(
-            f"rows '{names}' on {dataset} have different data or protocols and cannot stand in one table; "
-            "let every row have the same split, window, feedback and candidates"
+            f"methods '{names}' on {dataset} have different data or protocols and cannot share a table; "
+            "give every method the same split, window, feedback and candidates"
         )
 
 
 def _fill(lines: list[Line], columns: list[str], user: np.ndarray, seed: int) -> None:
     """Cells, ranks and tests of lines that have records. A line's interval does not depend on the other lines."""
-    for line in lines:
-        names = list(line.outcomes)
-        means = np.stack([line.outcomes[name].mean(axis=0) for name in names], axis=1)  # [N, M], over seeds
-        low, high = statistics.intervals(*statistics.by_user(means, user), np.random.default_rng(seed))
-        for place, name in enumerate(names):
-            seeds = np.nanmean(line.outcomes[name], axis=1)
-            n = int((~np.isnan(means[:, place])).sum())
-            line.cells[name] = Cell(
-                float(seeds.mean()),
-                float(seeds.std(ddof=1)) if len(seeds) > 1 else None,
-                float(low[place]),
-                float(high[place]),
-                n,
-                n < FEW,
-            )
-            line.outcomes[name] = means[:, place]
+    averaged = {line.method.name: _cells(line, user, seed) for line in lines}
     tests = []
     for column in columns:
         ranked = sorted(
@@ -171,9 +172,9 @@ def _fill(lines: list[Line], columns: list[str], user: np.ndarray, seed: int) ->
                 tests.append((line, column))
     if not tests:
         return
-    by_name = {line.row.name: line for line in lines}
     differences = np.stack(
-        [line.outcomes[column] - by_name[line.cells[column].versus].outcomes[column] for line, column in tests], axis=1
+        [averaged[line.method.name][column] - averaged[line.cells[column].versus][column] for line, column in tests],
+        axis=1,
     )
     sums, _ = statistics.by_user(differences, user)
     adjusted = statistics.holm(statistics.randomisation(sums, np.random.default_rng(seed)))
@@ -181,9 +182,28 @@ def _fill(lines: list[Line], columns: list[str], user: np.ndarray, seed: int) ->
         line.cells[column].p = float(p)
 
 
+def _cells(line: Line, user: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+    """Fill the line's cells, without ranks and tests. Returns its outcomes averaged over seeds, float64 [N] each."""
+    means = {name: outcomes.mean(axis=0) for name, outcomes in line.outcomes.items()}
+    sums, counts = statistics.by_user(np.stack(list(means.values()), axis=1), user)
+    low, high = statistics.intervals(sums, counts, np.random.default_rng(seed))
+    for place, (name, outcomes) in enumerate(line.outcomes.items()):
+        seeds = np.nanmean(outcomes, axis=1)
+        n = int((~np.isnan(means[name])).sum())
+        line.cells[name] = Cell(
+            mean=float(seeds.mean()),
+            sd=float(seeds.std(ddof=1)) if len(seeds) > 1 else None,
+            low=float(low[place]),
+            high=float(high[place]),
+            n=n,
+            few=n < FEW,
+        )
+    return means
+
+
 def _rank(line: Line, ranked: list[Line], column: str) -> None:
-    """Best and second by mean (rows of equal means share a rank), and the best other row to be tested against."""
+    """Best and second by mean (equal means share a rank), and the best other method, which it is tested against."""
     cell, means = line.cells[column], [other.cells[column].mean for other in ranked]
     distinct = sorted(set(means), reverse=True)[:2]
     cell.rank = distinct.index(cell.mean) + 1 if cell.mean in distinct and cell.mean > 0 and len(ranked) > 1 else 0
-    cell.versus = next((other.row.name for other in ranked if other is not line), "")
+    cell.versus = next((other.method.name for other in ranked if other is not line), "")

@@ -1,8 +1,8 @@
 """Uncertainty of figures over instances: bootstrap intervals, paired tests, Holm's correction.
 
 The instances of one user are not independent of each other, so users are drawn, never single instances. Arrays of
-outcomes are float64 [N] with NaN where an instance does not count; several seeds of a row are averaged by instance
-before (the tests take the trained models as given; the deviation over seeds is reported beside them).
+outcomes are float64 [N] with NaN where an instance does not count; several seeds of a method are averaged by instance
+first (the tests take the trained models as given; the deviation over seeds is reported beside them).
 """
 
 import numpy as np
@@ -15,7 +15,8 @@ def by_user(values: np.ndarray, user: np.ndarray) -> tuple[np.ndarray, np.ndarra
     """Sums and counts of the instances that count, by user.
 
     Args:
-        values: float [N, M], NaN where an instance does not count. user: int [N].
+        values: float [N, M], NaN where an instance does not count.
+        user: int [N], whose instance it is.
 
     Returns:
         (sums, counts), float64 [U, M] each, over the U distinct users in ascending order.
@@ -32,7 +33,10 @@ def intervals(sums: np.ndarray, counts: np.ndarray, rng: np.random.Generator, dr
     """95 % percentile bootstrap intervals of means, users drawn with replacement.
 
     Args:
-        sums, counts: [U, M], see :func:`by_user`.
+        sums: float64 [U, M], see :func:`by_user`.
+        counts: float64 [U, M], likewise.
+        rng: draws the users.
+        draws: bootstrap samples.
 
     Returns:
         float64 [2, M]: low and high; NaN where nothing counts. A draw in which no instance counts is left out.
@@ -58,10 +62,12 @@ def intervals(sums: np.ndarray, counts: np.ndarray, rng: np.random.Generator, dr
 
 
 def randomisation(differences: np.ndarray, rng: np.random.Generator, draws: int = DRAWS) -> np.ndarray:
-    """Two-sided p of paired approximate randomisation: both rows' outcomes of a user are swapped or not, as a whole.
+    """Two-sided p of paired approximate randomisation: both methods' outcomes of a user are swapped or not, as a whole.
 
     Args:
-        differences: float [U, M], one row's sum minus the other's by user, over instances on which both count.
+        differences: float [U, M], one method's sum minus the other's by user, over instances on which both count.
+        rng: draws the swaps.
+        draws: random swaps of all users.
 
     Returns:
         float64 [M]: (1 + draws whose |sum| reaches the observed one) / (draws + 1).

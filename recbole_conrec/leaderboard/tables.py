@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from recbole_conrec.evaluation.table import FEW, count, megabytes, seconds
-from recbole_conrec.generative.candidate_scores import read_ways
+from recbole_conrec.generative.candidate_scores import SCORINGS
 from recbole_conrec.leaderboard.standings import Cell, Line, Section
 
 COSTS = {
@@ -18,13 +18,12 @@ COSTS = {
     "peak": ("peak_mb", megabytes),
     "params": ("parameters", lambda value: count(round(value))),
 }
-NAME_WIDTH, CELL_WIDTH, COSTS_WIDTH = 14, 15, 8  # of a row's name, a figure with its interval, the costs; characters
+NAME_WIDTH, CELL_WIDTH, COSTS_WIDTH = 14, 15, 8  # characters: a method's name, a figure with its interval, the costs
 KEY = (
     "± standard deviation over seeds; [95 % bootstrap interval over users]; bold best, underlined second; "
-    "* better than the best other row (paired randomisation by user, Holm, p < .05)"
+    "* better than the best other method (paired randomisation by user, Holm, p < .05)"
 )
-
-
+FIGURES = ("n", "seeds", "mean", "sd", "low", "high", "rank", "versus", "p_holm", "significant")  # of a cell in the CSV
 TEX = {
     "~": "\\textasciitilde{}",
     "^": "\\textasciicircum{}",
@@ -40,27 +39,23 @@ def figure(value: float, sign: bool = False) -> str:
 
 
 def key(section: Section) -> str:
+    """What the signs of a table mean."""
     few = any(cell.few for line in section.lines for cell in line.cells.values())
-    ways = candidate_scores(section)
+    scorings = candidate_scores(section)
     return (
         KEY
-        + (f"; {ways} (docs/conrec.md)" if ways else "")
+        + (f"; {scorings} (docs/conrec.md)" if scorings else "")
         + (f"; grey: fewer than {FEW} instances, not ranked" if few else "")
     )
 
 
 def candidate_scores(section: Section) -> str:
-    """How CandAcc of rows that answer with IDs came about; '' without such rows."""
+    """How methods that answer with IDs score candidates, for CandAcc; '' without such methods."""
     configs = [record.result["config"] for line in section.lines for record in line.records.values()]
     # a model that offers the choice, or searches by beams without offering it, answers with IDs
-    ways = sorted(
-        {
-            read_ways(config.get("candidate_scores"))[0]
-            for config in configs
-            if {"beam", "candidate_scores"} & set(config)
-        }
-    )
-    return f"CandAcc of rows that answer with IDs: by {' or '.join(ways)}" if ways else ""
+    given = [config.get("candidate_scores") for config in configs if {"beam", "candidate_scores"} & set(config)]
+    first = sorted({(one if isinstance(one, str) else one[0]) if one else SCORINGS[0] for one in given})
+    return f"CandAcc of methods that answer with IDs: by {' or '.join(first)}" if first else ""
 
 
 def improvement(section: Section, column: str) -> str:
@@ -87,7 +82,7 @@ def _terminal(section: Section, title: str | None, columns: list[str], last: boo
     table = Table(
         title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False
     )
-    table.add_column("row", min_width=NAME_WIDTH, overflow="fold")
+    table.add_column("method", min_width=NAME_WIDTH, overflow="fold")
     for column in columns:
         table.add_column(column, justify="right", no_wrap=True)
     if last:
@@ -95,7 +90,7 @@ def _terminal(section: Section, title: str | None, columns: list[str], last: boo
     table.add_row("n", *(f"{section.usual_n.get(c, 0):,}" for c in columns), style="italic dim")
     for line in section.lines:
         cells = [_rich(line.cells.get(column), section.usual_n.get(column, 0)) for column in columns]
-        name = Text(line.row.name)
+        name = Text(line.method.name)
         if line.note:
             name.append(f"\n{line.note}", style="dim italic")
         costs = [write(line.cost[field]) for field, write in (COSTS["fit"], COSTS["params"])] if line.records else ["-"]
@@ -124,31 +119,28 @@ def _rich(cell: Cell | None, usual_n: int) -> Text:
 def markdown(sections: list[Section], title: str) -> str:
     parts = [f"# {title}\n"]
     for section in sections:
-        parts += [f"## {section.dataset}\n", _markdown_rows(section), f"{key(section)}.\n"]
+        parts += [f"## {section.dataset}\n", _markdown_section(section), f"{key(section)}.\n"]
     return "\n".join(parts)
 
 
-def _markdown_rows(section: Section) -> str:
-    head = ["row", *section.columns, *COSTS]
-    rows = [["n", *(f"{section.usual_n.get(c, 0):,}" for c in section.columns), *([""] * len(COSTS))]]
+def _markdown_section(section: Section) -> str:
+    no_costs = [""] * len(COSTS)
+    rows = [["n", *(f"{section.usual_n.get(c, 0):,}" for c in section.columns), *no_costs]]
     for line in section.lines:
-        name = line.row.name + (f" ({line.note})" if line.note else "")
-        rows.append(
-            [name, *(_md(line.cells.get(c), section.usual_n.get(c, 0)) for c in section.columns), *_costs(line)]
-        )
+        name = line.method.name + (f" ({line.note})" if line.note else "")
+        cells = [_md(line.cells.get(c), section.usual_n.get(c, 0)) for c in section.columns]
+        rows.append([name, *cells, *_costs(line)])
     if section.improvement:
-        rows.append(
-            [
-                f"{section.improved} over the best other",
-                *(improvement(section, c) for c in section.columns),
-                *([""] * len(COSTS)),
-            ]
-        )
-    rule = ["---", *["---:"] * (len(head) - 1)]
-    return (
-        "\n".join("| " + " | ".join(part.replace("|", "\\|") for part in row) + " |" for row in [head, rule, *rows])
-        + "\n"
-    )
+        shares = [improvement(section, column) for column in section.columns]
+        rows.append([f"{section.improved} over the best other", *shares, *no_costs])
+    return markdown_table(["method", *section.columns, *COSTS], rows, named=1)
+
+
+def markdown_table(head: list[str], rows: list[list[str]], named: int) -> str:
+    """A table in Markdown; the first ``named`` columns are left-aligned, the others right-aligned."""
+    rule = ["---"] * named + ["---:"] * (len(head) - named)
+    escaped = [[cell.replace("|", "\\|") for cell in row] for row in [head, rule, *rows]]
+    return "".join(f"| {' | '.join(row)} |\n" for row in escaped)
 
 
 def _md(cell: Cell | None, usual_n: int) -> str:
@@ -166,33 +158,34 @@ def _costs(line: Line) -> list[str]:
 
 
 def latex(sections: list[Section], title: str) -> str:
-    """One booktabs table for each data set; needs \\usepackage{booktabs,xcolor}."""
+    """One booktabs table for each data set; needs the LaTeX packages booktabs and xcolor."""
     return "\n".join(_latex(section, title) for section in sections)
 
 
 def _latex(section: Section, title: str) -> str:
-    columns, ways = section.columns, candidate_scores(section)
+    columns, scorings = section.columns, candidate_scores(section)
     out = [
         "% needs \\usepackage{booktabs,xcolor}",
         "\\begin{table}[t]",
         "\\centering",
         f"\\caption{{{_tex(title)} on {_tex(section.dataset)}: mean"
         " with the standard deviation over seeds. Best in bold, second underlined; $^*$: better than the best "
-        f"other row ($p<.05$, paired randomisation by user, Holm).{' ' + _tex(ways) + '.' if ways else ''}}}",
+        "other method ($p<.05$, paired randomisation by user, Holm)."
+        f"{' ' + _tex(scorings) + '.' if scorings else ''}}}",
         "\\begin{tabular}{l" + "r" * len(columns) + "}",
         "\\toprule",
-        " & ".join(["Row", *(_tex(column) for column in columns)]) + " \\\\",
+        " & ".join(["Method", *(_tex(column) for column in columns)]) + " \\\\",
         " & ".join(["\\textit{n}", *(f"\\textit{{{section.usual_n.get(c, 0)}}}" for c in columns)]) + " \\\\",
         "\\midrule",
     ]
     for line in section.lines:
-        name = _tex(line.row.name) + ("$^\\dagger$" if line.note else "")
+        name = _tex(line.method.name) + ("$^\\dagger$" if line.note else "")
         out.append(" & ".join([name, *(_tex_cell(line.cells.get(column)) for column in columns)]) + " \\\\")
     if section.improvement:
         share = [improvement(section, column).replace(" %", "\\%").replace("*", "$^*$") for column in columns]
         out += ["\\midrule", " & ".join(["\\textit{Improvement}", *share]) + " \\\\"]
     out += ["\\bottomrule", "\\end{tabular}"]
-    out += [f"% {line.row.name}: {line.note}" for line in section.lines if line.note]
+    out += [f"% {line.method.name}: {line.note}" for line in section.lines if line.note]
     return "\n".join([*out, "\\end{table}", ""])
 
 
@@ -210,51 +203,23 @@ def _tex(text: str) -> str:
 
 
 def comma_separated(sections: list[Section]) -> str:
-    """One line for each data set, row and metric, with full precision."""
+    """One line for each data set, method and metric, with full precision."""
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(
-        [
-            "dataset",
-            "row",
-            "metric",
-            "n",
-            "seeds",
-            "mean",
-            "sd",
-            "low",
-            "high",
-            "rank",
-            "versus",
-            "p_holm",
-            "significant",
-            "fit_s",
-            "eval_s",
-            "peak_mb",
-            "parameters",
-            "note",
-        ]
-    )
+    costs = [field for field, _ in COSTS.values()]
+    writer = csv.DictWriter(out, ["dataset", "method", "metric", *FIGURES, *costs, "note"], lineterminator="\n")
+    writer.writeheader()
     for section in sections:
         for line in section.lines:
-            costs = [line.cost[field] for field, _ in COSTS.values()] if line.records else [""] * len(COSTS)
+            cost = line.cost if line.records else {}
             for column in section.columns:
                 cell = line.cells.get(column)
-                figures = (
-                    [""] * 10
-                    if cell is None
-                    else [
-                        cell.n,
-                        len(line.records),
-                        cell.mean,
-                        "" if cell.sd is None else cell.sd,
-                        cell.low,
-                        cell.high,
-                        cell.rank or "",
-                        cell.versus,
-                        "" if cell.p is None else cell.p,
-                        int(cell.marked),
-                    ]
-                )
-                writer.writerow([section.dataset, line.row.name, column, *figures, *costs, line.note])
+                figures = _figures(cell, len(line.records)) if cell else {}
+                name = {"dataset": section.dataset, "method": line.method.name, "metric": column, "note": line.note}
+                writer.writerow({**name, **figures, **cost})
     return out.getvalue()
+
+
+def _figures(cell: Cell, seeds: int) -> dict[str, object]:
+    rank, significant = cell.rank or None, int(cell.marked)
+    values = (cell.n, seeds, cell.mean, cell.sd, cell.low, cell.high, rank, cell.versus, cell.p, significant)
+    return dict(zip(FIGURES, values, strict=True))

@@ -1,1 +1,1 @@
-"""Language models that speak semantic IDs: backbones, constrained decoding over one shared prompt, SFT and GRPO."""
+"""Language models over semantic IDs: backbones, decoding with one pass over the prompt, SFT and GRPO."""

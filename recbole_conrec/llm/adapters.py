@@ -1,65 +1,71 @@
-"""LoRA adapters whose SID rows train with them, without a copy of the embedding matrix."""
+"""LoRA adapters, and the embedding rows of SID tokens that train with them, without a copy of the matrix."""
 
 import contextlib
+from collections.abc import Iterator
+from typing import Any
 
 import torch
-from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
+from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_training
 from peft.tuners.tuners_utils import BaseTunerLayer
 
+from recbole_conrec.llm.fields import Dropout
+from recbole_conrec.options.schema import Count, Options, Positive, Several
 from recbole_conrec.utils.errors import UserError
 
-# Every key of the option `lora:`, with its default
-DEFAULTS = {
-    "r": 8,
-    "alpha": 32,
-    "dropout": 0.05,
-    "target": "all-linear",  # or a list of module names, e.g. [q_proj, v_proj]
-    "train_sids": True,  # the SID tokens' rows of the embedding (and of an untied head)
-}
+
+class LoraOptions(Options):
+    """LoRA (Hu et al. 2021, arXiv:2106.09685): low-rank adapters train, and the model's own weights do not."""
+
+    r: Count = 8
+    """Rank of the adapters."""
+    alpha: Positive = 32
+    """The adapters' output is multiplied by alpha / r."""
+    dropout: Dropout = 0.05
+    """Dropout of the adapters' input."""
+    target: str | Several[str] = "all-linear"
+    """The layers with an adapter: all-linear (all but the head), or a list of their names, e.g. [q_proj, v_proj]."""
+    train_sids: bool = True
+    """Train the SID tokens' rows of the embedding, and of an untied head, as well."""
 
 
-def add_lora(model, sid_tokens: torch.Tensor, options: dict, *, quantized: bool = False):
-    """`model` inside PEFT, with only the adapters and the SID tokens' rows to train. `options`: see DEFAULTS.
+def add_lora(model, sid_tokens: torch.Tensor, options: LoraOptions, *, quantized: bool = False) -> PeftModel:
+    """`model` inside PEFT, with only the adapters and the SID tokens' rows to train.
 
     The rows are trained through PEFT's trainable_token_indices: a delta of those rows and no copy of the matrix. Tied
     embeddings stay tied.
+
+    Raises UserError for options that do not fit the model.
     """
-    unknown = set(options) - set(DEFAULTS)
-    if unknown:
-        raise UserError(f"lora: unknown option {sorted(unknown)[0]!r}; known are {', '.join(DEFAULTS)}")
-    options = DEFAULTS | options
     if quantized:
         model = prepare_model_for_kbit_training(model)
     rows = None
-    if options["train_sids"]:
-        modules = dict(model.named_modules())
+    if options.train_sids:
         embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
-        names = [name.rpartition(".")[2] for name, module in modules.items() if module is embedding]
-        if head.weight is not embedding.weight:
-            names += [name.rpartition(".")[2] for name, module in modules.items() if module is head]
-        rows = {name: sid_tokens.tolist() for name in names}
+        trained = [embedding] if head.weight is embedding.weight else [embedding, head]
+        names = {id(module): name.rpartition(".")[2] for name, module in model.named_modules()}
+        rows = {names[id(module)]: sid_tokens.tolist() for module in trained}
     try:
         config = LoraConfig(
-            r=options["r"],
-            lora_alpha=options["alpha"],
-            lora_dropout=options["dropout"],
-            target_modules=options["target"],
+            r=options.r,
+            lora_alpha=options.alpha,  # type: ignore[arg-type]  # PEFT takes fractions, too
+            lora_dropout=options.dropout,
+            target_modules=options.target if isinstance(options.target, str) else list(options.target),
             trainable_token_indices=rows,
             task_type="SEQ_2_SEQ_LM" if model.config.is_encoder_decoder else "CAUSAL_LM",
         )
         return get_peft_model(model, config)
-    except (TypeError, ValueError) as error:  # no such module, a rank that is no number
+    except (TypeError, ValueError) as error:  # e.g. no module of that name
         raise UserError(f"lora: {options} does not fit this model ({str(error).splitlines()[0]})") from error
 
 
 @contextlib.contextmanager
-def merged(model: torch.nn.Module):
-    """Inside, adapters are part of the weights, which makes generation about twice as fast. For a model without
-    adapters this does nothing, and so for a quantised one.
+def merged(model: torch.nn.Module) -> Iterator[None]:
+    """Inside, adapters are part of the weights, which makes generation about twice as fast.
 
-    The weights are put back by pointer, not by subtraction, so that thousands of rollouts do not wear them.
+    Does nothing for a model without adapters, or with quantised weights. Afterwards the weights are put back by
+    pointer, not by subtraction, so that thousands of rollouts leave them exactly as they were.
     """
-    layers = [m for m in model.modules() if isinstance(m, BaseTunerLayer) and not m.merged]
+    layers: list[Any] = [m for m in model.modules() if isinstance(m, BaseTunerLayer) and not m.merged]
     weights = [layer.get_base_layer().weight for layer in layers]
     if not layers or any(not weight.is_floating_point() for weight in weights):
         yield

@@ -1,14 +1,21 @@
 """Rows of token ids of different lengths as padded tensors."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 
 
-def pad(rows: Sequence[Sequence[int]], value: int, *, side: str, device=None) -> tuple[torch.Tensor, torch.Tensor]:
+def pad(
+    rows: Sequence[Sequence[int]], value: int, *, side: Literal["left", "right"], device=None
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Token ids of different lengths -> (`input_ids` [B, T], `attention_mask` [B, T]), both int64, T the longest row.
 
-    `side` is where the padding goes: 'left' for prompts that are continued, 'right' for training rows.
+    Args:
+        rows: B lists of token ids.
+        value: token id of the padding.
+        side: where the padding goes: 'left' for prompts that are continued, 'right' for training examples.
+        device: of the tensors.
     """
     lengths = torch.tensor([len(row) for row in rows])
     width = max(int(lengths.max()), 1)

@@ -1,71 +1,102 @@
-"""Constrained beam search, sampling and scoring over one shared prompt.
+"""Constrained beam search, sampling and scoring, with one pass over the prompt for all its continuations.
 
-All functions take a `Backbone` (its `model` and `level_tokens` are used), a `Trie`, and *left-padded* prompts
-`input_ids`, `attention_mask` [B, T]. The prompt is run once per user; nothing is tokenised here; only IDs of the trie
-can come out. Leaves are indices into `trie.leaf_codes`, -1 where there is none.
+All functions take a `Backbone`, a `Trie` on the model's device, and *left-padded* prompts `input_ids`,
+`attention_mask`, int64 [B, T]. Nothing is tokenised here; only IDs of the trie can come out. IDs are given and returned
+as leaves, indices into `trie.leaf_codes`; -1 means none. Log-probabilities are float32, in nats.
 
-Two normalisations of a code's probability:
+Two normalisations of a code's probability (`normalise`):
 - 'vocabulary': softmax over the whole vocabulary, then the codes that the trie does not allow are dropped. The scores
   are those of transformers' `generate` with `prefix_allowed_tokens_fn` and `length_penalty=0`.
 - 'allowed': softmax over the codes that the trie allows after the prefix, so the probabilities of all IDs sum to 1.
 Sampling is always from the allowed codes.
+
+`chunk` is the largest number of users that are computed at a time (None: all), to save memory. All functions raise
+UserError for a prompt with an unknown token, and where memory runs out.
 """
 
 import contextlib
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
 
 from recbole_conrec.llm.batch import trim
-from recbole_conrec.llm.constraint import Constraint, Free
+from recbole_conrec.llm.constraint import Constraint, Free, Normalisation
+from recbole_conrec.llm.forbidden import Forbidden
 from recbole_conrec.llm.head import Head, unwrap
-from recbole_conrec.llm.shared_prompt import open_prompt
+from recbole_conrec.llm.shared_prompt import CausalPrompt, SharedPrompt, open_prompt
 from recbole_conrec.utils.errors import UserError
 from recbole_conrec.utils.memory import out_of_memory
 
 
 @torch.no_grad()
 def beam_search(
-    backbone, trie, input_ids, attention_mask, *, width, normalise="vocabulary", forbidden=None, chunk=None
+    backbone,
+    trie,
+    input_ids: torch.Tensor,
+    attention_mask: torch.Tensor,
+    *,
+    width: int,
+    normalise: Normalisation = "vocabulary",
+    forbidden: torch.Tensor | None = None,
+    chunk: int | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The `width` most likely IDs that a beam of that width finds -> (leaves [B, width], scores [B, width]).
 
     Best first; -1 and -inf where fewer exist. `forbidden` [B, M]: leaves that must not come out (-1 is padding); a
-    prefix all of whose leaves are forbidden takes no place in the beam. `chunk`: at most so many users at a time.
+    prefix all of whose leaves are forbidden takes no place in the beam.
     """
-    rows = () if forbidden is None else (forbidden,)
 
-    def search(ids, mask, *rows):
-        return _beam_search(backbone, trie, open_prompt(backbone.model, ids, mask), width, normalise, *rows)
+    def search(ids, mask, *forbidden):
+        return _beam_search(backbone, trie, open_prompt(backbone.model, ids, mask), width, normalise, *forbidden)
 
-    return _in_chunks(search, backbone, chunk, input_ids, attention_mask, *rows)
+    return _in_chunks(search, backbone, chunk, input_ids, attention_mask, *_given(forbidden))
 
 
 @torch.no_grad()
 def sample(
-    backbone, trie, input_ids, attention_mask, *, n, temperature=1.0, generator=None, chunk=None, constrained=True
+    backbone,
+    trie,
+    input_ids: torch.Tensor,
+    attention_mask: torch.Tensor,
+    *,
+    n: int,
+    temperature: float = 1.0,
+    generator: torch.Generator | None = None,
+    chunk: int | None = None,
+    constrained: bool = True,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """`n` independent IDs per prompt -> (leaves [B, n], codes [B, n, depth], log-probabilities [B, n, depth]).
 
     The log-probabilities are those of the distribution that was sampled: allowed codes, logits / temperature. Without
-    `constrained`, depth tokens of the whole vocabulary: then codes are token ids, and the leaf of what is no ID is -1.
+    `constrained`, depth tokens of the whole vocabulary: codes are then token ids, and the leaf of what is no ID is -1.
     """
 
     def draw(ids, mask):
         constraint = (
             Constraint(backbone, trie, "allowed", temperature) if constrained else Free(backbone, trie, temperature)
         )
-        return _sample(backbone, trie, ids, mask, n, constraint, generator)
+        return _sample(trie, open_prompt(backbone.model, ids, mask), n, constraint, generator)
 
     return _in_chunks(draw, backbone, chunk, input_ids, attention_mask)
 
 
 @torch.no_grad()
 def score(
-    backbone, trie, input_ids, attention_mask, leaves, *, normalise="vocabulary", chunk=None, by_level=False
+    backbone,
+    trie,
+    input_ids: torch.Tensor,
+    attention_mask: torch.Tensor,
+    leaves: torch.Tensor,
+    *,
+    normalise: Normalisation = "vocabulary",
+    chunk: int | None = None,
+    by_level: bool = False,
 ) -> torch.Tensor:
-    """Log-likelihood of candidate leaves [B, C] (-1: none) after the prompt -> [B, C], -inf for -1. `by_level`: of each
-    of their codes -> [B, C, depth]."""
+    """Log-likelihood of candidate leaves [B, C] (-1: none) after the prompt -> [B, C], -inf for -1.
+
+    `by_level`: the log-likelihood of each of their codes -> [B, C, depth].
+    """
 
     def follow(ids, mask, leaves):
         return (_score(backbone, trie, open_prompt(backbone.model, ids, mask), leaves, normalise),)
@@ -76,33 +107,42 @@ def score(
 
 @torch.no_grad()
 def search_and_score(
-    backbone, trie, input_ids, attention_mask, leaves, *, width, normalise="vocabulary", forbidden=None, chunk=None
+    backbone,
+    trie,
+    input_ids: torch.Tensor,
+    attention_mask: torch.Tensor,
+    leaves: torch.Tensor,
+    *,
+    width: int,
+    normalise: Normalisation = "vocabulary",
+    forbidden: torch.Tensor | None = None,
+    chunk: int | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The leaves [B, width] that `beam_search` finds, and `score(by_level=True)` of given ones [B, C, depth], from one
-    run of the prompts."""
-    rows = (leaves,) if forbidden is None else (leaves, forbidden)
+    """One pass over the prompts for a beam search and the scores of given leaves [B, C].
 
-    def both(ids, mask, leaves, *rows):
+    Returns the leaves [B, width] that `beam_search` finds, and `score(by_level=True)` [B, C, depth].
+    """
+
+    def both(ids, mask, leaves, *forbidden):
         prompt = open_prompt(backbone.model, ids, mask)
-        found, _ = _beam_search(backbone, trie, prompt, width, normalise, *rows)
+        found, _ = _beam_search(backbone, trie, prompt, width, normalise, *forbidden)
         return found, _score(backbone, trie, prompt.rewind(), leaves, normalise)
 
-    return _in_chunks(both, backbone, chunk, input_ids, attention_mask, *rows)
+    return _in_chunks(both, backbone, chunk, input_ids, attention_mask, leaves, *_given(forbidden))
 
 
 @torch.no_grad()
-def next_token_logps(backbone, input_ids, attention_mask, tokens) -> torch.Tensor:
-    """Log-probability (whole vocabulary) of single tokens [n] right after the prompts -> [B, n]. For Yes/No answers."""
-    with _evaluating(backbone.model):
-        hidden = open_prompt(backbone.model, input_ids, attention_mask).hidden[:, 0]
-        return Head(backbone.model).logits(hidden).log_softmax(-1)[:, tokens]
+def text_logps(
+    backbone,
+    input_ids: torch.Tensor,
+    attention_mask: torch.Tensor,
+    texts: torch.Tensor,
+    *,
+    chunk: int | None = None,
+) -> torch.Tensor:
+    """Log-likelihood (whole vocabulary) of texts right after the prompts.
 
-
-@torch.no_grad()
-def text_logps(backbone, input_ids, attention_mask, texts, *, chunk=None) -> torch.Tensor:
-    """Log-likelihood (whole vocabulary) of texts right after the prompts, which are run once.
-
-    texts: int64 [B, C, L] token ids, -1 after the end -> [B, C], -inf for a text without tokens.
+    `texts`: int64 [B, C, L] token ids, -1 after the end -> [B, C], -inf for a text without tokens.
     """
 
     def follow(ids, mask, texts):
@@ -118,10 +158,18 @@ def text_logps(backbone, input_ids, attention_mask, texts, *, chunk=None) -> tor
 
 
 @torch.no_grad()
-def answer_logps(backbone, input_ids, attention_mask, texts, tokens, *, chunk=None) -> torch.Tensor:
+def answer_logps(
+    backbone,
+    input_ids: torch.Tensor,
+    attention_mask: torch.Tensor,
+    texts: torch.Tensor,
+    tokens: torch.Tensor | list[int],
+    *,
+    chunk: int | None = None,
+) -> torch.Tensor:
     """Log-probability (whole vocabulary) of single tokens [n] after each text that follows the prompts -> [B, C, n].
 
-    texts: int64 [B, C, L] token ids, -1 after the end. For Yes/No answers to several questions about one history.
+    `texts`: int64 [B, C, L] token ids, -1 after the end. For Yes/No answers to several questions about one history.
     """
 
     def follow(ids, mask, texts):
@@ -138,14 +186,16 @@ def _text_hidden(backbone, input_ids, attention_mask, texts) -> torch.Tensor:
     model = unwrap(backbone.model)
     if model.config.is_encoder_decoder:
         raise UserError("llm: texts that share a prompt need a causal model; this one is an encoder-decoder")
-    return open_prompt(model, input_ids, attention_mask).follow(texts.clamp(min=0))
+    return CausalPrompt(model, input_ids, attention_mask).follow(texts.clamp(min=0))
 
 
-def _beam_search(backbone, trie, prompt, width, normalise, forbidden=None):
+def _beam_search(
+    backbone, trie, prompt: SharedPrompt, width: int, normalise: Normalisation, forbidden: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
     hidden = prompt.hidden
     constraint = Constraint(backbone, trie, normalise)
     weights = constraint.weights()
-    banned = None if forbidden is None else _Forbidden(trie, forbidden)
+    banned = None if forbidden is None else Forbidden(trie, forbidden)
     states = torch.zeros((len(hidden), 1), dtype=torch.int64, device=trie.item_leaf.device)
     scores = torch.zeros(states.shape, device=states.device)
     for level in range(trie.depth):
@@ -163,11 +213,12 @@ def _beam_search(backbone, trie, prompt, width, normalise, forbidden=None):
     return F.pad(states, missing, value=-1), F.pad(scores, missing, value=-torch.inf)
 
 
-def _sample(backbone, trie, input_ids, attention_mask, n, constraint, generator):
-    prompt = open_prompt(backbone.model, input_ids, attention_mask)
+def _sample(
+    trie, prompt: SharedPrompt, n: int, constraint: Constraint, generator: torch.Generator | None
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     hidden = prompt.hidden
     weights = constraint.weights()
-    states = input_ids.new_zeros((len(input_ids), 1))
+    states = torch.zeros((len(hidden), 1), dtype=torch.int64, device=trie.item_leaf.device)
     all_codes, all_logps = [], []
     for level in range(trie.depth):
         codes, children, logps = constraint.step(weights, hidden, level, states)
@@ -183,7 +234,7 @@ def _sample(backbone, trie, input_ids, attention_mask, n, constraint, generator)
     return states, torch.stack(all_codes, 2), torch.stack(all_logps, 2)
 
 
-def _score(backbone, trie, prompt, leaves, normalise):
+def _score(backbone, trie, prompt: SharedPrompt, leaves: torch.Tensor, normalise: Normalisation) -> torch.Tensor:
     hidden = prompt.hidden
     constraint = Constraint(backbone, trie, normalise)
     weights = constraint.weights()
@@ -198,35 +249,18 @@ def _score(backbone, trie, prompt, leaves, normalise):
     return torch.stack(levels, 2).masked_fill((leaves < 0)[:, :, None], -torch.inf)
 
 
-def _parents(level, like):
+def _parents(level: int, like: torch.Tensor) -> torch.Tensor:
     """[B, W] parents of continuations that never cross: the prompt's end at first, then each its own."""
     return torch.zeros_like(like) if level == 0 else torch.arange(like.shape[1], device=like.device).expand_as(like)
 
 
-class _Forbidden:
-    """Which states of the trie lead to forbidden leaves only. Leaves are in lexicographic order, so the leaves below a
-    state are a range, and a sorted list of forbidden ones tells by two look-ups how many of them lie in it."""
-
-    def __init__(self, trie, forbidden: torch.Tensor):
-        # below[l]: first leaf below each state of level l, and the number of leaves at the end
-        self.below = [torch.arange(trie.n_leaves + 1, device=forbidden.device)]
-        for ptr in reversed(trie.ptr):
-            self.below.insert(0, self.below[0][ptr])
-        listed = forbidden.masked_fill(forbidden < 0, trie.n_leaves).sort(1).values
-        repeated = torch.zeros_like(listed, dtype=torch.bool)
-        repeated[:, 1:] = listed[:, 1:] == listed[:, :-1]
-        self.listed = listed.masked_fill(repeated, trie.n_leaves).sort(1).values.contiguous()
-
-    def covers(self, level: int, states: torch.Tensor) -> torch.Tensor:
-        """states [B, n] of `level` -> [B, n] True where every leaf below is forbidden."""
-        first, end = self.below[level][states], self.below[level][states + 1]
-        inside = torch.searchsorted(self.listed, end) - torch.searchsorted(self.listed, first)
-        return inside == end - first
+def _given(tensor: torch.Tensor | None) -> tuple[torch.Tensor, ...]:
+    return () if tensor is None else (tensor,)
 
 
 @contextlib.contextmanager
-def _evaluating(model):
-    """Dropout off inside, as it was afterwards."""
+def _evaluating(model: torch.nn.Module) -> Iterator[None]:
+    """Dropout off inside, and as it was before afterwards."""
     training = model.training
     model.eval()
     try:
@@ -235,8 +269,15 @@ def _evaluating(model):
         model.train(training)
 
 
-def _in_chunks(function, backbone, chunk, input_ids, attention_mask, *rows):
-    """`function(ids, mask, *rows)` on at most `chunk` users at a time, users of like length together."""
+def _in_chunks(
+    function: Callable[..., tuple[torch.Tensor, ...]],
+    backbone,
+    chunk: int | None,
+    input_ids: torch.Tensor,
+    attention_mask: torch.Tensor,
+    *per_user: torch.Tensor,
+):
+    """`function(ids, mask, *per_user)` on at most `chunk` users at a time, users of like length together."""
     vocabulary = backbone.model.get_input_embeddings().weight.shape[0]
     if int(input_ids.max()) >= vocabulary or int(input_ids.min()) < 0:
         raise UserError(
@@ -245,10 +286,10 @@ def _in_chunks(function, backbone, chunk, input_ids, attention_mask, *rows):
         )
     with _evaluating(backbone.model), out_of_memory("decoding", "lower the batch or give a smaller chunk"):
         if chunk is None or chunk >= len(input_ids):
-            return function(*trim(input_ids, attention_mask), *rows)
+            return function(*trim(input_ids, attention_mask), *per_user)
         order = attention_mask.sum(1).argsort(stable=True)
         parts = [
-            function(*trim(input_ids[part], attention_mask[part]), *(row[part] for row in rows))
+            function(*trim(input_ids[part], attention_mask[part]), *(tensor[part] for tensor in per_user))
             for part in order.split(chunk)
         ]
         back = order.argsort()

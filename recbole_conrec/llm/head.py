@@ -1,4 +1,6 @@
-"""The language-model head, applied to the hidden states and the vocabulary rows asked for, and to no others."""
+"""The language-model head, applied to chosen hidden states and chosen rows of the vocabulary only."""
+
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -6,8 +8,8 @@ import torch.nn.functional as F
 from recbole_conrec.utils.errors import UserError
 
 
-def unwrap(model):
-    """The transformers model under `accelerate` and PEFT wrappers (LoRA layers stay in place inside it)."""
+def unwrap(model) -> Any:
+    """The transformers model inside `accelerate` and PEFT wrappers (LoRA layers stay in place inside it)."""
     while hasattr(model, "module"):  # DistributedDataParallel and friends
         model = model.module
     return model.get_base_model() if hasattr(model, "get_base_model") else model
@@ -41,9 +43,13 @@ class Head:
             return base.weight, getattr(base, "bias", None)
         return adapter.get_merged_weights(adapter.active_adapters), getattr(base, "bias", None)
 
-    def logits(self, hidden: torch.Tensor, parameters=None) -> torch.Tensor:
-        """hidden [..., H] and n rows of the head as (weight [n, H], bias [n] or None; default: all, as they are now)
-        -> float32 logits [..., n]."""
+    def logits(
+        self, hidden: torch.Tensor, parameters: tuple[torch.Tensor, torch.Tensor | None] | None = None
+    ) -> torch.Tensor:
+        """Logits, float32 [..., n], of hidden states [..., H].
+
+        `parameters`: n rows of the head as (weight [n, H], bias [n] or None); None for all, as they are now.
+        """
         weight, bias = parameters or self.parameters()
         logits = F.linear(hidden.to(weight.device, weight.dtype), weight, bias).float()
         if self.scale != 1.0:
@@ -54,7 +60,10 @@ class Head:
 
     @torch.no_grad()
     def check(self) -> None:
-        """Raise UserError if the model computes its logits in a way this class does not know (one-token forward)."""
+        """Raise UserError if the model computes its logits in a way that this class does not know.
+
+        Compares the logits of one token.
+        """
         token = torch.zeros((1, 1), dtype=torch.int64, device=self.model.device)
         extra = {"decoder_input_ids": token} if self.model.config.is_encoder_decoder else {}
         was_training = self.model.training

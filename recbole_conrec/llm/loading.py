@@ -1,23 +1,39 @@
-"""A model and its tokenizer from the hub, a folder or a GGUF file, with one-line errors for what cannot be."""
+"""A model and its tokenizer from the hub, a folder or a GGUF file, with one-line errors where that fails."""
 
 import hashlib
-import os
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import torch
 from huggingface_hub.constants import HF_HOME
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, BitsAndBytesConfig
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
+from recbole_conrec.llm.fields import Attention, Dtype
 from recbole_conrec.utils.errors import UserError
 from recbole_conrec.utils.files import replacing_folder
 from recbole_conrec.utils.memory import out_of_memory
 
 
 def load(
-    llm: str, *, dtype="auto", device="cpu", device_map=None, attn_implementation="sdpa", quantize=None, cache_dir=None
-):
-    """(model, tokenizer) of a hub id (`Qwen/Qwen3-0.6B`), a folder or a `.gguf` file. Options: see `load_backbone`."""
+    llm: str,
+    *,
+    dtype: Dtype,
+    device: str | torch.device,
+    device_map: str | dict[str, int | str] | None,
+    attn_implementation: Attention,
+    quantize: str | None,
+    cache_dir: str | None,
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """(model, tokenizer) of a hub id (`Qwen/Qwen3-0.6B`), a folder or a `.gguf` file; see `BackboneOptions`."""
     if str(llm).endswith(".gguf"):
         llm = str(unpack_gguf(Path(llm), cache_dir))
     try:
@@ -29,7 +45,7 @@ def load(
             f"reached ({str(error).splitlines()[0]})"
         ) from error
     kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-    options = {"dtype": dtype_of(dtype), "attn_implementation": attn_implementation}
+    options: dict[str, Any] = {"dtype": dtype_of(dtype), "attn_implementation": attn_implementation}
     if quantize is not None:
         options["quantization_config"] = _quantization(quantize)
         device_map = device_map or "auto"
@@ -41,18 +57,21 @@ def load(
         except ValueError as error:
             raise UserError(f"llm: {llm} with device_map: {device_map} cannot be loaded ({error})") from error
         if device_map is None:
-            model = model.to(device)
+            model = model.to(device)  # type: ignore[arg-type]  # the decorator of `to` hides its arguments
     return model, tokenizer
 
 
-def unpack_gguf(path: Path, cache_dir=None) -> Path:
-    """A GGUF file as a folder with dequantised weights, made once and kept under `cache_dir` (default: Hugging Face's
-    cache). Reading the file itself takes 100 times longer, and transformers refuses to save what it read."""
+def unpack_gguf(path: Path, cache_dir: str | None = None) -> Path:
+    """A GGUF file as a folder with dequantised weights, made once and kept under `cache_dir`.
+
+    The default is Hugging Face's cache. Reading the file itself takes 100 times longer, and transformers refuses to
+    save what it read.
+    """
     if not path.is_file():
         raise UserError(f"llm: there is no file {path}; name an existing .gguf file")
     stat = path.stat()
     key = hashlib.sha256(f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}".encode()).hexdigest()[:16]
-    folder = Path(cache_dir or os.path.join(HF_HOME, "recbole-conrec")) / f"{path.stem}-{key}"
+    folder = Path(cache_dir or Path(HF_HOME) / "recbole-conrec") / f"{path.stem}-{key}"
     if folder.is_dir():
         return folder
     if find_spec("gguf") is None:
@@ -74,19 +93,14 @@ def unpack_gguf(path: Path, cache_dir=None) -> Path:
     return folder
 
 
-def dtype_of(name: str):
+def dtype_of(name: Dtype) -> torch.dtype | str:
     """The torch dtype of that name, or 'auto'."""
-    known = ("auto", "float32", "bfloat16", "float16")
-    if name not in known:
-        raise UserError(f"dtype: {name!r} is none of {', '.join(known)}")
     return name if name == "auto" else getattr(torch, name)
 
 
 def _quantization(name: str) -> BitsAndBytesConfig:
-    if name not in ("8bit", "4bit"):
-        raise UserError(f"quantize: {name!r} is none of 8bit, 4bit")
     if find_spec("bitsandbytes") is None:
-        raise UserError(f"quantize: {name} needs the package bitsandbytes; install it, or leave quantize out")
+        raise UserError(f"llm_options.quantize: {name} needs the package bitsandbytes; install it, or leave it out")
     if name == "8bit":
         return BitsAndBytesConfig(load_in_8bit=True)
     return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16)

@@ -1,4 +1,4 @@
-"""Log-probabilities of completions, with gradient, where the completions of one prompt share one run of it.
+"""Log-probabilities of completions, with gradient, where the completions of one prompt share one pass over it.
 
 A row holds a left-padded prompt and its M completions one after the other. The mask lets a completion's tokens see the
 prompt and their own completion only; positions start at the prompt's end for each. So one forward and backward over
@@ -6,22 +6,30 @@ T + M (depth - 1) tokens replaces M of T + depth - 1, with the same gradients.
 """
 
 import contextlib
+from contextlib import AbstractContextManager
 
 import torch
 
+from recbole_conrec.llm.constraint import Constraint
 from recbole_conrec.llm.head import unwrap
 from recbole_conrec.llm.shared_prompt import attention_masks, check_attention
 
 
 def completion_logps(
-    model, constraint, input_ids, attention_mask, codes, autocast=None
+    model,
+    constraint: Constraint,
+    input_ids: torch.Tensor,
+    attention_mask: torch.Tensor,
+    codes: torch.Tensor,
+    autocast: AbstractContextManager | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Log-probability of every code of given completions, under the same constraint that samples.
 
     Args:
         model: as it is trained (inside DistributedDataParallel or PEFT if it is), so that gradients synchronise.
-        constraint: `Constraint`.
-        input_ids, attention_mask: int64 [P, T], prompts padded on the left.
+        constraint: the one under which the completions were sampled.
+        input_ids: int64 [P, T], prompts padded on the left.
+        attention_mask: int64 [P, T].
         codes: int64 [P, M, depth], valid IDs.
         autocast: context manager for the model's forward (default: none).
 
@@ -42,11 +50,11 @@ def completion_logps(
             attention_mask=attention_masks(inner.base_model, config, allowed, position, position),
             position_ids=position,
             use_cache=False,
-            output_hidden_states=True,  # the public way to the last hidden states through every wrapper
+            output_hidden_states=True,  # the public access to the last hidden states through every wrapper
             logits_to_keep=torch.zeros(0, dtype=torch.int64, device=input_ids.device),
         )
     hidden = out.hidden_states[-1]
-    after = hidden[:, length:].unflatten(1, (n, depth - 1)) if depth > 1 else None
+    after = hidden[:, length:].unflatten(1, (n, depth - 1))
     states, weights = codes.new_zeros((prompts, 1)), constraint.weights()
     logps, entropies = [], []
     for level in range(depth):
@@ -58,10 +66,10 @@ def completion_logps(
 
 
 def packed_layout(mask: torch.Tensor, n: int, steps: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Which tokens of a packed row see which, and where they stand.
+    """Which tokens of a packed row see which, and their positions.
 
-    mask [P, T] (bool, left-padded), n completions of `steps` tokens -> (allowed [P, L, L] bool, position [P, L]) with
-    L = T + n * steps. A padding token sees itself, or its softmax would be NaN.
+    `mask` bool [P, T] (left-padded), n completions of `steps` tokens -> (allowed bool [P, L, L], position int64 [P, L])
+    with L = T + n * steps. A padding token sees itself, or its softmax would be NaN.
     """
     prompts, length = mask.shape
     total = length + n * steps
@@ -78,7 +86,7 @@ def packed_layout(mask: torch.Tensor, n: int, steps: int) -> tuple[torch.Tensor,
 
 
 def group_rows(prompt_ids: torch.Tensor, prompt_mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Rows [N, T] that repeat prompts in any order -> which rows belong together.
+    """Which of the rows [N, T], which repeat prompts in any order, belong together.
 
     Returns (first [P]: a row of each distinct prompt; group [N]: the distinct prompt of each row; place [N]: the
     row's number within its group).

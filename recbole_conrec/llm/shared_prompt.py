@@ -1,28 +1,40 @@
-"""One prompt, run once, and the W beams (or samples, or candidates) of a user that continue it.
+"""One prompt, computed once, and the W beams (or samples, or candidates) of a user that continue it.
 
 The W continuations are W query tokens of one row. A 4-D mask lets each see the prompt and its own earlier tokens only,
 and positions are counted from the prompt's end, so that a beam computes exactly what it would compute alone while the
 prompt's keys and values are neither repeated nor reordered.
 """
 
+from typing import TypeAlias, get_args
+
 import torch
 import torch.nn.functional as F
 from transformers import DynamicCache, EncoderDecoderCache
 
+from recbole_conrec.llm.fields import Attention
 from recbole_conrec.llm.head import unwrap
 from recbole_conrec.utils.errors import UserError
 
+SharedPrompt: TypeAlias = "CausalPrompt | T5Prompt"
 
-def open_prompt(model, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> "CausalPrompt | T5Prompt":
-    """Run left-padded prompts [B, T] once. `hidden` [B, 1, H] of the result predicts the first code."""
+
+def open_prompt(model, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> SharedPrompt:
+    """Compute left-padded prompts [B, T] once, of a model inside any wrappers."""
     model = unwrap(model)
-    if model.config.is_encoder_decoder:
-        return T5Prompt(model, input_ids, attention_mask)
-    return CausalPrompt(model, input_ids, attention_mask)
+    kind = T5Prompt if model.config.is_encoder_decoder else CausalPrompt
+    return kind(model, input_ids, attention_mask)
 
 
 class CausalPrompt:
-    """The prompts of B users in a decoder-only model, and the continuations that were fed so far."""
+    """The prompts of B users in a decoder-only model, and the continuations that were fed so far.
+
+    Args:
+        model: a transformers model without wrappers.
+        input_ids, attention_mask: int64 [B, T], prompts padded on the left.
+
+    Attributes:
+        hidden: [B, 1, H], the hidden states at the prompts' ends, which predict the first code.
+    """
 
     def __init__(self, model, input_ids: torch.Tensor, attention_mask: torch.Tensor):
         check_attention(model)
@@ -30,7 +42,7 @@ class CausalPrompt:
         self.config = model.config.get_text_config(decoder=True)
         batch, self.size = input_ids.shape
         self.length = attention_mask.sum(1)  # [B]
-        # Rows begin at the left while the prompt is run: then attention is causal and no more, and needs no mask.
+        # Rows begin at the left while the prompt is computed: attention is then plainly causal and needs no mask.
         place = torch.arange(self.size, device=input_ids.device).expand(batch, -1)
         self.mask = place < self.length[:, None]  # [B, T]
         self.cache = DynamicCache()  # without a config: whole layers, also where the model slides a window
@@ -44,11 +56,12 @@ class CausalPrompt:
         self.rewind()
 
     def rewind(self) -> "CausalPrompt":
-        """Forget what was fed since the prompt's end."""
+        """The same prompts without what was fed since their end."""
         if fed := self.cache.get_seq_length() - self.size:
             self.cache.crop(-fed)
         self.position = torch.arange(self.size, device=self.mask.device).expand(len(self.mask), -1)  # of every key
-        self.ancestry = None  # [B, W, fed tokens]: which fed tokens each current beam has behind it, itself included
+        # [B, W, fed tokens]: which fed tokens each current beam descends from, itself included
+        self.ancestry: torch.Tensor | None = None
         self.steps = 0
         return self
 
@@ -76,8 +89,11 @@ class CausalPrompt:
         return torch.cat([first, out.unflatten(1, (count, length))], 2)
 
     def _feed(self, tokens: torch.Tensor, fed: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
-        """Hidden states of tokens [B, Q] at these positions [B, Q], which see of what was fed since the prompt's end,
-        themselves included, what ``fed`` [B, Q, keys] says, and all of the prompt."""
+        """Hidden states [B, Q, H] of tokens [B, Q] at these positions [B, Q].
+
+        They see all of the prompt, and of what was fed since its end (themselves included) what `fed` [B, Q, keys]
+        marks.
+        """
         self.position = torch.cat([self.position, position], 1)
         allowed = torch.cat([self.mask[:, None].expand(-1, tokens.shape[1], -1), fed], 2)
         out = self.body(
@@ -91,9 +107,9 @@ class CausalPrompt:
 
 
 class T5Prompt:
-    """The prompts of B users in the encoder of a T5, and the continuations in its decoder. Same interface.
+    """The prompts of B users in the encoder of a T5, and the continuations in its decoder. See `CausalPrompt`.
 
-    T5 takes distances from the place of a token in its row, where all beams of a level stand side by side. The mask is
+    T5 takes distances from the place of a token in its row, where all beams of a level are side by side. The mask is
     additive there, so it carries the difference between the bias of the true distance and the one T5 will add.
     """
 
@@ -109,26 +125,28 @@ class T5Prompt:
         self.rewind()
 
     def rewind(self) -> "T5Prompt":
+        """As `CausalPrompt.rewind`."""
         self.cache.self_attention_cache = DynamicCache()
-        self.ancestry = None
+        self.ancestry: torch.Tensor | None = None
         self.steps = 0
         self.key_step = self.start.new_zeros(0)  # the step at which each key was fed
         self.hidden = self._decode(self.start, torch.zeros_like(self.start))
         return self
 
     def extend(self, tokens: torch.Tensor, parent: torch.Tensor) -> torch.Tensor:
+        """As `CausalPrompt.extend`."""
         return self._decode(tokens, parent)
 
     def _decode(self, tokens: torch.Tensor, parent: torch.Tensor) -> torch.Tensor:
         fed = 0 if self.ancestry is None else self.ancestry.shape[2]
-        self.ancestry = extend_ancestry(self.ancestry, parent)  # [B, W, keys]
+        ancestry = self.ancestry = extend_ancestry(self.ancestry, parent)  # [B, W, keys]
         # the keys that a beam sees are its ancestors, one of each step, so that a key's step is its position
         self.key_step = F.pad(self.key_step, (0, tokens.shape[1]), value=self.steps)
         attention = self.decoder.block[0].layer[0].SelfAttention
         true = _t5_bias(attention, self.key_step[None] - self.steps)  # [1, heads, 1, keys]
         added = attention.compute_bias(tokens.shape[1], len(self.key_step), tokens.device, past_seen_tokens=fed)
         bias = (true - added).to(self.encoded.dtype)
-        mask = bias.masked_fill(~self.ancestry[:, None], torch.finfo(bias.dtype).min)
+        mask = bias.masked_fill(~ancestry[:, None], torch.finfo(bias.dtype).min)
         out = self.decoder(
             input_ids=tokens,
             attention_mask=mask,
@@ -142,7 +160,10 @@ class T5Prompt:
 
 
 def extend_ancestry(ancestry: torch.Tensor | None, parent: torch.Tensor) -> torch.Tensor:
-    """ancestry [B, W', S] of the last call, parent [B, W] -> [B, W, S + W]: the parent's tokens, then its own."""
+    """Which fed tokens each beam descends from: its parent's, then itself.
+
+    `ancestry` bool [B, W', S] after the last call, `parent` [B, W] -> bool [B, W, S + W].
+    """
     own = torch.eye(parent.shape[1], dtype=torch.bool, device=parent.device).expand(len(parent), -1, -1)
     if ancestry is None:
         return own
@@ -150,12 +171,17 @@ def extend_ancestry(ancestry: torch.Tensor | None, parent: torch.Tensor) -> torc
     return torch.cat([inherited, own], 2)
 
 
-def attention_masks(body, config, allowed: torch.Tensor, query_position: torch.Tensor, key_position: torch.Tensor):
-    """allowed [B, Q, K] (bool) as the mask that the attention takes; a dict where layers slide a window."""
+def attention_masks(
+    body, config, allowed: torch.Tensor, query_position: torch.Tensor, key_position: torch.Tensor
+) -> torch.Tensor | dict[str, torch.Tensor]:
+    """The mask `allowed` (bool [B, Q, K]) as the attention takes it; a dict where some layers slide a window.
+
+    Positions [B, Q] and [B, K] are those of a token in its own sequence, for the width of the window.
+    """
     dtype = body.get_input_embeddings().weight.dtype
     kinds = set(getattr(config, "layer_types", None) or ())
     window = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
-    if "sliding_attention" not in kinds and (kinds or window is None):
+    if window is None or (kinds and "sliding_attention" not in kinds):
         return _as_mask(config, allowed, dtype)
     distance = query_position[:, :, None] - key_position[:, None]
     sliding = _as_mask(config, allowed & (distance < window), dtype)
@@ -171,23 +197,21 @@ def _as_mask(config, allowed: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     return mask.masked_fill_(~allowed, torch.finfo(dtype).min)[:, None]
 
 
-def check_implementation(name: str) -> None:
-    """Raise UserError for an `attn_implementation` that takes no 4-D mask."""
-    if name not in ("sdpa", "eager"):
-        raise UserError(f"attn_implementation: {name!r} takes no mask in which beams share a prompt; use sdpa or eager")
-
-
 def check_attention(model) -> None:
     """Raise UserError where a prompt cannot be shared: recurrent layers, or an attention that takes no 4-D mask."""
     config = model.config.get_text_config(decoder=True)
-    check_implementation(config._attn_implementation)
+    if config._attn_implementation not in get_args(Attention):
+        raise UserError(
+            f"attn_implementation: {config._attn_implementation!r} takes no mask in which beams share a prompt; "
+            "use sdpa or eager"
+        )
     odd = set(getattr(config, "layer_types", None) or ()) - {"full_attention", "sliding_attention"}
     if odd:
         raise UserError(f"llm: layers of type {', '.join(sorted(odd))} cannot share a prompt; use full attention")
 
 
 def _t5_bias(attention, relative_position: torch.Tensor) -> torch.Tensor:
-    """The decoder's learned bias for relative positions [Q, K] (key minus query, <= 0) -> [1, heads, Q, K]."""
+    """The decoder's learned bias [1, heads, Q, K] for relative positions [Q, K] (key minus query, at most 0)."""
     bucket = attention._relative_position_bucket(
         relative_position,
         bidirectional=False,

@@ -1,41 +1,54 @@
 """Semantic-ID codes as tokens: added whole, with rows of the embedding matrix to start from."""
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
 import torch
 from tokenizers import AddedToken
+from transformers import PreTrainedTokenizerBase
 
 from recbole_conrec.llm.head import unwrap
 from recbole_conrec.utils.errors import UserError
 
-INITIAL = ("mean", "text")
+if TYPE_CHECKING:
+    from recbole_conrec.tokenizer.semantic_ids import SemanticIds
+
+Start = Literal["mean", "text"]
 
 
-def add_sid_tokens(tokenizer, semantic_ids) -> torch.Tensor:
+def add_sid_tokens(tokenizer: PreTrainedTokenizerBase, semantic_ids: "SemanticIds") -> torch.Tensor:
     """Make every code a whole token (not special: TRL drops special tokens on decoding) -> their ids [sum(sizes)]."""
     names = semantic_ids.tokens()
     tokenizer.add_tokens([AddedToken(name, special=False, normalized=False) for name in names])
-    return sid_token_ids(tokenizer, semantic_ids)
-
-
-def sid_token_ids(tokenizer, semantic_ids) -> torch.Tensor:
-    """Vocabulary ids [sum(sizes)] of the codes; UserError names the first that the tokenizer does not have."""
-    names = semantic_ids.tokens()
     vocabulary = tokenizer.get_vocab()
-    missing = [name for name in names if name not in vocabulary]
-    if missing:
-        raise UserError(f"llm: the tokenizer has no token {missing[0]}; it was made for other semantic IDs")
     return torch.tensor([vocabulary[name] for name in names])
 
 
-def init_sid_rows(model, tokenizer, sid_tokens, semantic_ids, how: str, item_texts=None, seed: int = 0) -> None:
+def init_sid_rows(
+    model,
+    tokenizer: PreTrainedTokenizerBase,
+    sid_tokens: torch.Tensor,
+    semantic_ids: "SemanticIds",
+    how: Start,
+    item_texts: Sequence[str] | None = None,
+    seed: int = 0,
+) -> None:
     """Make room for the SID tokens in the embedding matrices and give their rows values to start from.
 
-    'mean': the vocabulary's mean plus a little noise, so that a code is at first neither likely nor unlikely.
-    'text': a code starts as the direction in which the texts of its items differ from all texts: the mean token
-        embedding of its items' texts, centred over the codes of its level and scaled to the spread of the vocabulary.
-        Neighbouring codes thus start as neighbours. `item_texts` [n_items], index = item id.
+    Args:
+        model: a transformers model; its embedding and head are changed in place.
+        tokenizer: the model's, with the SID tokens.
+        sid_tokens: their vocabulary ids [sum(sizes)].
+        semantic_ids: the IDs of the catalogue.
+        how: 'mean', the vocabulary's mean plus a little noise, so that a code is at first neither likely nor unlikely;
+            or 'text', the direction in which the texts of a code's items differ from all texts: the mean token
+            embedding of its items' texts, centred over the codes of its level and scaled to the spread of the
+            vocabulary. Codes whose items have similar texts thus start as neighbours.
+        item_texts: [n_items], index = item id; for 'text'.
+        seed: of the noise.
+
+    Raises UserError for 'text' without texts.
     """
-    if how not in INITIAL:
-        raise UserError(f"sid_init: {how!r} is none of {', '.join(INITIAL)}")
     if how == "text" and item_texts is None:
         raise UserError("sid_init: text needs the items' texts; the data set has none, so use sid_init: mean")
     model = unwrap(model)
@@ -65,7 +78,7 @@ def _levels(semantic_ids):
 
 
 def _text_means(embedding, tokenizer, item_texts) -> torch.Tensor:
-    """float [n_items - 1, H]: mean token embedding of each item's text (0 for an empty one), item 0 left out."""
+    """Mean token embedding [n_items - 1, H] of each item's text (0 for an empty one), without item 0."""
     ids = tokenizer(list(item_texts[1:]), add_special_tokens=False)["input_ids"]
     lengths = torch.tensor([len(row) for row in ids])
     flat = torch.tensor([token for row in ids for token in row], dtype=torch.int64)
@@ -75,7 +88,7 @@ def _text_means(embedding, tokenizer, item_texts) -> torch.Tensor:
 
 
 def _code_means(text, codes, size: int, generator) -> torch.Tensor:
-    """float [size, H]: mean of the texts of each code's items, centred; small noise for a code without items."""
+    """Mean [size, H] of the texts of each code's items, centred; small noise for a code without items."""
     counts = codes.bincount(minlength=size)
     means = torch.zeros(size, text.shape[1]).index_add_(0, codes, text) / counts.clamp(min=1)[:, None]
     used = counts > 0

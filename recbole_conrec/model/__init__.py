@@ -1,1 +1,1 @@
-"""One file per row of the leaderboard."""
+"""One file per method of the leaderboard."""

@@ -1,8 +1,12 @@
 r"""CoNRec: a language model over semantic IDs, trained with progressive GRPO.
 
 An item is an ID of a few codes, each one token. The model reads a user's history as IDs and answers with the ID of the
-item that he will dislike next. Training goes through ``stages`` (see properties/model/CoNRec.yaml): supervised ones
-(translation between IDs and titles, item-level alignment, next-negative prediction), then GRPO with growing context:
+item that they will dislike next. Training goes through ``stages`` (properties/model/CoNRec.yaml), in this order:
+
+1. ``translation`` between IDs and titles, ``alignment`` of items and ``next``-dislike prediction are supervised; see
+   generative/tasks.py;
+2. ``grpo``, three times, with growing context: this file shows the prompts and what their answers are rewarded by;
+3. generative/rewards.py has the rewards, and llm/grpo.py the optimisation:
 
 .. math::
     r(o) = \max_{i \in GTS} \cos(o, i) - \gamma \max_{t \in FPS} \cos(o, t), \quad
@@ -11,38 +15,156 @@ item that he will dislike next. Training goes through ``stages`` (see properties
 Reference: "CoNRec", arXiv 2601.15721; its authors released no code. What the paper leaves open is marked (ours).
 """
 
-from recbole_conrec.generative.prompts import ALL_TEXT, PromptBuilder, context_of
-from recbole_conrec.generative.recommender import GenerativeRecommender
-from recbole_conrec.generative.tasks import TASKS, alignment_accuracy
-from recbole_conrec.llm.backbone import load_backbone
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from pydantic import field_validator
+
+from recbole_conrec.data.events import NEGATIVE, POSITIVE, Instances, Window
+from recbole_conrec.generative.method_options import IdDecodingOptions, LanguageModelOptions
+from recbole_conrec.generative.recommender import IdLanguageModel
+from recbole_conrec.generative.rewards import best_cosine, find_reward, padded, unit_vectors
+from recbole_conrec.generative.stage import StageRun, Task, TrainingSet
+from recbole_conrec.generative.stage_options import Clean, GRPOStage, SFTStage, StageWindow, WindowedPromptOptions
+from recbole_conrec.generative.tasks import (
+    AlignmentStage,
+    NextStage,
+    alignment,
+    alignment_accuracy,
+    context_for,
+    next_dislike,
+    resolve,
+    translation,
+)
+from recbole_conrec.llm.batch import left_pad
+from recbole_conrec.llm.decoding import beam_search
+from recbole_conrec.options.schema import Natural, NonNegative
+from recbole_conrec.utils.arrays import ragged, unique_rows
+from recbole_conrec.utils.errors import UserError
 
 
-class CoNRec(GenerativeRecommender):
-    """The model of one data set. Decoding is constrained: only IDs of existing items can come out."""
+class RewardOptions(GRPOStage):
+    """What a completion is rewarded by."""
 
-    TASKS = TASKS
+    reward: str = "negatives_minus_positives"
+    """A reward of generative/rewards.py by name, or a function of your own as package.module:function."""
+    gamma: NonNegative = 0.5
+    """Weight of the similarity to what the user will like."""
+    neighbours: Natural = 1
+    """Swing neighbours of each future dislike that count as targets, too."""
+    future: Literal["next"] | StageWindow | None = None
+    """Where the targets lie: null: in the data set's window; next: the next dislike alone; or another window."""
 
-    def __init__(self, config, dataset):
-        super().__init__(config, dataset)
-        texts = dataset.item_text()
-        self.speak(
-            load_backbone(
-                config["llm"],
-                self.semantic_ids,
-                [*texts[1:], *ALL_TEXT],
-                item_texts=texts,
-                seed=config["seed"],
-                device=config["device"],
-                **(config["llm_options"] or {}),
-            )
+    @field_validator("reward")
+    @classmethod
+    def _known(cls, reward: str) -> str:
+        try:
+            find_reward(reward)
+        except UserError as error:
+            raise ValueError(str(error)) from None
+        return reward
+
+
+class CoNRecGRPOStage(RewardOptions, WindowedPromptOptions):
+    """Options of CoNRec's task ``grpo``."""
+
+    clean: Clean | None = None
+    """Data cleaning by the model of the stage before; null: none."""
+
+
+class CoNRecOptions(LanguageModelOptions, IdDecodingOptions):
+    """Options of CoNRec."""
+
+
+def grpo(run: StageRun) -> TrainingSet:
+    """Prompts of the stage's context, rewarded by what the user will dislike (GTS) and like (FPS).
+
+    Training events only. Each example has the columns ``gts`` and ``fps``: lists of item ids.
+    """
+    model, stage, notes = run.model, run.stage, {}
+    part = run.data.instances[run.rng.permutation(len(run.data.instances))[: stage.samples]]
+    gts, fps = targets(run.data, part, stage, resolve(_window(stage), run, "future"))
+    prompts = model.prompts.history(part.begin, part.end, part.time, context_for(run, stage), part.user)
+    examples = [
+        {"input_ids": tokens, "gts": g.tolist(), "fps": f.tolist()}
+        for tokens, g, f in zip(prompts.lists(), gts, fps, strict=True)
+    ]
+    if stage.clean:
+        again = repeats(model, examples, stage.clean)
+        notes["repeated"] = len(again)
+        examples = examples + again
+    return TrainingSet(examples, rewards=[reward_of(model, stage)], notes=notes)
+
+
+def reward_of(model, stage: RewardOptions):
+    """The stage's reward as a function of generated items and the examples' columns."""
+    function = find_reward(stage.reward)
+    vectors, codes = unit_vectors(model.semantic_ids), torch.from_numpy(np.array(model.semantic_ids.codes))
+
+    def reward(items, gts, fps, **columns):
+        return function(
+            items, gts=padded(gts), fps=padded(fps), vectors=vectors, codes=codes, gamma=stage.gamma, **columns
         )
-        self.prompts = PromptBuilder(self.backbone, self.log, config["max_tokens"])
-        self.context = context_of(config["context"], config["history"])
 
-    def prompt(self, interaction):
-        *columns, users = self.told(interaction)
-        ids, mask = self.prompts.history(*columns, self.context, users)
-        return ids.to(self.device), mask.to(self.device)
+    return reward
 
-    def probe(self, data):
+
+def _window(stage: RewardOptions) -> StageWindow | None:
+    return None if stage.future == "next" else stage.future
+
+
+def targets(
+    data, part: Instances, stage: RewardOptions, window: Window | None = None
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """GTS and FPS of some instances: sorted item ids for each.
+
+    GTS: the dislikes of the window (default: the protocol's) and the first ``neighbours`` Swing neighbours of each.
+    FPS: its likes. ``future: next`` takes the next dislike alone, and the likes of the protocol's window.
+    """
+    if stage.future == "next":
+        ptr, items = np.arange(len(part) + 1), part.item
+    else:
+        ptr, items = data.future(part, (NEGATIVE,), window)
+    if stage.neighbours:
+        swing = data.swing()
+        first, end = swing.ptr[items], swing.ptr[items + 1]
+        per_item, at = ragged(first, np.minimum(first + stage.neighbours, end))
+        owner = np.repeat(np.arange(len(part)), np.diff(ptr))
+        owner = np.concatenate([owner, np.repeat(owner, np.diff(per_item))])
+        order = np.argsort(owner, kind="stable")
+        items = np.concatenate([items, swing.items[at]])[order]
+        ptr = np.concatenate([[0], np.bincount(owner, minlength=len(part)).cumsum()])
+    return _lists(unique_rows(ptr, items, data.log.n_items)), _lists(data.future(part, (POSITIVE,), window))
+
+
+def _lists(csr) -> list[np.ndarray]:
+    return np.split(csr[1], csr[0][1:-1])
+
+
+@torch.no_grad()
+def repeats(model, examples: list[dict], clean: Clean) -> list[dict]:
+    """Data cleaning between stages: prompts to which the model now answers something too similar to what the user will
+    like are repeated ``factor`` - 1 times (ours: the paper says that such samples are augmented).
+    """
+    ids, mask = left_pad([one["input_ids"] for one in examples], model.backbone.pad_id, model.device)
+    leaves, _ = beam_search(model.backbone, model.trie, ids, mask, width=4, normalise=model.normalise, chunk=128)
+    first = model.trie.leaf_items[model.trie.leaf_ptr[leaves[:, :1].clamp(min=0)]].cpu()
+    liked, vectors = padded([one["fps"] for one in examples]), unit_vectors(model.semantic_ids)
+    close = best_cosine(first, liked, vectors)[:, 0] > clean.threshold
+    return [one for one, again in zip(examples, close.tolist(), strict=True) if again] * (clean.factor - 1)
+
+
+class CoNRec(IdLanguageModel):
+    """The model of one data set. Decoding is constrained: only IDs of existing items can be generated."""
+
+    OPTIONS = CoNRecOptions
+    TASKS: ClassVar[dict[str, Task]] = {
+        "translation": Task(translation, SFTStage),
+        "alignment": Task(alignment, AlignmentStage),
+        "next": Task(next_dislike, NextStage),
+        "grpo": Task(grpo, CoNRecGRPOStage, algorithm="grpo"),
+    }
+
+    def probe(self, data) -> dict[str, Any]:
         return {"alignment": alignment_accuracy(self, data)}

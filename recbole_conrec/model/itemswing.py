@@ -2,44 +2,37 @@
 
 import numpy as np
 import torch
-from recbole.model.abstract_recommender import SequentialRecommender
-from recbole.utils import InputType
 from scipy.sparse import csr_matrix
 
+from recbole_conrec.data.counts import training_dislikes
 from recbole_conrec.data.events import NEGATIVE, FeedbackStream
-from recbole_conrec.model.pop import negative_counts
+from recbole_conrec.dense.scores import target_scores
+from recbole_conrec.dense.untrained import UntrainedRecommender
 
 
-class ItemSwing(SequentialRecommender):
-    r"""A user is expected to dislike the Swing neighbours of what he disliked:
+class ItemSwing(UntrainedRecommender):
+    r"""A user is expected to dislike the Swing neighbours of what they disliked:
 
         score(u, j) = sum over i in D(u) of s(i, j)                     if any s(i, j) > 0
                       N_j / (1 + max N) - 1, which is in [-1, 0),       otherwise
 
     D(u) are the items that u disliked before t0, s the Swing similarity over the training negatives (see
     :mod:`recbole_conrec.data.swing` and the option ``swing``), and N_j how many training events dislike j: items that
-    no neighbour speaks for come after all others, by popularity. Nothing is learned; the one parameter is there
-    because RecBole's trainer wants something to optimise.
+    are no neighbour of D(u) come after all others, by popularity.
     """
-
-    input_type = InputType.POINTWISE
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         self.log = dataset.log
         self.similarity = dataset.swing().matrix()
         self.negatives = FeedbackStream(self.log, (NEGATIVE,))
-        count = negative_counts(dataset)
+        count = training_dislikes(dataset)
         self.register_buffer("fallback", torch.from_numpy(count / (1 + count.max()) - 1).float())
-        self.fake_loss = torch.nn.Parameter(torch.zeros(1))
 
-    def calculate_loss(self, interaction):
-        return self.fake_loss.sum()
+    def predict(self, interaction) -> torch.Tensor:
+        return target_scores(self, interaction)
 
-    def predict(self, interaction):
-        return self.full_sort_predict(interaction).gather(1, interaction[self.ITEM_ID][:, None]).squeeze(1)
-
-    def full_sort_predict(self, interaction):
+    def full_sort_predict(self, interaction) -> torch.Tensor:
         begin, end = (interaction[field].cpu().numpy() for field in ("history_begin", "history_end"))
         ptr, events = self.negatives.csr(begin, end)
         past = csr_matrix((np.ones(len(events)), self.log.item[events], ptr), shape=(len(begin), self.log.n_items))

@@ -1,88 +1,106 @@
-r"""MiniOneRec: supervised tuning between IDs and language, then GRPO with the beam as its group and rules as rewards.
+r"""MiniOneRec: supervised tuning between IDs and language, then GRPO with the beam as its group and rule-based rewards.
 
-A prompt's G completions are its G best beams, all different and all existing items. With y the item disliked next,
+The G completions of a prompt are its G best beams, all different and all existing items. With y the next dislike,
 
 .. math::
     r_i = [o_i = y] + r^{rank}_i, \quad
     r^{rank}_i = - \frac{1 / \log_2(i + 1)}{\sum_j 1 / \log_2(j + 1)} [o_i \ne y]
     \text{ where some } o_j = y, \text{ else } 0
 
-for the beam of rank i = 1..G: a miss costs the more the higher it stands, and a group without a hit teaches nothing.
+for the beam of rank i = 1..G: a miss costs more the higher its rank, and a group without a hit has no learning signal.
 
 Reference: "MiniOneRec: An Open-Source Framework for Scaling Generative Recommendation", arXiv 2510.24431; code
-AkaliKong/MiniOneRec, whose script asks for ``ranking``, the sum of both rewards. None of CoNRec's stages and rewards.
-Departures:
+AkaliKong/MiniOneRec, whose script uses ``ranking``, the sum of both rewards. It shares no stage and no reward with
+CoNRec. Departures:
 
-- The tasks are those of its code (model/language_tasks.py), with every dislike of a user trained in one pass; GRPO sees
-  its three kinds of prompts (histories of IDs, titles of items, histories of titles).
-- KL is measured to the model that comes out of tuning; the public script lets that reference follow the policy.
-- Likelihoods are those of the allowed codes, the distribution that the beams were searched in; the public code takes
-  the whole vocabulary's.
-- Its IDs: RQ-VAE or constrained k-means of Qwen embeddings, 3 x 256; here as ``tokenizer`` says.
+- The tasks are those of its code (generative/tasks.py), with every dislike of a user trained in one pass; GRPO uses its
+  three kinds of prompts (histories of IDs, titles of items, histories of titles).
+- The KL divergence is measured from the model that results from tuning; in the public script that reference follows the
+  policy.
+- Likelihoods are those of the allowed codes, the distribution in which the beams were searched; the public code uses
+  the whole vocabulary.
+- Its IDs come from an RQ-VAE or constrained k-means of Qwen embeddings, 3 x 256; here the option ``tokenizer`` defines
+  them.
 """
 
+from typing import ClassVar
+
 import torch
+from pydantic import Field, field_validator
 
-from recbole_conrec.generative.language_tasks import MIXTURE, histories, tokens_of, unpadded
-from recbole_conrec.generative.prompts import ITEM_OF, context_of
-from recbole_conrec.generative.stage import GRPO_NEEDS, GRPO_TAKES, StageRun, Task
-from recbole_conrec.model.lcrec import LCRec
-from recbole_conrec.utils.errors import UserError
+from recbole_conrec.generative.method_options import IdDecodingOptions, LanguageModelOptions, TitleHistoryOptions
+from recbole_conrec.generative.prompts import ID_TEXTS, ITEM_OF
+from recbole_conrec.generative.recommender import IdLanguageModel
+from recbole_conrec.generative.stage import StageRun, Task, TrainingSet
+from recbole_conrec.generative.stage_options import GRPOStage
+from recbole_conrec.generative.tasks import MixtureStage, check_weights, mixture, text_histories, tokens_of
+from recbole_conrec.generative.text_prompts import TITLE_TEXTS, TextPrompts
+from recbole_conrec.options.schema import NonNegative
 
-PROMPTS = ("next", "item_of", "titles_next")
+KINDS = ("next", "item_of", "titles_next")
 
 
-def rule(items: torch.Tensor, target: list[int]) -> torch.Tensor:
+class MiniOneRecOptions(LanguageModelOptions, IdDecodingOptions, TitleHistoryOptions):
+    """Options of MiniOneRec."""
+
+
+class MiniOneRecGRPOStage(GRPOStage):
+    """Options of MiniOneRec's task ``grpo``."""
+
+    weights: dict[str, NonNegative] = Field(default_factory=dict)
+    """Prompts of each kind, as shares of `samples`; next is 1 and the others are 0 unless given."""
+
+    @field_validator("weights")
+    @classmethod
+    def _known(cls, weights: dict[str, float]) -> dict[str, float]:
+        check_weights({"next": 1, **weights}, KINDS)
+        return weights
+
+    def share(self, kind: str) -> float:
+        """Prompts of a kind for each training instance."""
+        return self.weights.get(kind, 1 if kind == "next" else 0)
+
+
+def rule(items: torch.Tensor, target: list[int], **_) -> torch.Tensor:
     """1 where the item [P, G] is its prompt's target, else 0."""
     return (items == torch.tensor(target)[:, None]).float()
 
 
-def rank(items: torch.Tensor, target: list[int]) -> torch.Tensor:
-    """What a miss costs by its place in the beam [P, G], in groups that hold the target; 0 elsewhere."""
+def rank(items: torch.Tensor, target: list[int], **_) -> torch.Tensor:
+    """The cost of a miss by its rank in the beam [P, G], in groups that contain the target; 0 elsewhere."""
     hit = rule(items, target)
     cost = 1 / torch.log2(torch.arange(items.shape[1]) + 2.0)
     return -(cost / cost.sum()) * (1 - hit) * hit.amax(dim=1, keepdim=True)
 
 
-def grpo(run: StageRun):
-    """``samples`` training instances as histories of IDs; of the other kinds of prompts ``weights`` times as many."""
-    prompts, stage, rows = run.model.prompts, run.stage, []
-    for kind in PROMPTS:
-        part, told, context = histories(run, round(_share(stage, kind) * stage["samples"]))
+def grpo(run: StageRun) -> TrainingSet:
+    """``samples`` training instances as histories of IDs, and ``weights`` times as many prompts of the other kinds."""
+    model, prompts, examples = run.model, run.model.prompts, []
+    for kind in KINDS:
+        part, columns, context = text_histories(run, round(run.stage.share(kind) * run.stage.samples))
         if not len(part):
             continue
         if kind == "next":
-            wide = context_of(run.config["context"], run.config["history"])
-            tokens = unpadded(*prompts.history(*told, wide, part.user))
+            asking = prompts.history(*columns, model.context, part.user).lists()
         elif kind == "titles_next":
-            tokens = unpadded(*prompts.titles_told(*told, part.user, context))
+            asking = prompts.title_history(*columns, part.user, context).lists()
         else:  # the instances' items, so that widely disliked ones are asked for more often
             text, stop = prompts.encode(ITEM_OF), prompts.encode("?")
-            tokens = [text + title + stop for title in tokens_of(prompts.titles[part.item])]
-        rows += [{"input_ids": ids, "target": int(item)} for ids, item in zip(tokens, part.item, strict=True)]
-    return run.grpo(rows, [rule, rank])
+            asking = [text + title + stop for title in tokens_of(prompts.titles[part.item])]
+        pairs = zip(asking, part.item, strict=True)
+        examples += [{"input_ids": tokens, "target": int(item)} for tokens, item in pairs]
+    return TrainingSet(examples, rewards=[rule, rank])
 
 
-def check(stage: dict, config) -> None:
-    weights = stage.get("weights", {})
-    if (
-        not isinstance(weights, dict)
-        or set(weights) - set(PROMPTS)
-        or not all(isinstance(share, int | float) for share in weights.values())
-    ):
-        raise UserError(
-            f"stage {stage['name']}: weights is {weights!r}; expected how many prompts of "
-            f"{', '.join(PROMPTS)} there are, as shares of `samples`"
-        )
-    if not any(_share(stage, kind) > 0 for kind in PROMPTS):
-        raise UserError(f"stage {stage['name']}: weights is {weights!r}; expected a share above 0")
+class MiniOneRec(IdLanguageModel):
+    """The model of one data set. Decoding is constrained: only IDs of existing items can be generated."""
 
+    OPTIONS = MiniOneRecOptions
+    TASKS: ClassVar[dict[str, Task]] = {
+        "mixture": Task(mixture, MixtureStage),
+        "grpo": Task(grpo, MiniOneRecGRPOStage, algorithm="grpo"),
+    }
+    TEXTS = (*ID_TEXTS, *TITLE_TEXTS)
 
-def _share(stage: dict, kind: str) -> float:
-    return stage.get("weights", {}).get(kind, 1 if kind == "next" else 0)
-
-
-class MiniOneRec(LCRec):
-    """The model of one data set: backbone, prompts and decoding are those of LC-Rec."""
-
-    TASKS = {"mixture": MIXTURE, "grpo": Task(grpo, GRPO_NEEDS, GRPO_TAKES | {"weights"}, check)}
+    def make_prompts(self, titles: list[str]) -> TextPrompts:
+        return TextPrompts(self.backbone, self.log, self.options.max_tokens, titles)

@@ -2,10 +2,18 @@
 
 import torch
 
-from recbole_conrec.model.reversedsasrec import ReversedSASRec
+from recbole_conrec.dense.likes import LikeSASRec
+from recbole_conrec.options.schema import NonNegative, Options
 
 
-class NotToRecommend(ReversedSASRec):
+class NotToRecommendOptions(Options):
+    """Options of NotToRecommend, beside those of RecBole's SASRec."""
+
+    not_to_recommend: NonNegative = 1000.0
+    """Weight of the loss on dislikes."""
+
+
+class NotToRecommend(LikeSASRec):
     r"""A model of likes that is also taught what not to recommend (Wang et al., RecSys 2023, arXiv 2308.12256):
 
         L = CE(y+) + w * ( - log(1 - p(y- | history)) ),   p = softmax(h . E),   score(dislike j) = - h . e_j
@@ -15,13 +23,15 @@ class NotToRecommend(ReversedSASRec):
 
     Departures (ours): the paper recommends from the top, and the bottom of its list is not measured; its retrieval
     model is an RNN over many features with a sampled softmax, here it is RecBole's SASRec with a full softmax and one
-    vector for disliked events in the history (see :class:`ReversedSASRec`). Where p is small, so is the gradient of
-    -log(1 - p): the loss pushes down what would be recommended, and orders little below that.
+    vector for disliked events in the history (see dense/likes.py). Where p is small, so is the gradient of -log(1 - p):
+    the loss pushes down what would be recommended, and orders little below that.
     """
+
+    OPTIONS = NotToRecommendOptions
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
-        self.weight = config["not_to_recommend"]
+        self.weight = NotToRecommendOptions.of(config).not_to_recommend
 
     def calculate_loss(self, interaction):
         logits, disliked = self.like_logits(interaction), interaction[self.POS_ITEM_ID][:, None]

@@ -1,13 +1,28 @@
 """PNFRec: two encoders for two kinds of feedback over the same items."""
 
+from typing import Literal
+
 import torch
 from recbole.model.abstract_recommender import SequentialRecommender
 from recbole.model.sequential_recommender import SASRec
 from torch.nn.functional import cross_entropy
 
 from recbole_conrec.data.events import NEGATIVE, POSITIVE
-from recbole_conrec.data.protocol import context_kinds
+from recbole_conrec.data.protocol import DataOptions
+from recbole_conrec.dense.scores import target_scores
 from recbole_conrec.dense.targets import Histories, Targets
+from recbole_conrec.options.schema import NonNegative, Options
+
+
+class PNFRecOptions(Options):
+    """Options of PNFRec, beside those of RecBole's SASRec."""
+
+    leading: Literal["negative", "positive"] = "negative"
+    """The kind of the main cross-entropy and of the contrastive term; the paper's is positive."""
+    other_weight: NonNegative = 0.45
+    """Weight of the other kind's cross-entropy."""
+    contrastive_weight: NonNegative = 0.25
+    """Weight of the contrastive term against the opposing history."""
 
 
 class PNFRec(SequentialRecommender):
@@ -30,15 +45,16 @@ class PNFRec(SequentialRecommender):
     what is left is the negative encoder with its cross-entropy, which is SASRec on dislikes.
     """
 
+    OPTIONS = PNFRecOptions
+
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
-        if config["leading"] not in ("negative", "positive"):
-            raise ValueError(f"leading: '{config['leading']}' is unknown; give negative or positive")
-        self.leading = config["leading"]
-        self.other_weight, self.contrastive_weight = config["other_weight"], config["contrastive_weight"]
+        options = PNFRecOptions.of(config)
+        self.leading = options.leading
+        self.other_weight, self.contrastive_weight = options.other_weight, options.contrastive_weight
         self.negative = SASRec(config, dataset)
         self.dislikes = Histories(dataset.log, (NEGATIVE,), self.max_seq_length)
-        self.both = context_kinds(config) == "both"
+        self.both = DataOptions.of(config).context == "both"
         if self.both:
             self.positive = SASRec(config, dataset)
             self.positive.item_embedding = self.negative.item_embedding
@@ -88,5 +104,5 @@ class PNFRec(SequentialRecommender):
     def full_sort_predict(self, interaction):
         return self._encoded(self.negative, self.dislikes, *self._rows(interaction)) @ self._items.T
 
-    def predict(self, interaction):
-        return self.full_sort_predict(interaction).gather(1, interaction[self.ITEM_ID][:, None]).squeeze(1)
+    def predict(self, interaction) -> torch.Tensor:
+        return target_scores(self, interaction)

@@ -1,68 +1,21 @@
 """ReversedSASRec: a positive next-item model read upside down."""
 
 import torch
-from recbole.model.sequential_recommender import SASRec
-from torch import nn
 
-from recbole_conrec.data.events import NEGATIVE, POSITIVE
-from recbole_conrec.data.protocol import context_kinds
-from recbole_conrec.dense.targets import Histories, Targets
+from recbole_conrec.dense.likes import LikeSASRec
 
 
-class SignedEmbedding(nn.Embedding):
-    """Item embeddings that tell a liked item from a disliked one: id -7 is item 7 plus one learned vector."""
-
-    def __init__(self, n_items: int, dim: int):
-        super().__init__(n_items, dim, padding_idx=0)
-        self.disliked = nn.Parameter(torch.zeros(dim))
-
-    def forward(self, ids):
-        return super().forward(ids.abs()) + (ids < 0).unsqueeze(-1) * self.disliked
-
-
-class ReversedSASRec(SASRec):
+class ReversedSASRec(LikeSASRec):
     r"""The control for "dislike is not reversed like": SASRec trained to predict the next *liked* item,
 
         L = CE(h . E, y+),  score(dislike j) = - h . e_j
 
-    with h the encoding of the history before the liked event y+. The events y+ are drawn from all training events
-    with positive feedback, as many in a batch as RecBole's loader gives next-negative instances, whose targets are not
-    used. Nothing here is told what a dislike is, except, with ``context: both``, in the history.
+    with h the encoding of the history before the liked event y+. The next-dislike instances of RecBole's loader are not
+    used: nothing here knows what a dislike is, except, with ``context: both``, from the history.
 
-    The network is RecBole's SASRec. Where the history holds both kinds of feedback, one learned vector is added to
-    the embedding of each disliked item (ours: without it a model of likes could not tell which half to follow).
-
-    Read upside down, the top of the list are the items that nobody liked: over a whole catalogue the figures are near
-    zero by construction, and CandAcc, where all 20 items were shown, is the column to look at.
+    Read upside down, the top of the list is what nobody liked: over a whole catalogue the figures are near zero by
+    construction, and CandAcc, where all 20 items were shown, is the column to look at.
     """
 
-    def __init__(self, config, dataset):
-        super().__init__(config, dataset)
-        if self.loss_type != "CE":
-            raise NotImplementedError("loss_type: only CE is supported here")
-        kinds = (NEGATIVE,) if context_kinds(config) == "negative" else (NEGATIVE, POSITIVE)
-        self.histories = Histories(dataset.log, kinds, self.max_seq_length)
-        self.likes = Targets(dataset, (POSITIVE,))
-        self.item_embedding = SignedEmbedding(self.n_items, self.hidden_size)
-        self.item_embedding.apply(self._init_weights)
-
-    def like_loss(self, n: int):
-        """The cross-entropy of n liked training events given what came before each."""
-        events, device = self.likes.draw(n), self.item_embedding.weight.device
-        items, feedback, lengths = self.histories.before(events.begin, events.end, device)
-        logits = self.forward(items * feedback, lengths) @ self.item_embedding.weight.T
-        return self.loss_fct(logits, torch.from_numpy(events.item).to(device))
-
-    def like_logits(self, interaction):
-        """float [B, n_items]: how likely each item is the next like."""
-        signed = interaction[self.ITEM_SEQ] * interaction["feedback_list"]
-        return self.forward(signed, interaction[self.ITEM_SEQ_LEN]) @ self.item_embedding.weight.T
-
-    def calculate_loss(self, interaction):
+    def calculate_loss(self, interaction) -> torch.Tensor:
         return self.like_loss(len(interaction))
-
-    def full_sort_predict(self, interaction):
-        return -self.like_logits(interaction)
-
-    def predict(self, interaction):
-        return self.full_sort_predict(interaction).gather(1, interaction[self.ITEM_ID][:, None]).squeeze(1)

@@ -15,6 +15,8 @@ from recbole_conrec.utils.yaml_files import read_yaml
 
 # Mappings that a later layer replaces as a whole: their keys only make sense together.
 WHOLE = {"feedback", "split"}
+# The key of a data set's YAML that names another one, whose options come first.
+EXTENDS = "extends"
 # Lists of mappings with a `name`, which a later layer may change by name.
 NAMED = {"stages"}
 
@@ -26,10 +28,39 @@ def properties(kind: str, name: str) -> dict:
 
 
 def dataset_options(name: str, data_path) -> dict:
-    """What a data set's YAML says: ours, under the one that lies beside its files (``convert`` and ``simulate`` write
-    one there)."""
+    """The options of a data set: our YAML, and laid on it the one beside its files (``convert`` and ``simulate`` write
+    it).
+
+    A data set's YAML may extend another of ours: ``extends: amazon``. Raises UserError for an unknown name or a circle.
+    """
     beside = Path(data_path) / name / f"{name}.yaml"
-    return lay(properties("dataset", name), read_yaml(beside) if beside.is_file() else {})
+    own = read_yaml(beside) if beside.is_file() else {}
+    return lay(_extended(properties("dataset", name), (name,)), _extended(own, ()))
+
+
+def dataset_keys() -> set[str]:
+    """Every option that one of our data sets' YAML files sets."""
+    return {key for name in _datasets() for key in properties("dataset", name)} - {EXTENDS}
+
+
+def _datasets() -> list[str]:
+    """The names of the data sets with a YAML of ours."""
+    folder = importlib.resources.files("recbole_conrec.properties") / "dataset"
+    return sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
+
+
+def _extended(options: dict, chain: tuple[str, ...]) -> dict:
+    """A data set's options laid on those of the data set that they extend; ``chain``: what led here."""
+    own = {key: value for key, value in options.items() if key != EXTENDS}
+    base = options.get(EXTENDS)
+    if base is None:
+        return own
+    known = _datasets()
+    if base not in known:
+        raise UserError(f"{EXTENDS}: {base!r} is no data set of properties/dataset{nearest(str(base), known)}")
+    if base in chain:
+        raise UserError(f"{EXTENDS}: {' -> '.join([*chain, base])} is a circle; remove one `{EXTENDS}`")
+    return lay(_extended(properties("dataset", base), (*chain, base)), own)
 
 
 def overall() -> dict:
@@ -44,8 +75,7 @@ def merge(base: dict, over: dict) -> dict:
         if key in NAMED and isinstance(value, dict) and isinstance(below, list):
             merged[key] = change_named(below, value, key)
         else:
-            both = isinstance(value, dict) and isinstance(below, dict)
-            merged[key] = merge(below, value) if both else value
+            merged[key] = merge(below, value) if isinstance(value, dict) and isinstance(below, dict) else value
     return merged
 
 
@@ -68,7 +98,7 @@ def change_named(entries: list[dict], changes: dict, option: str) -> list[dict]:
         if not isinstance(change, dict | None):
             raise UserError(f"{option}.{pattern}: {change!r} must be a mapping of what changes, or null (left out)")
         entries = [
-            merge(entry, change) if name in matching else entry
+            merge(entry, change or {}) if name in matching else entry
             for entry, name in zip(entries, names, strict=True)
             if change is not None or name not in matching
         ]

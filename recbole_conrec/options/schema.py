@@ -66,6 +66,13 @@ class Options(BaseModel):
             raise UserError("; ".join(_lines(cls, given, error, where)[:3])) from None
 
     @classmethod
+    def take(cls, given: dict[str, Any], where: str = "") -> tuple[Self, dict[str, Any]]:
+        """As :meth:`read`, from a mapping that holds other options as well: (these options, the others)."""
+        own = {*cls.model_fields, *cls.RENAMED}
+        others = {key: value for key, value in given.items() if key not in own}
+        return cls.read({key: value for key, value in given.items() if key in own}, where), others
+
+    @classmethod
     def of(cls, config: Any) -> Self:
         """These options out of a RecBole Config (or a dict), which holds many more; absent ones take their defaults."""
         return cls.read({name: config[name] for name in cls.model_fields if name in config})
@@ -95,15 +102,13 @@ def describe(annotation: Any, metadata: typing.Iterable = ()) -> str:
     if origin is Literal:
         return f"one of {', '.join(map(_yaml, arguments))}" if len(arguments) > 1 else _yaml(arguments[0])
     if origin in (typing.Union, types.UnionType):
-        if set(arguments) == {int, float}:
-            return f"a number{limits}"
-        if set(arguments) == {int, float, types.NoneType}:
-            return f"a number{limits} or null"
-        return " or ".join(dict.fromkeys(describe(argument, metadata) for argument in arguments))
+        kinds = [one for one in arguments if not (one is int and float in arguments)]  # a whole number is a number
+        return " or ".join(dict.fromkeys(describe(kind, metadata) for kind in kinds))
     if origin in (list, tuple, set):
         inner = [argument for argument in arguments if argument is not Ellipsis]
         if origin is tuple and Ellipsis not in arguments:
-            return f"a list of {len(inner)} values ({', '.join(describe(one) for one in inner)})"
+            each = list(dict.fromkeys(describe(one) for one in inner))
+            return f"a list of {len(inner)} values ({f'each {each[0]}' if len(each) == 1 else ', '.join(each)})"
         return f"a list{limits} (each {describe(inner[0])})" if inner else "a list"
     if origin is dict or annotation is dict:
         return "a mapping"
@@ -146,7 +151,10 @@ def _lines(cls: type[Options], given: Any, error: ValidationError, where: str) -
 
 def _line(cls: type[Options], given: Any, error: Any, where: str) -> tuple[str, str]:
     """Where one of pydantic's errors lies, and the line that says so."""
-    model, annotation, metadata, value, path = cls, cls, (), given, []
+    model: type[Options] = cls
+    annotation: Any = cls
+    metadata: typing.Iterable = ()
+    value, path = given, []
     for place, part in enumerate(error["loc"]):
         last = place == len(error["loc"]) - 1
         if isinstance(value, dict) and (part in value or (last and error["type"] in ("missing", "extra_forbidden"))):

@@ -8,6 +8,7 @@ makes copies for others.
 
 import functools
 import hashlib
+import importlib.util
 import inspect
 import json
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
+from recbole_conrec.data.counts import training_dislikes
 from recbole_conrec.data.events import NEGATIVE, RowStream
 from recbole_conrec.data.protocol import Protocol
 from recbole_conrec.utils.distributed import write_once
@@ -41,7 +43,7 @@ WHERE = {
     "loss_decimal_place",
 }
 COST = {"fit_s", "eval_s", "peak_mb", "parameters"}  # of every record; there may be more
-# Facts of an instance that stand beside its outcomes, so that rows can be compared without the data.
+# Facts of an instance that stand beside its outcomes, so that methods can be compared without the data.
 FACTS = ("instance", "user", "item", "t0", "activity", "negatives", "popularity", "window")
 FILES = (".npy", ".npz", ".safetensors", ".gguf", ".json", ".txt", ".csv", ".parquet")
 OWN = ("recbole", "recbole_conrec")
@@ -80,9 +82,11 @@ def plain(config) -> dict:
 
 
 def identify(config, model_class: type) -> str:
-    """sha256 (hex) of every option that can change a number, of the files that options name, of the data and its
-    protocol, of this package's version and of the source file of a model that is neither ours nor RecBole's."""
-    options = {k: v for k, v in plain(config).items() if k not in WHERE}
+    """sha256 (hex) of all that can change a figure: the options, the files and the code that they name, the data and
+    their protocol, this package's version, and the source file of a model that is neither ours nor RecBole's.
+    """
+    # records of 0.1.0 call the method a row, and stay valid
+    options = {"row" if k == "method" else k: v for k, v in plain(config).items() if k not in WHERE}
     parts = [options, fingerprint(config), __version__, *foreign_source(model_class), *named_files(options)]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
@@ -94,12 +98,30 @@ def foreign_source(model_class: type) -> list[str]:
 
 
 def named_files(options) -> list[str]:
-    """The digests of the files that options name, such as vectors or IDs, in order; [] if they name none."""
+    """The digests of the files that options name, such as vectors, IDs, and the modules of dotted paths such as a
+    reward of one's own, in order; [] if they name none.
+    """
     if isinstance(options, dict | list):
         parts = [options[key] for key in sorted(options)] if isinstance(options, dict) else options
-        return [digest for part in parts for digest in named_files(part)]
-    file = Path(options) if isinstance(options, str) and options.endswith(FILES) else None
+        return [found for part in parts for found in named_files(part)]
+    if not isinstance(options, str):
+        return []
+    file = Path(options) if options.endswith(FILES) else _module_file(options)
     return [_digest(file.resolve(), file.stat().st_mtime_ns)] if file and file.is_file() else []
+
+
+def _module_file(path: str) -> Path | None:
+    """The source file of a dotted path 'package.module:name'; None for other texts and for modules of our own."""
+    module, _, name = path.partition(":")
+    if not name.isidentifier() or not all(part.isidentifier() for part in module.split(".")):
+        return None
+    if module.split(".")[0] in OWN:
+        return None
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        return None
+    return Path(spec.origin) if spec and spec.origin else None
 
 
 def fingerprint(config) -> str:
@@ -121,8 +143,8 @@ def folder_of(config, identity: str) -> Path:
 
 
 def folder_name(config) -> str:
-    """How the folders of a row's runs begin."""
-    return config["row"].replace("/", "_")
+    """How the folders of a method's runs begin."""
+    return config["method"].replace("/", "_")
 
 
 def facts(data) -> dict[str, np.ndarray]:
@@ -132,16 +154,14 @@ def facts(data) -> dict[str, np.ndarray]:
     and dislikes before t0; ``popularity``: training dislikes of the item; ``window``: size of F.
     """
     part, log = data.splits["test"], data.log
-    disliked = log.feedback == NEGATIVE
-    popularity = np.bincount(log.item[data.train_mask & disliked], minlength=log.n_items)
     return {
         "instance": np.arange(len(part)),
         "user": part.user,
         "item": part.item,
         "t0": part.time,
         "activity": part.end - part.begin,
-        "negatives": RowStream(disliked).count(part.begin, part.end),
-        "popularity": popularity[part.item],
+        "negatives": RowStream(log.feedback == NEGATIVE).count(part.begin, part.end),
+        "popularity": training_dislikes(data)[part.item],
         "window": np.diff(data.truth("test").f_ptr),
     }
 
@@ -157,7 +177,7 @@ def write(folder: Path, result: dict, facts: dict[str, np.ndarray], outcomes: di
             path,
             compression="zstd",
             use_dictionary=list(outcomes),
-            column_encoding={name: "DELTA_BINARY_PACKED" for name in facts},
+            column_encoding=dict.fromkeys(facts, "DELTA_BINARY_PACKED"),
         ),
     )
     result = {**result, "outcomes_sha256": digest(folder / OUTCOMES)}
@@ -177,7 +197,7 @@ def read(folder: Path, identity: str | None = None) -> tuple[Record | None, str]
         complete = (
             all(key in result for key in ("identity", "metrics", "data_fingerprint", "seed", "dataset"))
             and isinstance(result["config"], dict)
-            and COST <= set(result["cost"])
+            and set(result["cost"]) >= COST
         )
     except (ValueError, KeyError, TypeError) as error:
         return None, f"{folder / RESULT} is corrupt ({type(error).__name__}: {error})"

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from recbole.config import Config
 from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.utils import init_seed
 from safetensors import SafetensorError
@@ -13,15 +14,16 @@ from safetensors import SafetensorError
 from recbole_conrec import registry, tokenizer
 from recbole_conrec.data.dataset import NegativeFeedbackDataset
 from recbole_conrec.runs import records
+from recbole_conrec.runs.checks import unread
 from recbole_conrec.runs.config import make_config
-from recbole_conrec.runs.trainer import find_trainer
+from recbole_conrec.runs.trainer import WEIGHTS, find_trainer
 from recbole_conrec.utils.distributed import process_state
 from recbole_conrec.utils.errors import UserError
 from recbole_conrec.utils.files import digest
 from recbole_conrec.utils.version import __version__
 
-WEIGHTS = "model.safetensors"
-NOT_OPTIONS = {"model", "dataset", "single_spec", "valid_neg_sample_args", "test_neg_sample_args"}  # RecBole adds them
+# RecBole adds these to a Config; the method is given by name ("row" in records of 0.1.0)
+NOT_OPTIONS = {"model", "dataset", "single_spec", "valid_neg_sample_args", "test_neg_sample_args", "method", "row"}
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class TrainedRun:
     """
 
     record: dict
-    config: object
+    config: Config
     data: NegativeFeedbackDataset
     model: AbstractRecommender
     semantic_ids: tokenizer.SemanticIds
@@ -64,10 +66,10 @@ def load_run(folder, options: dict | None = None) -> TrainedRun:
             "saved/DATASET/MODEL-HASH"
         )
     if not (folder / WEIGHTS).is_file():
-        raise UserError(f"{folder / WEIGHTS}: no such file; this model cannot be loaded again, run it anew")
+        raise UserError(f"{folder / WEIGHTS}: no such file; this model cannot be loaded again, run it again")
     record = found.result
     config = _config(folder, record, options or {})
-    model_class = registry.find_model(config["model_class"] or config["row"])
+    model_class = registry.find_model(config["model_class"] or config["method"])
     _check_options(folder, record, config)
 
     init_seed(config["seed"], config["reproducibility"])
@@ -76,12 +78,12 @@ def load_run(folder, options: dict | None = None) -> TrainedRun:
     init_seed(config["seed"], config["reproducibility"])
     network = model_class(config, train).to(config["device"])
     config["run_dir"] = str(folder)
-    trainer = find_trainer(config["row"], model_class)(config, network)
+    trainer = find_trainer(config["method"], model_class)(config, network)
     try:
         trainer.load(folder / WEIGHTS)
     except (SafetensorError, RuntimeError) as error:  # damaged; names or shapes of another model
         reason = str(error).splitlines()[0]
-        raise UserError(f"{folder / WEIGHTS}: not the weights of this model ({reason}); run it anew") from None
+        raise UserError(f"{folder / WEIGHTS}: not the weights of this model ({reason}); run it again") from None
     network.eval()
     semantic_ids = _semantic_ids(config, data, network)
     fingerprints = {
@@ -97,14 +99,14 @@ def load_run(folder, options: dict | None = None) -> TrainedRun:
 
 def find_run(model, dataset, files=(), options: dict | None = None) -> tuple[Path, dict]:
     """The folder of the run that these options name (as for :func:`recbole_conrec.runs.config.make_config`), and those
-    of them that :func:`load_run` takes. Raises UserError if it has not been run."""
+    of them that :func:`load_run` takes. Raises UserError if it has not been run.
+    """
     config = make_config(model, dataset, files, options)
-    identity = records.identify(config, registry.find_model(config["model_class"] or config["row"]))
+    identity = records.identify(config, registry.find_model(config["model_class"] or config["method"]))
     folder = records.folder_of(config, identity)
     if not (folder / records.RESULT).is_file():
         raise UserError(
-            f"{folder}: this run has not been made, or not ended; run it first by the same options, or "
-            "name a run's folder by --run"
+            f"{folder}: there is no finished run of these options; run it first, or give a run's folder by --run"
         )
     where = records.WHERE - {"checkpoint_dir"}
     return folder, {key: value for key, value in (options or {}).items() if key in where}
@@ -112,7 +114,8 @@ def find_run(model, dataset, files=(), options: dict | None = None) -> tuple[Pat
 
 def fingerprints_of(network, weights: Path) -> dict[str, str]:
     """What a run keeps in its record, to be compared when it is loaded: weights, code and, of a model that has them,
-    semantic IDs."""
+    semantic IDs.
+    """
     ids = getattr(network, "semantic_ids", None)
     return {
         "weights": digest(weights),
@@ -124,7 +127,7 @@ def fingerprints_of(network, weights: Path) -> dict[str, str]:
 @functools.cache
 def code_fingerprint() -> str:
     """sha256 (hex) of this package's Python files."""
-    root = Path(__file__).parent
+    root = Path(__file__).parents[1]
     state = hashlib.sha256()
     for file in sorted(root.rglob("*.py")):
         state.update(f"{file.relative_to(root).as_posix()}\0{digest(file)}\n".encode())
@@ -132,16 +135,20 @@ def code_fingerprint() -> str:
 
 
 def _config(folder: Path, record: dict, options: dict):
-    """The run's own options, and ``options`` for where to run. RecBole has put the data set's name behind `data_path`,
-    and semantic IDs are cached where the run lies."""
+    """The run's own options, and ``options`` for where to run. RecBole has appended the data set's name to `data_path`,
+    and semantic IDs are cached beside the run.
+    """
     for key in options:
         if key not in records.WHERE:
             raise UserError(
                 f"'{key}' is decided by the run {folder}; what can be given: {', '.join(sorted(records.WHERE))}"
             )
     kept = record["config"]
-    own = {key: value for key, value in kept.items() if key not in records.WHERE | NOT_OPTIONS}
-    if own["train_neg_sample_args"].get("distribution") == "none":  # what RecBole makes of null, and refuses
+    ignored = records.WHERE | NOT_OPTIONS | unread(registry.find_model(kept.get("model_class") or record["model"]))
+    own = {key: value for key, value in kept.items() if key not in ignored}
+    if (own.get("train_neg_sample_args") or {}).get(
+        "distribution"
+    ) == "none":  # RecBole's form of null, which it refuses
         own["train_neg_sample_args"] = None
     places = {"data_path": str(Path(kept["data_path"]).parent), "checkpoint_dir": str(folder.absolute().parents[1])}
     return make_config(record["model"], record["dataset"], options={**own, **places, **options})
@@ -152,18 +159,18 @@ def _check_options(folder: Path, record: dict, config) -> None:
     if version != __version__:
         raise UserError(
             f"{folder}: trained by version {version}, and this is {__version__}; install that version, or "
-            "run the model anew"
+            "run the model again"
         )
     if records.fingerprint(config) != record["data_fingerprint"]:
         raise UserError(
             f"{folder}: the data in {config['data_path']}, or their protocol, are not those that it was "
-            "trained on (the fingerprints differ); give --data_path, or run the model anew"
+            "trained on (the fingerprints differ); give --data_path, or run the model again"
         )
     now = records.plain(config)
     for key, value in record["config"].items():
-        if key not in records.WHERE and json.loads(json.dumps(now.get(key), default=str)) != value:
+        if key not in records.WHERE | {"row"} and json.loads(json.dumps(now.get(key), default=str)) != value:
             raise UserError(
-                f"{folder}: it was trained with {key}: {value!r}, which reads {now.get(key)!r} now; run the model anew"
+                f"{folder}: it was trained with {key}: {value!r}, which reads {now.get(key)!r} now; run the model again"
             )
 
 
@@ -184,5 +191,5 @@ def _check_fingerprints(folder: Path, record: dict, now: dict[str, str]) -> None
     for name, what in (("weights", WEIGHTS), ("semantic_ids", "the semantic IDs")):
         if name in then and then[name] != now[name]:
             raise UserError(
-                f"{folder}: {what} are not those that the run ended with (the fingerprints differ); run the model anew"
+                f"{folder}: {what} are not those that the run ended with (the fingerprints differ); run the model again"
             )

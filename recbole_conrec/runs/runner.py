@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import platform
+import re
 import sys
 import time
 from dataclasses import dataclass, field
@@ -19,13 +20,14 @@ from recbole.utils import init_seed
 
 from recbole_conrec import registry
 from recbole_conrec.data.dataset import NegativeFeedbackDataset
-from recbole_conrec.evaluation.metrics import summarise
+from recbole_conrec.evaluation.summary import summarise
 from recbole_conrec.runs import lock, records
 from recbole_conrec.runs.config import make_config
-from recbole_conrec.runs.restore import WEIGHTS, fingerprints_of
-from recbole_conrec.runs.trainer import find_trainer
+from recbole_conrec.runs.restore import fingerprints_of
+from recbole_conrec.runs.trainer import WEIGHTS, find_trainer
 from recbole_conrec.utils.distributed import process_state, write_once
 from recbole_conrec.utils.errors import UserError
+from recbole_conrec.utils.files import write_json, write_text
 from recbole_conrec.utils.resources import peak_mb
 from recbole_conrec.utils.version import __version__
 
@@ -53,10 +55,10 @@ def run(model: str | None = None, dataset: str | None = None, files=(), options:
     A run that is already recorded, with the same options, data and version, is read and not repeated.
 
     Args: as :func:`recbole_conrec.runs.config.make_config`. Raises UserError for a user's mistake, and
-    :class:`recbole_conrec.runs.lock.Busy` if another process is at the same run.
+    :class:`recbole_conrec.runs.lock.BusyError` if another process is at the same run.
     """
     config = make_config(model, dataset, files, options)
-    model_class = registry.find_model(config["model_class"] or config["row"])
+    model_class = registry.find_model(config["model_class"] or config["method"])
     identity = records.identify(config, model_class)
     run_dir = records.folder_of(config, identity)
     run_dir.mkdir(parents=True, exist_ok=True)
@@ -83,8 +85,8 @@ def _run(config, model_class: type, identity: str, run_dir: Path) -> Result:
         try:
             network = model_class(config, train).to(config["device"])
         except (ValueError, NotImplementedError) as error:  # how RecBole's models refuse an option
-            raise UserError(f"{config['row']}: {error}") from error
-        trainer = find_trainer(config["row"], model_class)(config, network)
+            raise UserError(f"{config['method']}: {error}") from error
+        trainer = find_trainer(config["method"], model_class)(config, network)
         with _stopwatch(run_dir / "spent.json") as fit_seconds:
             trainer.fit(train_data, valid, show_progress=config["show_progress"])
         fitted = time.perf_counter()
@@ -92,7 +94,7 @@ def _run(config, model_class: type, identity: str, run_dir: Path) -> Result:
         evaluated = time.perf_counter()
 
     record = {
-        "model": config["row"],
+        "model": config["method"],
         "dataset": config["dataset"],
         "metrics": summarise(trainer.outcomes),
         "valid": {config["valid_metric"]: float(trainer.best_valid_score)},
@@ -102,9 +104,9 @@ def _run(config, model_class: type, identity: str, run_dir: Path) -> Result:
             "peak_mb": peak_mb(),
             "peak_gpu_mb": torch.cuda.max_memory_allocated() / 2**20 if config["device"].type == "cuda" else None,
             "parameters": sum(p.numel() for p in network.parameters()),
-            **getattr(trainer, "cost", {}),
+            **trainer.cost,
         },
-        "stages": getattr(trainer, "stages", []),
+        "stages": trainer.stages,
         "curve": trainer.curve,
         "instances": {part.split: len(part) for part in (train, valid, test)},
         "seed": config["seed"],
@@ -115,7 +117,7 @@ def _run(config, model_class: type, identity: str, run_dir: Path) -> Result:
         "versions": versions(),
         "hardware": hardware(),
     }
-    write_once(run_dir / "config.yaml", lambda path: Path(path).write_text(yaml.safe_dump(record["config"])))
+    write_once(run_dir / "config.yaml", lambda path: write_text(path, yaml.safe_dump(record["config"])))
     records.write(run_dir, record, records.facts(data), trainer.outcomes)
     return Result(record, trainer.outcomes, run_dir)
 
@@ -135,18 +137,19 @@ def hardware() -> dict:
 
 @contextlib.contextmanager
 def _stopwatch(file: Path):
-    """Seconds spent inside, those of earlier attempts at the same run included; yields a function that tells them.
+    """Seconds spent inside, those of earlier attempts at the same run included; yields a function that returns them.
 
     (What a killed process spent is lost: it could not write it.)
     """
     before = json.loads(file.read_text())["fit_s"] if file.exists() else 0.0
-    started, stopped = time.perf_counter(), []
+    started = time.perf_counter()
+    stopped: list[float] = []
     try:
         yield lambda: before + (stopped[0] if stopped else time.perf_counter() - started)
     finally:
         stopped.append(time.perf_counter() - started)
         if process_state().is_main_process:
-            file.write_text(json.dumps({"fit_s": before + stopped[0]}))
+            write_json(file, {"fit_s": before + stopped[0]})
 
 
 @contextlib.contextmanager
@@ -168,7 +171,5 @@ def _logging(config, run_dir: Path):
 
 
 def _strip_colour(record) -> bool:
-    import re
-
     record.msg = re.sub(r"\x1b\[[0-9;]*m", "", str(record.msg))
     return True

@@ -8,6 +8,7 @@ import random
 import tempfile
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,13 +19,23 @@ from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
 from recbole_conrec import registry
-from recbole_conrec.evaluation.collector import NegativeFeedbackCollector
-from recbole_conrec.evaluation.ranking import rank
+from recbole_conrec.evaluation.answers import Answers
+from recbole_conrec.evaluation.collector import NegativeFeedbackCollector, variants
+from recbole_conrec.evaluation.ranking import check, rank
 from recbole_conrec.utils.distributed import gather_by_id, my_batches, write_once
 
+WEIGHTS = "model.safetensors"  # the file of a run's weights
 
-class HarnessMixin:
-    """Evaluation by instance and safe, resumable checkpoints, over any RecBole trainer."""
+
+class HarnessMixin(Trainer):
+    """Evaluation by instance and safe, resumable checkpoints, over any RecBole trainer.
+
+    Attributes:
+        outcomes: float64 [N] of every metric, of the last evaluation.
+        curve: an entry per epoch; stages: an entry per stage, of methods that are trained in stages.
+    """
+
+    stages: list[dict]
 
     def __init__(self, config, model):
         super().__init__(config, model)
@@ -33,7 +44,8 @@ class HarnessMixin:
         self.run_dir = Path(config["run_dir"] or tempfile.mkdtemp(prefix=f"{config['model']}-", dir=_folder(config)))
         self.outcomes: dict[str, np.ndarray] = {}
         self.curve: list[dict] = []
-        self._loader = None
+        self.stages = []
+        self._loader: Any = None
 
     # -- training --------------------------------------------------------------------------------------------------
     def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
@@ -43,7 +55,7 @@ class HarnessMixin:
         bar = tqdm(
             total=self.epochs,
             initial=self.start_epoch,
-            desc=f"train {self.config['row']}",
+            desc=f"train {self.config['method']}",
             unit="epoch",
             disable=not show_progress,
         )
@@ -77,26 +89,54 @@ class HarnessMixin:
         data = getattr(eval_data, "_dataset", eval_data)
         self.model.eval()
         batches = my_batches(len(data), self.config["eval_batch_size"])  # this process's share of them
-        batches = tqdm(batches, desc=f"evaluate {self.config['row']}", unit="batch", disable=not show_progress)
+        bar = tqdm(batches, desc=f"evaluate {self.config['method']}", unit="batch", disable=not show_progress)
         truth, k = data.truth(data.split), max(self.config["topk"])
-        answers = [self._rank(data, batch, truth, k) for batch in batches]
+        answers = [self._answer(data, batch, truth, k) for batch in bar]
         ids = torch.tensor([n for batch in batches for n in batch], dtype=torch.int64)
-        self.eval_collector.add(*_gather(ids, answers, k, truth.candidates.shape[1]))
+        ids, whole = gather_answers(ids, answers, self.other_scorings, k, truth.candidates.shape[1])
+        self.eval_collector.add(ids, whole.items, whole.scores)
         struct = self.eval_collector.finish(truth)
-        self.outcomes = self.eval_collector.outcomes
-        return self.evaluator.evaluate(struct)
+        result = self.evaluator.evaluate(struct)
+        scores = {name: given.numpy() for name, given in whole.others.items()}
+        others = variants(truth, scores, self.eval_collector.metrics)
+        self.outcomes = {**self.eval_collector.outcomes, **others}
+        if shortened := sum(answer.shortened for answer in answers):
+            self.logger.warning(
+                f"{shortened} prompts were longer than max_tokens and lost their oldest events; raise max_tokens or "
+                "lower history"
+            )
+        return result
 
-    def _rank(self, data, batch, truth, k: int):
-        """(items [B, k], scores [B, C]) of a range of instances, on the CPU; either may be None, see ``rank``."""
+    @property
+    def cost(self) -> dict[str, float]:
+        """What training took, where the trainer knows better than the clock and the process."""
+        return {}
+
+    @property
+    def other_scorings(self) -> tuple[str, ...]:
+        """Names of the model's scorings of candidates besides the one that fills CandAcc."""
+        return tuple(getattr(self.model, "scorings", ()))[1:]
+
+    def _answer(self, data, batch: range, truth, k: int) -> Answers:
+        """The model's answers to a range of instances, on the CPU."""
         interaction = data[np.arange(batch.start, batch.stop)].to(self.device)
         candidates = torch.from_numpy(truth.candidates[batch.start : batch.stop]).to(self.device)
-        items, scores = rank(self.model, interaction, candidates, k, data)
-        return None if items is None else items.cpu(), None if scores is None else scores.float().cpu()
+        if hasattr(self.model, "answer"):
+            found = self.model.answer(interaction, candidates, k)
+            check(self.model, interaction, candidates, k, found, data)
+        else:
+            found = Answers(*rank(self.model, interaction, candidates, k, data))
+        return Answers(
+            None if found.items is None else found.items.cpu(),
+            None if found.scores is None else found.scores.float().cpu(),
+            {name: scores.float().cpu() for name, scores in found.others.items()},
+            found.shortened,
+        )
 
     # -- files -----------------------------------------------------------------------------------------------------
     def _save_checkpoint(self, epoch, verbose=True, **kwargs):
         """The best model so far, as safetensors."""
-        self.saved_model_file = str(self.run_dir / "model.safetensors")
+        self.saved_model_file = str(self.run_dir / WEIGHTS)
         state = {k: v.detach().cpu().contiguous().clone() for k, v in self.model.state_dict().items()}
         write_once(self.saved_model_file, lambda path: save_file(state, path))
 
@@ -139,7 +179,7 @@ class HarnessMixin:
         np.random.set_state(("MT19937", np.array(state["numpy"][0], dtype=np.uint32), *state["numpy"][1:]))
         random.setstate((3, tuple(state["random"]), None))
         self._loader.generator.set_state(state["loader"])
-        self.saved_model_file = str(self.run_dir / "model.safetensors")
+        self.saved_model_file = str(self.run_dir / WEIGHTS)
         return True
 
 
@@ -170,14 +210,22 @@ class S3RecTrainer(HarnessMixin, StockS3RecTrainer):
         return super().fit(train_data, valid_data, verbose, saved, show_progress, callback_fn)
 
 
-def _gather(ids: torch.Tensor, answers: list, k: int, candidates: int):
-    """The answers of all processes, by instance. A process that got no batch takes part with nothing."""
-    nothing = torch.zeros(0, k, dtype=torch.int64), torch.zeros(0, candidates)
-    columns = list(zip(*answers, strict=True)) or [(answer,) for answer in nothing]
-    given = [n for n in (0, 1) if columns[n][0] is not None]
-    ids, *gathered = gather_by_id(ids, *(torch.cat(columns[n]) for n in given))
-    both = dict(zip(given, gathered, strict=True))
-    return ids, both.get(0), both.get(1)
+def gather_answers(
+    ids: torch.Tensor, answers: list[Answers], others: tuple[str, ...], k: int, candidates: int
+) -> tuple[torch.Tensor, Answers]:
+    """The answers of all processes, ordered by instance. A process without a batch takes part with nothing.
+
+    Args:
+        ids: int64 [n], the instances of this process's answers.
+        others: names of the further scorings. k: length of the lists. candidates: length of the candidate lists.
+    """
+    nothing = {"items": torch.zeros(0, k, dtype=torch.int64), "scores": torch.zeros(0, candidates)}
+    columns = {name: [getattr(answer, name) for answer in answers] or [empty] for name, empty in nothing.items()}
+    columns |= {name: [answer.others[name] for answer in answers] or [nothing["scores"]] for name in others}
+    given = {name: torch.cat(parts) for name, parts in columns.items() if parts[0] is not None}
+    ids, *gathered = gather_by_id(ids, *given.values())
+    whole = dict(zip(given, gathered, strict=True))
+    return ids, Answers(whole.get("items"), whole.get("scores"), {name: whole[name] for name in others})
 
 
 def _folder(config) -> Path:
@@ -187,8 +235,8 @@ def _folder(config) -> Path:
 
 
 def _numpy_state() -> list:
-    _, keys, *rest = np.random.get_state()
-    return [keys.tolist(), *rest]
+    _, keys, *others = np.random.get_state(legacy=True)
+    return [np.asarray(keys).tolist(), *others]
 
 
 @cache
@@ -199,7 +247,7 @@ def harnessed(stock: type) -> type:
     return type(f"Harness{stock.__name__}", (HarnessMixin, stock), {"__doc__": f"{stock.__name__} under the harness."})
 
 
-def find_trainer(name: str, model_class: type) -> type:
+def find_trainer(name: str, model_class: Any) -> type:
     """The harness's trainer for a model: its own, or RecBole's epoch loop with our evaluation."""
     own = registry.TRAINERS.get(name) or getattr(model_class, "trainer", None)
     if own:

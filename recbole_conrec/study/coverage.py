@@ -1,37 +1,42 @@
-r"""How much of what a user dislikes does a training target speak of? The study behind the 7-day window and Swing.
+r"""How many of a user's negative interests does a training target cover? The study behind the 7-day window and Swing.
 
 The paper reports that the next disliked item covers a user's top-1 negative interest in 7 % of cases (top-4: 17 %), the
-items of the next 7 days in 18 % (48 %), and with their Swing neighbours in 25 % (64 %). It does not say how "covered"
-was measured. Ours, for each test instance (user u, t0):
+items of the next 7 days in 18 % (48 %), and with their Swing neighbours in 25 % (64 %). It does not define "covered".
+Our definition, for each test instance (user u, t0):
 
 * *Interests* are groups of items: a category, or a prefix of the semantic IDs (:mod:`.interests`).
 * The *profile* of the instance counts, by interest, the distinct items that u dislikes at any time **outside** the
-  window [t0, t0 + length]: before it or after it. Nothing that is judged is counted, so no set can cover itself.
-  Instances with fewer than ``min_dislikes`` such items are left out: they have no interests to speak of. (Where an
-  interest holds a dislike or two, taking the window out leaves little of it: such fine interests look less covered.)
+  window [t0, t0 + length], before or after it. Items inside the window are not counted, so that no set covers itself.
+  Instances with fewer than ``min_dislikes`` such items are left out: their profile is too short. (An interest with only
+  one or two dislikes nearly disappears with the window: such fine interests look less covered.)
 * The *top-k interests* are the k with the highest counts; all of them where there are fewer than k.
 * A *set* of items (next: the disliked item; window: F; window + Swing: F and the best ``neighbours`` Swing neighbours
   of each of its items, over training negatives) *covers* the top k if at least one of its items belongs to at least
-  one of the k. (The share of the k that is covered would be the other reading; one item's would hardly grow with k.)
-* Where interests tie for the last places, the figure is the probability that a covered one is among the k, every
-  choice of the tied ones being as likely: with T tied interests, h of them in the set, and m places left,
+  one of the k. (The covered share of the k would be another reading; for one item it would hardly grow with k.)
+* Where interests tie for the last places, the figure is the probability that a covered one is among the k, all choices
+  of tied interests being equally likely: with T tied interests, h of them in the set, and m places left,
   covered = 1 - C(T - h, m) / C(T, m).
 
-Larger sets, and frequent interests, cover more by themselves. So beside each figure stands what the same sets cover of
-*other* users' interests: each profile is judged against the set of a random instance of another user.
+Larger sets and frequent interests are covered more often by chance. The chance level is reported beside each figure:
+each profile judged against the set of a random instance of another user.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from pydantic import BeforeValidator
 from scipy import sparse
 from tqdm import tqdm
 
+from recbole_conrec.data.dataset import NegativeFeedbackDataset
 from recbole_conrec.data.events import NEGATIVE
+from recbole_conrec.data.swing import Neighbours
 from recbole_conrec.leaderboard.statistics import by_user, intervals
-from recbole_conrec.study.interests import Interests
+from recbole_conrec.options.schema import Natural, Options, Several, Text
+from recbole_conrec.study.interests import Interests, Kind
 from recbole_conrec.utils.arrays import contains
 from recbole_conrec.utils.errors import UserError
 
@@ -39,13 +44,35 @@ TOPS = (1, 2, 3, 4)
 SETS = ("next", "window", "window + Swing")
 
 
+def _kinds(given):
+    """The command line's 'category, sid-1' as a list."""
+    return [name.strip() for name in given.split(",")] if isinstance(given, str) else given
+
+
+class CoverageOptions(Options):
+    """Options of ``recbole-conrec study coverage``; it takes those of a run as well."""
+
+    interests: Annotated[Several[Kind] | None, BeforeValidator(_kinds)] = None
+    """Kinds of interests, each studied by itself; null: category (if the data set has one), sid-1 and sid-2."""
+    neighbours: Natural = 10
+    """Number of Swing neighbours of each item of the window; more than the option `swing.top` has no effect."""
+    min_dislikes: Natural = 5
+    """Distinct disliked items outside the window that an instance needs; others are left out."""
+    out: Text = "saved"
+    """Folder for the picture and the figures."""
+    model: Text = "CoNRec"
+    """Method whose options, `tokenizer` among them, are used."""
+    dataset: Text | None = None
+    """Name of the data set; null: as for a run."""
+
+
 @dataclass(frozen=True)
 class Coverage:
     """Figures of one data set and one kind of interest; shares of instances, in the order of SETS and TOPS.
 
     Attributes:
-        interests: name of the kind. n_interests: how many an item of the data set speaks to.
-        instances, users: how many were judged; left_out: test instances with too few other dislikes.
+        interests: name of the kind. n_interests: number of interests with at least one item.
+        instances, users: numbers of those that were judged. left_out: test instances with too few other dislikes.
         covered: float64 [3, 4]; low, high: their 95 % bootstrap intervals, users drawn with replacement.
         chance: float64 [3, 4], the same with the set of another user's instance; NaN if there is one user only.
         items: float64 [3], mean number of items in a set.
@@ -64,42 +91,40 @@ class Coverage:
 
 
 def study_coverage(
-    dataset,
+    dataset: NegativeFeedbackDataset,
     interests: Interests,
+    options: CoverageOptions,
     *,
-    neighbours: int = 10,
-    min_dislikes: int = 5,
     seed: int = 2026,
     chunk: int = 2048,
     progress: bool = False,
 ) -> Coverage:
-    """Judge the test instances of a NegativeFeedbackDataset; see the module's text for what is measured.
+    """Judge the test instances of a data set by one kind of interests; see the module's text for what is measured.
 
     Args:
-        neighbours: Swing neighbours of each item of the window, at most `swing.top` of the data set's options.
-        min_dislikes: distinct disliked items outside the window that an instance needs.
         seed: of the other users and of the intervals.
         chunk: instances at a time; memory is about chunk times interests times 100 bytes at worst.
 
-    UserError if no instance has that many dislikes outside its window.
+    Raises UserError if no instance has ``options.min_dislikes`` dislikes outside its window.
     """
     log, test = dataset.log, dataset.splits["test"]
-    window = _csr(*dataset.future(test, (NEGATIVE,)), log.n_items)
+    ptr, items = dataset.future(test, (NEGATIVE,))
+    window = _csr(ptr, items, log.n_items)
     rows = np.flatnonzero(dataset.first_dislike)
     disliked = sparse.csr_matrix(
         (np.ones(len(rows), dtype=np.int32), (log.user[rows], log.item[rows])), shape=(log.n_users, log.n_items)
     )
     outside = np.diff(disliked.indptr)[test.user] - np.diff(window.indptr)
-    judged = np.flatnonzero(outside >= min_dislikes)
+    judged = np.flatnonzero(outside >= options.min_dislikes)
     if not len(judged):
         raise UserError(
-            f"no test instance has {min_dislikes} dislikes outside its window (the most is "
+            f"no test instance has {options.min_dislikes} dislikes outside its window (the most is "
             f"{outside.max()}); lower --min_dislikes, or shorten `window.length`"
         )
     window, user = window[judged], test.user[judged]
-    near = nearest(dataset.swing(), neighbours) + sparse.identity(log.n_items, dtype=np.int32, format="csr")
+    near = nearest(dataset.swing(), options.neighbours) + sparse.identity(log.n_items, dtype=np.int32, format="csr")
     sets = [_csr(np.arange(len(judged) + 1), test.item[judged], log.n_items), window, window]
-    speaks = [interests.of_item, interests.of_item, (near @ interests.of_item).tocsr()]
+    reach = [interests.of_item, interests.of_item, (near @ interests.of_item).tocsr()]  # of each item in such a set
     everything = (disliked @ interests.of_item).tocsr()
     other = another_user(user, np.random.default_rng(seed))
 
@@ -108,9 +133,9 @@ def study_coverage(
     for low in tqdm(starts, desc=f"coverage by {interests.name}", unit="chunk", leave=False, disable=not progress):
         part = slice(low, low + chunk)
         profile = everything[user[part]] - window[part] @ interests.of_item
-        for n, (items, speak) in enumerate(zip(sets, speaks, strict=True)):
-            covered[n, part] = cover(profile, items[part] @ speak, TOPS)
-            chance[n, part] = np.nan if other is None else cover(profile, items[other[part]] @ speak, TOPS)
+        for n, (members, reached) in enumerate(zip(sets, reach, strict=True)):
+            covered[n, part] = cover(profile, members[part] @ reached, TOPS)
+            chance[n, part] = np.nan if other is None else cover(profile, members[other[part]] @ reached, TOPS)
     sums, counts = by_user(covered.transpose(1, 0, 2).reshape(len(judged), -1), user)
     low, high = intervals(sums, counts, np.random.default_rng(seed)).reshape(2, len(SETS), len(TOPS))
     sizes = [np.ones(1), np.diff(window.indptr), np.diff((window @ near).indptr)]
@@ -129,10 +154,10 @@ def study_coverage(
 
 
 def cover(profile: sparse.csr_matrix, reached: sparse.csr_matrix, tops) -> np.ndarray:
-    """Whether each set reaches the top-k interests of its profile.
+    """Whether each set covers the top-k interests of its profile.
 
     Args:
-        profile: int [N, C], how often each interest was disliked.
+        profile: int [N, C], the number of disliked items of each interest.
         reached: [N, C], positive where the set holds an item of that interest.
         tops: the k, each at least 1.
 
@@ -150,7 +175,7 @@ def cover(profile: sparse.csr_matrix, reached: sparse.csr_matrix, tops) -> np.nd
     length, start = np.diff(profile.indptr), profile.indptr[:-1]
     out = np.zeros((n, len(tops)))
     for column, k in enumerate(tops):
-        last = np.zeros(n, dtype=value.dtype)  # the count of the k-th interest; 0: there are fewer, all are in
+        last = np.zeros(n, dtype=value.dtype)  # the count of the k-th interest; 0: there are fewer than k
         last[length >= k] = value[start[length >= k] + k - 1]
         above, tied = value > last[row], value == last[row]
         sure = np.bincount(row[above & hit], minlength=n) > 0
@@ -164,7 +189,7 @@ def cover(profile: sparse.csr_matrix, reached: sparse.csr_matrix, tops) -> np.nd
     return out
 
 
-def nearest(neighbours, top: int) -> sparse.csr_matrix:
+def nearest(neighbours: Neighbours, top: int) -> sparse.csr_matrix:
     """The first ``top`` of each item's neighbours as ones: int32 CSR [n_items, n_items]."""
     n = len(neighbours.ptr) - 1
     length = np.diff(neighbours.ptr)
@@ -175,7 +200,11 @@ def nearest(neighbours, top: int) -> sparse.csr_matrix:
 
 
 def another_user(user: np.ndarray, rng: np.random.Generator) -> np.ndarray | None:
-    """For each instance [N] a random one of another user; None if there is one user only."""
+    """For each instance a random one of another user: int64 [N]; None if there is only one user.
+
+    Args:
+        user: int64 [N], the user of each instance.
+    """
     order = np.argsort(user, kind="stable")
     first, end = (np.searchsorted(user[order], user, side) for side in ("left", "right"))
     if end[0] - first[0] == len(user):

@@ -1,4 +1,4 @@
-"""The coverage study shown: a table, a picture, a JSON file."""
+"""The coverage study as a table, a picture and a JSON file."""
 
 from __future__ import annotations
 
@@ -7,31 +7,35 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
-from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from recbole_conrec.study.coverage import SETS, TOPS, Coverage, study_coverage
+from recbole_conrec.data.dataset import NegativeFeedbackDataset
+from recbole_conrec.study.coverage import SETS, TOPS, Coverage, CoverageOptions, study_coverage
 from recbole_conrec.study.interests import KINDS, interests
 from recbole_conrec.utils.files import write_json
+from recbole_conrec.utils.tables import titled_table
 
 COLOURS = ("#95a5a6", "#2e86c1", "#c0392b")  # of the three sets
 
 
-def run_coverage(config, dataset, kinds: list[str] | None, out: Path, console: Console, **options) -> list[Coverage]:
-    """Study a data set by each kind of interest (None: those that it has), print and write the results.
+def run_coverage(
+    config, dataset: NegativeFeedbackDataset, options: CoverageOptions, console: Console
+) -> list[Coverage]:
+    """Study a data set by each kind of interest; print the results and write them to ``options.out``.
 
-    Writes ``coverage-NAME.png`` and ``.json`` into ``out``. ``options`` are those of :func:`study_coverage`.
+    Writes ``coverage-NAME.png`` and ``coverage-NAME.json``, NAME being that of the data set.
     """
+    kinds = options.interests
     if kinds is None:
-        kinds = [kind for kind in KINDS[:3] if kind != "category" or config["item_category"]]
-    found = [study_coverage(dataset, interests(kind, config, dataset), progress=True, **options) for kind in kinds]
-    name = dataset.dataset_name
+        kinds = tuple(kind for kind in KINDS[:3] if kind != "category" or config["item_category"])
+    found = [study_coverage(dataset, interests(kind, config, dataset), options, progress=True) for kind in kinds]
+    name, out = dataset.dataset_name, Path(options.out)
     for one in found:
         console.print(table(one, name))
     window = "{length} {unit}".format(**config["window"])
     console.print(
-        f"window: {window}. Of another user: the chance level, sets of a random instance of another user.\n"
+        f"window: {window}. Of another user: the chance level, with sets of a random instance of another user.\n"
         "+-: half a 95 % interval, users drawn with replacement.",
         style="dim",
         highlight=False,
@@ -51,7 +55,7 @@ def run_coverage(config, dataset, kinds: list[str] | None, out: Path, console: C
             "data_fingerprint": dataset.fingerprint,
             "sets": SETS,
             "tops": TOPS,
-            "options": options,
+            "options": options.model_dump(include={"neighbours", "min_dislikes"}),
             "studies": content,
         },
     )
@@ -60,24 +64,16 @@ def run_coverage(config, dataset, kinds: list[str] | None, out: Path, console: C
 
 
 def table(one: Coverage, name: str) -> Table:
-    """Shares of instances in %, the chance level below each; fits in 100 columns."""
-    out = Table(
-        title=f"\n{name}: how much of a user's top negative interests is covered; {one.interests}, "
+    """The share of instances that each set covers, in %, and the chance level below it; fits in 100 columns."""
+    out = titled_table(
+        f"{name}: how much of a user's top negative interests is covered; {one.interests}, "
         f"{one.n_interests:,} interests",
-        title_justify="left",
-        title_style="bold",
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-        caption_justify="left",
-        caption_style="dim",
-        caption=f"{one.instances:,} test instances of {one.users:,} users; {one.left_out:,} left out: too few "
-        f"dislikes outside their window",
+        *("set", "items", *(f"top-{k}, %" for k in TOPS)),
     )
-    out.add_column("set")
-    out.add_column("items", justify="right")
-    for k in TOPS:
-        out.add_column(f"top-{k}, %", justify="right")
+    out.caption = (
+        f"{one.instances:,} test instances of {one.users:,} users; {one.left_out:,} left out: too few dislikes outside "
+        "their window"
+    )
     for n, label in enumerate(SETS):
         figures = (
             f"{100 * value:.1f} +-{50 * (high - low):.1f}"
@@ -89,8 +85,10 @@ def table(one: Coverage, name: str) -> Table:
 
 
 def draw(found: list[Coverage], name: str, folder: Path) -> Path:
-    """One panel per kind of interest: bars of the three sets with their intervals, chance as a black line. Returns
-    the path of ``folder/coverage-NAME.png``."""
+    """One panel per kind of interest: bars of the three sets with their intervals, the chance level as a black line.
+
+    Returns the path of the picture, ``folder/coverage-NAME.png``.
+    """
     figure = Figure(figsize=(1.5 + 4.2 * len(found), 4.4), layout="constrained")
     axes = np.atleast_1d(figure.subplots(1, len(found), sharey=True))
     for axis, one in zip(axes, found, strict=True):

@@ -1,4 +1,4 @@
-"""A filter study as a table, a CSV and two pictures."""
+"""A filter study as tables, a CSV file and two pictures."""
 
 import csv
 import math
@@ -6,10 +6,12 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 from rich import box
+from rich.console import Console
 from rich.table import Table
 
-from recbole_conrec.study.filter import Study
-from recbole_conrec.utils.files import replacing
+from recbole_conrec.runs.restore import load_run
+from recbole_conrec.study.filter import FilterStudyOptions, Study, study
+from recbole_conrec.utils.files import replacing, write_text
 
 COLUMNS = {
     "dislikes_removed": "dislikes removed",
@@ -24,12 +26,22 @@ COLUMNS = {
     "truth_kept": "truth kept",
 }
 CHANGES = ("coverage", "diversity", "entropy")  # shown as a difference to no filter
+Cells = tuple[str, list[str], list[list[str]]]  # title, head, rows
 
 
-def write_report(study: Study, out: Path, console) -> list[Path]:
+def run_filter_study(options: FilterStudyOptions, where: dict, console: Console) -> None:
+    """Load a run, study the filter, print and write the results; see docs/filtering.md.
+
+    Args:
+        where: options that say where to run, see :func:`recbole_conrec.runs.restore.load_run`.
+    """
+    write_report(study(load_run(options.run, where), options), options.folder, console)
+
+
+def write_report(found: Study, out: Path, console: Console) -> list[Path]:
     """Print the tables; write filter.csv, filter.md, trade-off.png and thresholds.png into ``out``; returns them."""
     out.mkdir(parents=True, exist_ok=True)
-    tables = [_table(study, name) for name in study.counts] + [_calibration(study)]
+    tables = [_table(found, name) for name in found.counts] + [_calibration(found)]
     for title, head, rows in tables:
         table = Table(
             title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0
@@ -40,21 +52,21 @@ def write_report(study: Study, out: Path, console) -> list[Path]:
             table.add_row(*row)
         console.print(table)
     files = [out / name for name in ("filter.csv", "filter.md", "trade-off.png", "thresholds.png")]
-    with replacing(files[0]) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-        rows = [*study.rows, *study.calibrated]
-        writer = csv.DictWriter(file, list(dict.fromkeys(key for row in rows for key in row)))
+    with replacing(files[0]) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+        figures = [*found.rows, *found.calibrated]
+        writer = csv.DictWriter(stream, list(dict.fromkeys(key for row in figures for key in row)))
         writer.writeheader()
-        writer.writerows(rows)
-    with replacing(files[1]) as temporary:
-        temporary.write_text("\n".join(_markdown(*table) for table in tables), encoding="utf-8")
-    for file, figure in zip(files[2:], (trade_off(study), over_thresholds(study)), strict=True):
+        writer.writerows(figures)
+    write_text(files[1], "\n".join(_markdown(*table) for table in tables))
+    for file, figure in zip(files[2:], (trade_off(found), over_thresholds(found)), strict=True):
         with replacing(file) as temporary:
             figure.savefig(temporary, dpi=120, format="png")
     console.print(f"written to {out}/ ({', '.join(file.name for file in files)})", highlight=False)
     return files
 
 
-def _table(study: Study, population: str):
+def _table(study: Study, population: str) -> Cells:
+    """Each rule's figures for a population, with sets of full size."""
     rows = [row for row in study.rows if row["population"] == population and row["size"] in (None, study.size)]
     columns = [name for name in COLUMNS if any(not math.isnan(row.get(name, math.nan)) for row in rows)]
     counts = study.counts[population]
@@ -66,8 +78,9 @@ def _table(study: Study, population: str):
     head = ["", *(f"{'Δ ' if name in CHANGES else ''}{COLUMNS[name]}" for name in columns)]
     body = []
     for row in rows:
-        base = None if row is rows[0] else rows[0]
-        body.append([_label(row), *(_figure(name, row[name], base and base[name]) for name in columns)])
+        first = row is rows[0]  # drops nothing
+        cells = (_figure(name, row[name], None if first else rows[0][name]) for name in columns)
+        body.append([_label(row), *cells])
     return title, head, body
 
 
@@ -76,6 +89,7 @@ def _label(row: dict) -> str:
 
 
 def _figure(name: str, value: float, nothing: float | None) -> str:
+    """A cell; ``nothing`` is the figure without a filter, None in that row itself."""
     if math.isnan(value):
         return "-"
     if name in CHANGES:
@@ -83,7 +97,8 @@ def _figure(name: str, value: float, nothing: float | None) -> str:
     return f"{value:.3f}" if name.startswith("truth") else f"{value:.1%}"
 
 
-def _calibration(study: Study):
+def _calibration(study: Study) -> Cells:
+    """What each calibrated theta promised on validation, and what it did on the test part."""
     head = ["calibrated", "size", "theta", "lost on validation", "lost on test", "dislikes removed", "filter rate"]
     rows = [row for row in study.calibrated if row["population"] == "all users"]
     shares = ("validation", "likes_lost", "dislikes_removed", "filter_rate")
@@ -96,7 +111,7 @@ def _calibration(study: Study):
         ]
         for row in rows
     ]
-    return f"{study.title}: theta chosen on validation, held against the test", head, body
+    return f"{study.title}: theta chosen on validation, measured on the test part", head, body
 
 
 def _markdown(title: str, head: list[str], rows: list[list[str]]) -> str:
@@ -105,7 +120,7 @@ def _markdown(title: str, head: list[str], rows: list[list[str]]) -> str:
 
 
 def trade_off(study: Study) -> Figure:
-    """Dislikes removed against likes lost, a panel per population: a curve over theta for each size of the sets."""
+    """Dislikes removed over likes lost, one panel per population: a curve over theta for each size of the sets."""
     figure = Figure(figsize=(5.6 * len(study.counts), 5.4), layout="constrained")
     for axes, population in zip(figure.subplots(1, len(study.counts), squeeze=False)[0], study.counts, strict=True):
         rows = [row for row in study.rows if row["population"] == population]
@@ -148,7 +163,7 @@ def trade_off(study: Study) -> Figure:
 
 
 def over_thresholds(study: Study) -> Figure:
-    """Each figure over theta, one line per population."""
+    """Each figure over theta, with sets of full size, one line per population; dotted: without a filter."""
     names = ("dislikes_removed", "likes_lost", "filter_rate", "coverage", "diversity", "entropy")
     figure = Figure(figsize=(12, 6.4), layout="constrained")
     for axes, name in zip(figure.subplots(2, 3).flat, names, strict=True):

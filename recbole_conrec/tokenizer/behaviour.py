@@ -1,58 +1,75 @@
 """Who interacted with an item, as a vector: truncated SVD of the training events."""
 
+from __future__ import annotations
+
+from typing import Literal
+
 import numpy as np
 import scipy.sparse
 from sklearn.decomposition import TruncatedSVD
 from sklearn.preprocessing import normalize
 
-from recbole_conrec.tokenizer.inputs import KINDS, Items
+from recbole_conrec.options.schema import Count, Options
+from recbole_conrec.tokenizer.encoder import Encoder, EncoderOptions
+from recbole_conrec.tokenizer.inputs import Feedback, Items, kinds_of
 from recbole_conrec.utils.errors import UserError
 
 
-class Behaviour:
+class BehaviourOptions(Options):
+    """What a behaviour vector is made of."""
+
+    dim: Count = 64
+    """Dimensions kept."""
+    feedback: Feedback = ("negative", "positive")
+    """Kinds of training events that count."""
+
+
+class BehaviourEncoderOptions(BehaviourOptions, EncoderOptions):
+    """Options of the encoder ``behaviour``."""
+
+    name: Literal["behaviour"] = "behaviour"
+    """Which encoder."""
+
+
+class Behaviour(Encoder):
     """Items x (kind of feedback, user), log(1 + count) * idf(user), rows of unit length, then truncated SVD.
 
-    Items that share the users who disliked (liked) them get similar vectors. An active user tells less, hence the idf.
-    Training events only; an item without any is zero.
-
-    Args:
-        dim: dimensions kept.
-        feedback: kinds that count: negative, positive, exposure.
+    Items that share the users who disliked (liked) them get similar vectors. A very active user says less about an
+    item, hence the idf. Only training events count; an item without any is zero.
     """
 
-    reads_text = False
+    Options = BehaviourEncoderOptions
 
-    def __init__(self, *, dim: int = 64, feedback=("negative", "positive"), seed: int = 0):
-        self.dim, self.seed = dim, seed
-        self.feedback = (feedback,) if isinstance(feedback, str) else tuple(feedback)
-        for kind in self.feedback:
-            if kind not in KINDS:
-                raise UserError(f"tokenizer.encoder (behaviour).feedback: '{kind}' is none of {', '.join(KINDS)}")
+    def __init__(self, options: BehaviourOptions, seed: int = 0):
+        self.options, self.seed = options, seed
 
     def fit(self, items: Items) -> np.ndarray:
+        """Learn the SVD; returns the catalogue's vectors. UserError without training events of these kinds."""
         matrix = self._counts(items)
         if not matrix.nnz:
             raise UserError(
-                f"tokenizer.encoder: no training event is {' or '.join(self.feedback)}, so 'behaviour' has "
-                "nothing to learn from"
+                f"tokenizer.encoder: no training event is {' or '.join(kinds_of(self.options.feedback))}, so "
+                "'behaviour' has nothing to learn from"
             )
         users_items = np.bincount(matrix.indices, minlength=matrix.shape[1])
         self.idf = np.log((1 + len(items)) / (1 + users_items)).astype(np.float32)
         weighted = self._weighted(matrix)
-        dim = min(self.dim, min(weighted.shape) - 1)
+        dim = min(self.options.dim, min(weighted.shape) - 1)
         svd = TruncatedSVD(dim, n_iter=7, random_state=self.seed).fit(weighted)
         self.components = svd.components_.astype(np.float32)
         return self.transform(items)
 
     def transform(self, items: Items) -> np.ndarray:
-        if not items.interactions:  # items outside the catalogue
+        """float32 [n, dim]; items outside the catalogue have no training events and are zero."""
+        if not items.interactions:
             return np.zeros((len(items), len(self.components)), dtype=np.float32)
         return np.asarray(self._weighted(self._counts(items)) @ self.components.T, dtype=np.float32)
 
     def _counts(self, items: Items) -> scipy.sparse.csr_matrix:
         if not items.interactions:
             raise UserError("tokenizer.encoder: 'behaviour' needs the training events of a data set")
-        matrix = scipy.sparse.vstack([items.interactions[kind] for kind in self.feedback]).T.tocsr().astype(np.float32)
+        parts = [items.interactions[kind] for kind in kinds_of(self.options.feedback)]
+        matrix = scipy.sparse.vstack(parts).T.tocsr().astype(np.float32)
         matrix.eliminate_zeros()
         return matrix
 
@@ -60,15 +77,13 @@ class Behaviour:
         matrix.data = np.log1p(matrix.data)
         return normalize(matrix @ scipy.sparse.diags(self.idf))
 
-    def state(self) -> tuple[dict, dict]:
-        return {"feedback": self.feedback}, {"idf": self.idf, "components": self.components}
-
-    @staticmethod
-    def files(spec: dict) -> list:
-        return []
+    def state(self) -> tuple[dict, dict[str, np.ndarray]]:
+        """The kinds of feedback; the users' idf and the SVD's components."""
+        return {"feedback": kinds_of(self.options.feedback)}, {"idf": self.idf, "components": self.components}
 
     @classmethod
-    def from_state(cls, state: dict, arrays: dict) -> "Behaviour":
-        encoder = cls(dim=len(arrays["components"]), feedback=state["feedback"])
+    def from_state(cls, state: dict, arrays: dict[str, np.ndarray]) -> Behaviour:
+        """The encoder that :meth:`state` described."""
+        encoder = cls(BehaviourOptions(dim=len(arrays["components"]), feedback=state["feedback"]))
         encoder.idf, encoder.components = arrays["idf"], arrays["components"]
         return encoder

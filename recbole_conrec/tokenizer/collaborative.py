@@ -1,65 +1,64 @@
 """Collaborative IDs (P5-CID, "How to Index Item IDs for Recommendation Foundation Models", arXiv 2305.06569).
 
 Items are the nodes of a graph, weighted by the users that two items share in training. Spectral clustering splits it,
-each cluster splits again while it holds more items than a leaf may, and an item's ID is its path from the root and
-then its number within the leaf. Paths that end early are filled with code 0.
+each cluster is split again while it holds more items than a leaf may, and an item's ID is its path from the root,
+followed by its number within the leaf. Paths that end early are filled with code 0.
 
 The graph A = B^T B - diag (B: users x items) is never built: eigenvectors of D^-1/2 A D^-1/2 need only products with B,
-so memory is that of the events. Clusters are the k-means of the rows of the top eigenvectors, made unit length
+so memory is that of the events. Clusters are the k-means of the rows of the top eigenvectors, scaled to unit length
 (Ng, Jordan and Weiss 2001).
 """
 
-from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import scipy.sparse
+from pydantic import Field, model_validator
 from scipy.sparse.linalg import LinearOperator, eigsh
 from tqdm import tqdm
+from typing_extensions import Self
 
-from recbole_conrec.tokenizer.collisions import group_rows, rank_within
-from recbole_conrec.tokenizer.fitting import Fit, Task
-from recbole_conrec.tokenizer.inputs import KINDS
+from recbole_conrec.options import schema
+from recbole_conrec.tokenizer.collisions import group_rows
+from recbole_conrec.tokenizer.fitting import Fit, FitInput
+from recbole_conrec.tokenizer.inputs import Feedback, kinds_of
 from recbole_conrec.tokenizer.rqkmeans import kmeans
+from recbole_conrec.utils.arrays import rank_in_group, unit_rows
 from recbole_conrec.utils.errors import UserError
 
 
-@dataclass(frozen=True)
-class Options:
-    """
-    clusters: that a cluster splits into (paper: 20).
-    leaf: most items of a cluster that does not split (paper: 200 to 500).
-    feedback: kinds of events whose users count as shared.
+class Options(schema.Options):
+    """Options of the tokenizer ``collaborative``. ``tokenizer.depth`` and ``tokenizer.sizes`` do not apply."""
 
-    ``tokenizer.depth`` and ``tokenizer.sizes`` do not apply: the splits decide them.
-    """
+    clusters: Annotated[int, Field(ge=2)] = 20
+    """Clusters into which a cluster is split (paper: 20)."""
+    leaf: Annotated[int, Field(ge=2)] = 200
+    """Most items of a cluster that is not split (paper: 200 to 500)."""
+    feedback: Feedback = ("negative", "positive")
+    """Kinds of training events whose users count as shared."""
 
-    clusters: int = 20
-    leaf: int = 200
-    feedback: tuple[str, ...] = ("negative", "positive")
+    @model_validator(mode="after")
+    def _leaf_holds_clusters(self) -> Self:
+        if self.clusters > self.leaf:
+            raise ValueError(f"clusters {self.clusters}, leaf {self.leaf}; expected clusters of at most leaf")
+        return self
 
 
-def fit(task: Task, options: Options) -> Fit:
-    """Codes of all items, one each, and codebooks fitted to X by least squares.
+def fit(given: FitInput, options: Options) -> Fit:
+    """An ID of its own for every item, and codebooks fitted to X by least squares.
 
-    An item without training events is in a last cluster of the root, which splits by item number. The codebooks make
+    Items without training events form one more cluster of the root, which is split by item number. The codebooks make
     the sum of an ID's code vectors the best estimate of X that its path allows; the last level's vectors are zero.
+    Raises UserError without training events.
     """
-    for kind in options.feedback:
-        if kind not in KINDS:
-            raise UserError(f"tokenizer.collaborative.feedback: '{kind}' is none of {', '.join(KINDS)}")
-    if not 2 <= options.clusters <= options.leaf:
-        raise UserError(
-            "tokenizer.collaborative: expected 2 <= clusters <= leaf, found "
-            f"clusters {options.clusters}, leaf {options.leaf}"
-        )
-    if not task.interactions:
+    if not given.interactions:
         raise UserError("tokenizer.name: 'collaborative' needs the training events of a data set")
-    events = sum(task.interactions[kind] for kind in options.feedback).tocsc()
+    events = sum(given.interactions[kind] for kind in kinds_of(options.feedback)).tocsc()
     events.data = np.ones(len(events.data))
-    paths = split(events, options, task.seed)
-    number = rank_within(group_rows(paths))
-    codebooks = _least_squares(paths, task.vectors)
-    counting = np.zeros((options.leaf, task.vectors.shape[1]), dtype=np.float32)
+    paths = split(events, options, given.seed)
+    number = rank_in_group(group_rows(paths))
+    codebooks = _least_squares(paths, given.vectors)
+    counting = np.zeros((options.leaf, given.vectors.shape[1]), dtype=np.float32)
     return Fit([*codebooks, counting], codes=np.column_stack([paths, number]), unique=True)
 
 
@@ -96,11 +95,16 @@ def _clusters(events: scipy.sparse.csc_matrix, clusters: int, seed: int) -> np.n
         labels[linked] = np.unique(_assign(rows, clusters, seed), return_inverse=True)[1]
     if len(np.unique(labels)) > 1:
         return labels
-    return np.arange(len(labels)) * clusters // len(labels)  # nothing tells these apart: equal parts by number
+    return np.arange(len(labels)) * clusters // len(labels)  # nothing separates these: equal parts by number
 
 
-def _embed(events, own, degree, clusters, seed) -> np.ndarray:
-    """Rows of the top eigenvectors of D^-1/2 (B^T B - diag) D^-1/2, made unit length."""
+def _embed(
+    events: scipy.sparse.csc_matrix, own: np.ndarray, degree: np.ndarray, clusters: int, seed: int
+) -> np.ndarray:
+    """Rows [n, clusters] of the top eigenvectors of D^-1/2 (B^T B - diag) D^-1/2, scaled to unit length.
+
+    ``events`` is B [n_users, n] (0/1), ``own`` the diagonal of B^T B [n], ``degree`` that of D [n], all above 0.
+    """
     scale = 1 / np.sqrt(degree)
 
     def product(x):
@@ -118,17 +122,18 @@ def _embed(events, own, degree, clusters, seed) -> np.ndarray:
         ncv=min(n, 3 * clusters),
         maxiter=1000,
     )
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    return unit_rows(vectors)
 
 
 def _assign(rows: np.ndarray, clusters: int, seed: int) -> np.ndarray:
+    """The k-means cluster [n] of each row [n, dim]."""
     rows = rows.astype(np.float32)
     centroids = kmeans(rows, clusters, seed=seed, iterations=50, samples_per_code=10_000)
     return (rows @ centroids.T - (centroids**2).sum(axis=1) / 2).argmax(axis=1)
 
 
 def _least_squares(paths: np.ndarray, vectors: np.ndarray) -> list[np.ndarray]:
-    """Codebooks that minimise ||X - sum_d Z^(d)||^2 for given codes; a small ridge picks the shortest."""
+    """Codebooks that minimise ||X - sum_d Z^(d)||^2 for given codes; a small ridge picks the shortest solution."""
     sizes = paths.max(axis=0) + 1
     offsets = np.cumsum([0, *sizes[:-1]])
     n, depth = paths.shape

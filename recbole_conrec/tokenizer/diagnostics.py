@@ -1,6 +1,6 @@
-"""Is this tokenizer any good? Each measure with the band it should lie in, and what to do where it does not.
+"""Is this tokenizer any good? Each measure with the band in which it should be, and what to do if it is not.
 
-The bands are rules of thumb (docs/tokenizer.md). A warning says where to look; it is no verdict on how a model will do.
+The bands are rules of thumb (docs/tokenizer.md). A warning says where to look, not how well a model will do.
 """
 
 from dataclasses import dataclass, replace
@@ -14,7 +14,8 @@ from recbole_conrec.tokenizer.options import TokenizerOptions
 from recbole_conrec.tokenizer.semantic_ids import SemanticIds
 from recbole_conrec.tokenizer.stability import under_another_seed, under_noise
 
-QUERIES, PAIRS = 1_000, 100_000  # sampled for neighbours and for pairs
+QUERIES, PAIRS = 1_000, 100_000  # most items whose neighbours are compared, and most pairs
+SEED = 0  # of the samples and the noise
 
 
 @dataclass(frozen=True)
@@ -22,11 +23,12 @@ class Measure:
     """One line of the report.
 
     Attributes:
-        name: what is measured; group: the heading that it stands under.
+        group: part of the report that it belongs to.
+        name: what is measured.
         value: one number, or one per level.
-        band: what it should be, in words; '' where it only informs.
-        good: whether it is; None where it only informs.
-        advice: what to do where it is not.
+        band: what it should be, in words; '' if it only informs.
+        good: whether it is; None if it only informs.
+        advice: what to do if it is not.
     """
 
     group: str
@@ -45,19 +47,21 @@ def diagnose(
     categories: np.ndarray | None = None,
     *,
     stability: bool = True,
-    seed: int = 0,
 ) -> list[Measure]:
     """All measures of a catalogue's IDs.
 
     Args:
-        ids: as made from ``options``, ``items`` and X = ``vectors`` [n_items, dim].
-        categories: int64 [n_items, m], 0 for none; None leaves purity of categories out.
-        stability: also fit the tokenizer anew with another seed, which takes as long as the first time.
-        seed: of the samples and the noise.
+        ids: the IDs that were made from what follows.
+        options: how they were made.
+        items: the catalogue.
+        vectors: X [n_items, dim].
+        categories: int64 [n_items, m], 0 for none; None: the purity of categories is not measured.
+        stability: whether to measure how many codes noise and another seed leave; the second fit takes as long as the
+            first.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(SEED)
     errors, neighbours = _errors(ids), _neighbours(ids, vectors, rng)
-    if options.name == "collaborative":  # which sees no vectors: it cannot be blamed for losing them
+    if options.name == "collaborative":  # its IDs are not made from vectors, so that they lose them is no fault
         errors, neighbours = ([replace(m, band="", good=None) for m in part] for part in (errors, neighbours))
     found = [*errors, *_use(ids), *_prefixes(ids, items, categories, rng), *neighbours]
     return found + (_stability(ids, options, items, vectors, rng) if stability else [])
@@ -91,7 +95,7 @@ def _errors(ids: SemanticIds) -> list[Measure]:
             before,
             "< 0.3",
             before < 0.3,
-            "items too alike for these codes: add fields or the encoder behaviour, or more codes; up to 0.3 is "
+            "items are too similar for these codes: add fields or the encoder behaviour, or more codes; up to 0.3 is "
             "usual for short texts and is resolved at little cost",
         ),
         Measure(
@@ -152,7 +156,7 @@ def _use(ids: SemanticIds) -> list[Measure]:
     ]
 
 
-def _prefixes(ids: SemanticIds, items: Items, categories, rng: np.random.Generator) -> list[Measure]:
+def _prefixes(ids: SemanticIds, items: Items, categories: np.ndarray | None, rng: np.random.Generator) -> list[Measure]:
     codes = ids.codes[1:]
     groups = [group_rows(codes[:, :d]) for d in range(1, max(ids.info["depth"], 2))]
     ginis = [measures.gini(np.bincount(g)) for g in groups]
@@ -168,37 +172,40 @@ def _prefixes(ids: SemanticIds, items: Items, categories, rng: np.random.Generat
     ]
     if categories is not None and (categories[1:] > 0).any():
         pure = [measures.purity(g, categories[1:]) for g in groups]
-        dealt = [measures.chance(measures.purity, g, categories[1:], rng=rng) for g in groups]
+        by_chance = [measures.chance(measures.purity, g, categories[1:], rng=rng) for g in groups]
         lines += [
             Measure(
                 "prefixes",
                 "purity of categories, per length",
                 pure,
                 "> by chance + 0.1",
-                pure[0] > dealt[0] + 0.1,
+                pure[0] > by_chance[0] + 0.1,
                 "first codes do not follow categories: put the category field into "
-                "tokenizer.fields, or take a better encoder",
+                "tokenizer.fields, or use a better encoder",
             ),
-            Measure("prefixes", "the same by chance", dealt),
+            Measure("prefixes", "the same by chance", by_chance),
         ]
     negative = items.interactions.get("negative")
-    pairs, random = measures.pairs_of_users(negative, PAIRS, rng) if negative is not None else ([], [])
-    if len(pairs) and len(random):
-        same = [float((g[pairs[:, 0] - 1] == g[pairs[:, 1] - 1]).mean()) for g in groups]
-        dealt = [float((g[random[:, 0] - 1] == g[random[:, 1] - 1]).mean()) for g in groups]
-        lift = [s / max(d, 1 / len(random)) for s, d in zip(same, dealt, strict=True)]
-        lines.append(
-            Measure(
-                "prefixes",
-                "co-disliked pairs in one prefix / by chance",
-                lift,
-                "> 1.2",
-                lift[0] > 1.2,
-                "prefixes say little of who dislikes what: add the encoder behaviour "
-                "(weight 0.5), or rqvae.contrastive",
-            )
-        )
+    if negative is not None:
+        pairs, random = measures.pairs_of_users(negative, PAIRS, rng)
+        if len(pairs) and len(random):
+            lines.append(_co_disliked(groups, pairs, random))
     return lines
+
+
+def _co_disliked(groups: list[np.ndarray], pairs: np.ndarray, random: np.ndarray) -> Measure:
+    """How much more often items that a user dislikes share a prefix than random ``pairs`` [n, 2] of items do."""
+    same = [float((g[pairs[:, 0] - 1] == g[pairs[:, 1] - 1]).mean()) for g in groups]
+    by_chance = [float((g[random[:, 0] - 1] == g[random[:, 1] - 1]).mean()) for g in groups]
+    lift = [s / max(c, 1 / len(random)) for s, c in zip(same, by_chance, strict=True)]
+    return Measure(
+        "prefixes",
+        "co-disliked pairs in one prefix / by chance",
+        lift,
+        "> 1.2",
+        lift[0] > 1.2,
+        "prefixes say little about who dislikes what: add the encoder behaviour (weight 0.5), or rqvae.contrastive",
+    )
 
 
 def _neighbours(ids: SemanticIds, vectors: np.ndarray, rng: np.random.Generator) -> list[Measure]:
@@ -218,7 +225,7 @@ def _neighbours(ids: SemanticIds, vectors: np.ndarray, rng: np.random.Generator)
             agreement,
             "> 0.25",
             agreement > 0.25,
-            "IDs lose who is near whom: more codes or levels, or a smaller tokenizer.dim",
+            "IDs lose which items are near each other: more codes or levels, or a smaller tokenizer.dim",
         ),
         Measure(
             "vectors",
@@ -234,7 +241,7 @@ def _neighbours(ids: SemanticIds, vectors: np.ndarray, rng: np.random.Generator)
             mean,
             "< 0.2",
             mean < 0.2,
-            "every item looks like every other: tokenizer.centre: true",
+            "all items look alike: tokenizer.centre: true",
         ),
         Measure(
             "vectors",
@@ -242,19 +249,21 @@ def _neighbours(ids: SemanticIds, vectors: np.ndarray, rng: np.random.Generator)
             float((cosines > 0.6).mean()),
             "< 0.1",
             bool((cosines > 0.6).mean() < 0.1),
-            "a threshold of 0.6 would tell little apart: tokenizer.centre: true",
+            "a threshold of 0.6 would separate few items: tokenizer.centre: true",
         ),
     ]
 
 
-def _stability(ids, options, items, vectors, rng) -> list[Measure]:
+def _stability(
+    ids: SemanticIds, options: TokenizerOptions, items: Items, vectors: np.ndarray, rng: np.random.Generator
+) -> list[Measure]:
     lines = []
     what = "events left out" if options.name == "collaborative" else "noise"
-    advice = "fewer codes, or a smaller tokenizer.dim; IDs of items whose text changes a little will change too"
+    advice = "fewer codes, or a smaller tokenizer.dim; the ID of an item whose text changes a little will change too"
     if options.name == "collaborative":
         advice = (
-            "usual for clusters of few events; they cannot take in new events: keep the saved IDs, and do not "
-            "compare models over IDs made at different times"
+            "usual for clusters of few events, which cannot take in new ones: keep the saved IDs, and do not compare "
+            "models whose IDs were made at different times"
         )
     for change, shares in under_noise(ids, options, items, vectors, rng).items():
         judged = change == 0.01
@@ -276,7 +285,7 @@ def _stability(ids, options, items, vectors, rng) -> list[Measure]:
             shares,
             "first > 0.5",
             shares[0] > 0.5,
-            "IDs hang on the seed: keep tokenizer.seed and the saved IDs, or use fewer codes",
+            "IDs depend on the seed: keep tokenizer.seed and the saved IDs, or use fewer codes",
         )
     )
     return lines

@@ -1,93 +1,49 @@
-"""Items -> vectors. An encoder is fitted once on the catalogue, then encodes any item, and is kept as plain data.
+"""The encoders by name, and how ``tokenizer.encoder`` is read."""
 
-Each one has ``fit(items) -> vectors``, ``transform(items) -> vectors`` (float32 [n, dim]; a row of zeros says that
-nothing is known of the item), ``state() -> (json, arrays)`` with ``from_state`` as its inverse, ``reads_text``, and
-``files(spec)``: the files whose content decides the vectors.
-"""
+from typing import Any
 
-import numpy as np
-from sklearn.decomposition import TruncatedSVD
-from sklearn.feature_extraction.text import TfidfVectorizer
-
-from recbole_conrec.tokenizer.behaviour import Behaviour
-from recbole_conrec.tokenizer.inputs import Items
-from recbole_conrec.tokenizer.sentence import SentenceTransformers
-from recbole_conrec.tokenizer.vectors_file import VectorsFile
+from recbole_conrec.tokenizer.behaviour import Behaviour, BehaviourEncoderOptions
+from recbole_conrec.tokenizer.encoder import Encoder, EncoderOptions
+from recbole_conrec.tokenizer.sentence import SentenceOptions, SentenceTransformers
+from recbole_conrec.tokenizer.tfidf import Tfidf, TfidfOptions
+from recbole_conrec.tokenizer.vectors_file import FileOptions, VectorsFile
 from recbole_conrec.utils.errors import UserError
+from recbole_conrec.utils.names import nearest
+
+ENCODERS: dict[str, type[Encoder]] = {
+    "tfidf": Tfidf,
+    "sentence-transformers": SentenceTransformers,
+    "file": VectorsFile,
+    "behaviour": Behaviour,
+}
+AnyEncoder = TfidfOptions | SentenceOptions | FileOptions | BehaviourEncoderOptions
 
 
-class Tfidf:
-    """TF-IDF of the items' words, then truncated SVD: latent semantic analysis. Needs nothing but the texts.
+def read_encoders(given: Any, where: str = "tokenizer.encoder") -> tuple[EncoderOptions, ...]:
+    """Typed options of one or several encoders.
 
     Args:
-        dim: dimensions kept (all words where there are fewer).
-        analyzer: 'word', or 'char_wb' for languages without spaces.
-        ngrams: (shortest, longest) n-gram.
-        max_features: the most frequent terms that are kept.
+        given: a name, a mapping {name, weight and the encoder's own options}, or a list of these.
+        where: the option that ``given`` is the value of; named in errors.
+
+    Raises UserError naming the option at fault, what was expected and the nearest name.
     """
-
-    reads_text = True
-
-    def __init__(
-        self, *, dim: int = 64, analyzer: str = "word", ngrams=(1, 1), max_features: int = 50_000, seed: int = 0
-    ):
-        self.dim, self.seed = dim, seed
-        self.options = {"analyzer": analyzer, "ngram_range": tuple(ngrams), "max_features": max_features}
-        self.components: np.ndarray | None = None  # [dim, terms]; None where the terms are few enough as they are
-
-    def _vectorizer(self, **more) -> TfidfVectorizer:
-        words = r"(?u)\b\w+\b" if self.options["analyzer"] == "word" else None  # one letter is a word too
-        return TfidfVectorizer(sublinear_tf=True, token_pattern=words, dtype=np.float32, **self.options, **more)
-
-    def fit(self, items: Items) -> np.ndarray:
-        texts = [t for t in items.texts if t.strip()]
-        if not texts:
-            raise UserError(
-                "tokenizer.encoder: no item has a text for 'tfidf'; name item fields that have one in "
-                "tokenizer.fields, or use the encoder 'behaviour' or 'file'"
-            )
-        self.vectorizer = self._vectorizer()
-        try:
-            terms = self.vectorizer.fit_transform(texts)
-        except ValueError:
-            raise UserError(
-                f"tokenizer.encoder: the texts hold no words for 'tfidf' (first: '{texts[0]}'); for a "
-                "language without spaces set analyzer: char_wb"
-            ) from None
-        if self.dim < min(terms.shape):
-            svd = TruncatedSVD(self.dim, n_iter=7, random_state=self.seed).fit(terms)
-            self.components = svd.components_.astype(np.float32)
-        return self.transform(items)
-
-    def transform(self, items: Items) -> np.ndarray:
-        terms = self.vectorizer.transform(items.texts)
-        dense = terms.toarray() if self.components is None else terms @ self.components.T
-        return np.asarray(dense, dtype=np.float32)
-
-    def state(self) -> tuple[dict, dict]:
-        vocabulary = sorted(self.vectorizer.vocabulary_, key=self.vectorizer.vocabulary_.get)
-        arrays = {"idf": self.vectorizer.idf_}
-        if self.components is not None:
-            arrays["components"] = self.components
-        return {"options": {**self.options, "dim": self.dim}, "vocabulary": vocabulary}, arrays
-
-    @staticmethod
-    def files(spec: dict) -> list:
-        return []
-
-    @classmethod
-    def from_state(cls, state: dict, arrays: dict) -> "Tfidf":
-        options = dict(state["options"])
-        encoder = cls(
-            dim=options["dim"],
-            analyzer=options["analyzer"],
-            ngrams=tuple(options["ngram_range"]),
-            max_features=options["max_features"],
-        )
-        encoder.vectorizer = encoder._vectorizer(vocabulary={t: i for i, t in enumerate(state["vocabulary"])})
-        encoder.vectorizer.idf_ = arrays["idf"]
-        encoder.components = arrays.get("components")
-        return encoder
+    if not isinstance(given, list | tuple):
+        return (_read(given, where),)
+    if not given:
+        raise UserError(f"{where}: empty; name at least one of {', '.join(ENCODERS)}")
+    return tuple(_read(one, f"{where}[{index}]") for index, one in enumerate(given))
 
 
-ENCODERS = {"tfidf": Tfidf, "sentence-transformers": SentenceTransformers, "file": VectorsFile, "behaviour": Behaviour}
+def _read(given: Any, where: str) -> EncoderOptions:
+    if isinstance(given, EncoderOptions):
+        return given
+    spec = {"name": given} if isinstance(given, str) else given
+    if not isinstance(spec, dict):
+        raise UserError(f"{where}: {given!r}; expected one of {', '.join(ENCODERS)}, or a mapping with its name")
+    if "name" not in spec:
+        raise UserError(f"{where}.name is needed; expected one of {', '.join(ENCODERS)}")
+    name = str(spec["name"])
+    if name not in ENCODERS:
+        raise UserError(f"{where}: {spec['name']!r}; expected one of {', '.join(ENCODERS)}{nearest(name, ENCODERS)}")
+    return ENCODERS[name].Options.read(spec, where)

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from recbole_conrec.tokenizer.encoder import Encoder, EncoderOptions
 from recbole_conrec.tokenizer.encoders import ENCODERS
 from recbole_conrec.tokenizer.inputs import Items
+from recbole_conrec.utils.arrays import unit_rows
+from recbole_conrec.utils.errors import UserError
+
+Layers = list[tuple[np.ndarray, np.ndarray]]
+"""A multi-layer perceptron: (weight [out, in], bias [out]) per layer, ReLU between them."""
 
 
 @dataclass
@@ -15,30 +22,38 @@ class Part:
     """A fitted encoder, and how its vectors enter: (unit length - mean) * scale."""
 
     name: str
-    encoder: object
+    encoder: Encoder
     mean: np.ndarray
     scale: float
 
     def transform(self, items: Items) -> np.ndarray:
-        return _centred(self.encoder.transform(items), self.mean) * self.scale
+        """float32 [n, dim]. UserError if the encoder no longer gives vectors of the dimension that it had."""
+        vectors = self.encoder.transform(items)
+        if vectors.shape[1] != len(self.mean):
+            raise UserError(
+                f"tokenizer.encoder: '{self.name}' gives vectors of {vectors.shape[1]} dimensions, but these semantic "
+                f"IDs were made from {len(self.mean)}; its model or file has changed since: delete the folder of the "
+                "IDs and make them again"
+            )
+        return _centred(vectors, self.mean) * self.scale
 
 
 @dataclass
 class Features:
     """X = principal components of the parts side by side; then the tokenizer's network, if it trained one.
 
-    Of each encoder's vectors the length is taken out and the mean subtracted: cosines of uncentred text vectors are
-    all positive, and a threshold on them tells little apart. A part is scaled so that its mean squared length is its
-    weight. Where an encoder knows nothing of an item its part is zero, so an item
-    without any information is the average item: such items share one ID until collisions are resolved.
+    The vectors of each encoder are scaled to unit length and their mean is subtracted: cosines of uncentred text
+    vectors are all positive, and a threshold on them separates little. A part is scaled so that its mean squared length
+    is its weight. Where an encoder knows nothing of an item its part is zero, so an item without any information is the
+    average item: such items share one ID until collisions are resolved.
 
-    A few dozen principal components quantise better than hundreds of dimensions: what the few bits of an ID can hold
-    then goes to what items share, and codes of level 1 group items.
+    A few dozen principal components quantise better than hundreds of dimensions: the few bits of an ID then go to what
+    items share, and codes of level 1 group items.
     """
 
     parts: list[Part]
     basis: np.ndarray  # [principal components kept, dimensions of the parts]
-    layers: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)  # (weight [out, in], bias [out])
+    layers: Layers = field(default_factory=list)
 
     def encode(self, items: Items) -> np.ndarray:
         """X, float32 [n, dim], of any items, in the catalogue or not."""
@@ -48,7 +63,7 @@ class Features:
         """X through the network: vectors of the codebooks' space."""
         return forward(self.encode(items), self.layers)
 
-    def state(self) -> tuple[dict, dict]:
+    def state(self) -> tuple[dict, dict[str, np.ndarray]]:
         """Plain JSON and arrays from which :meth:`from_state` makes the same object."""
         parts, arrays = [], {"basis": self.basis}
         for index, part in enumerate(self.parts):
@@ -60,7 +75,8 @@ class Features:
         return {"parts": parts, "layers": len(self.layers)}, arrays
 
     @classmethod
-    def from_state(cls, state: dict, arrays: dict) -> Features:
+    def from_state(cls, state: dict, arrays: dict[str, np.ndarray]) -> Features:
+        """The features that :meth:`state` described."""
         parts = []
         for index, part in enumerate(state["parts"]):
             own = {key.partition(".")[2]: value for key, value in arrays.items() if key.startswith(f"{index}.")}
@@ -70,23 +86,24 @@ class Features:
         return cls(parts, arrays["basis"], layers)
 
 
-def fit(specs: list[dict], items: Items, *, dim: int | None = None, centre: bool = True, seed: int = 0):
-    """Fit the encoders of ``specs`` ({name, weight, **its options}) on a catalogue; keep ``dim`` principal components.
+def fit(
+    encoders: Sequence[EncoderOptions], items: Items, *, dim: int | None = None, centre: bool = True, seed: int = 0
+) -> tuple[Features, np.ndarray]:
+    """Fit encoders on a catalogue and keep ``dim`` principal components of their vectors (None: all dimensions).
 
     Returns the features and the catalogue's vectors [n_items, dim]; row 0 (padding) is zero.
     """
     parts, columns = [], []
-    for spec in specs:
-        options = {k: v for k, v in spec.items() if k not in ("name", "weight")}
-        encoder = ENCODERS[spec["name"]](**options, seed=seed)
+    for options in encoders:
+        encoder = ENCODERS[options.name](options, seed)
         vectors = encoder.fit(items)
         known = (vectors != 0).any(axis=1)
-        mean = _unit(vectors[known]).mean(axis=0) if centre and known.any() else np.zeros(vectors.shape[1])
+        mean = unit_rows(vectors[known]).mean(axis=0) if centre and known.any() else np.zeros(vectors.shape[1])
         mean = mean.astype(np.float32)
         centred = _centred(vectors, mean)
         spread = (centred[known] ** 2).sum(axis=1).mean() if known.any() else 0.0
-        scale = float(np.sqrt(spec.get("weight", 1.0) / spread)) if spread > 0 else 1.0
-        parts.append(Part(spec["name"], encoder, mean, scale))
+        scale = float(np.sqrt(options.weight / spread)) if spread > 0 else 1.0
+        parts.append(Part(options.name, encoder, mean, scale))
         columns.append(centred * scale)
     vectors = np.concatenate(columns, axis=1)
     vectors[0] = 0
@@ -97,7 +114,7 @@ def fit(specs: list[dict], items: Items, *, dim: int | None = None, centre: bool
 def principal(vectors: np.ndarray, dim: int | None) -> np.ndarray:
     """The ``dim`` directions [dim, all] of largest mean square, each signed so that its largest entry is positive.
 
-    All directions as they are where ``dim`` is None or not fewer than there are.
+    The unit matrix where ``dim`` is None or not below the number of dimensions.
     """
     if dim is None or dim >= vectors.shape[1]:
         return np.eye(vectors.shape[1], dtype=np.float32)
@@ -108,8 +125,8 @@ def principal(vectors: np.ndarray, dim: int | None) -> np.ndarray:
     return (basis * np.sign(largest)).astype(np.float32)
 
 
-def forward(vectors: np.ndarray, layers) -> np.ndarray:
-    """A multi-layer perceptron with ReLU between its layers; no layers, no change."""
+def forward(vectors: np.ndarray, layers: Layers) -> np.ndarray:
+    """``vectors`` [n, in] through a multi-layer perceptron; unchanged if there are no layers."""
     for index, (weight, bias) in enumerate(layers):
         vectors = vectors @ weight.T + bias
         if index < len(layers) - 1:
@@ -117,10 +134,7 @@ def forward(vectors: np.ndarray, layers) -> np.ndarray:
     return vectors
 
 
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-
-
 def _centred(vectors: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """Rows of unit length minus ``mean``; a row of zeros stays zero."""
     known = (vectors != 0).any(axis=1, keepdims=True)
-    return np.where(known, _unit(vectors) - mean, 0).astype(np.float32)
+    return np.where(known, unit_rows(vectors) - mean, 0).astype(np.float32)

@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 import numpy as np
 import scipy.sparse
 
+from recbole_conrec.tokenizer.inputs import Kind
 from recbole_conrec.utils.errors import UserError
 
 
 @dataclass(frozen=True)
-class Task:
-    """What a tokenizer fits. Rows are items, without the padding item.
+class FitInput:
+    """What a tokenizer is fitted to. Rows are items, without the padding item.
 
     Attributes:
         vectors: X, float32 [n, dim].
@@ -25,14 +26,15 @@ class Task:
     content: np.ndarray
     sizes: list[int]
     seed: int
-    interactions: dict[str, scipy.sparse.csr_matrix] = field(default_factory=dict)
+    interactions: dict[Kind, scipy.sparse.csr_matrix] = field(default_factory=dict)
 
     def known(self) -> np.ndarray:
         """The vectors of items with content. Raises UserError if a level has more codes than there are."""
         vectors = self.vectors[self.content]
         if len(vectors) < max(self.sizes):
             raise UserError(
-                f"tokenizer.sizes: {max(self.sizes)} codes for {len(vectors)} items with content; use at most that many"
+                f"tokenizer.sizes: {max(self.sizes)} codes for {len(vectors)} items with content; "
+                f"use at most {len(vectors)}"
             )
         return vectors
 
@@ -43,10 +45,10 @@ class Fit:
 
     Attributes:
         codebooks: float32 [size, dim] per level.
-        layers: what takes X to the codebooks' space, [(weight, bias), ...]; empty for X itself.
-        codes: int64 [n, depth], where they are not simply the nearest ones.
-        latent: the codebooks' space is not that of X but a latent one, so X^ is to be compared with the layers' output.
-    unique: the codes are one per item already; their last level counts items and holds zeros.
+        layers: the network from X to the codebooks' space, [(weight, bias), ...]; empty for X itself.
+        codes: int64 [n, depth]; None if they are the nearest codes, level by level.
+        latent: the codebooks' space is not that of X but a latent one, so X^ is compared with the layers' output.
+        unique: every item already has an ID of its own; the last level counts items and its vectors are zero.
         info: figures worth keeping, plain JSON.
     """
 
@@ -59,10 +61,11 @@ class Fit:
 
 
 def default_sizes(n_items: int, depth: int) -> list[int]:
-    """Codes per level for ``n_items``: the power of two at or above sqrt(N), at most 256; at least enough IDs.
+    """Codes per level for ``n_items``: the power of two at or above sqrt(n_items), at most 256; more only if there
+    would be fewer than 4 IDs per item.
 
-    At 10^3..10^6 items every code then stands for tens to thousands of items, so all stay in use and a model sees each
-    often enough to learn it (docs/tokenizer.md).
+    With 10^3..10^6 items there are then tens to thousands of items per code, so that all codes are used and a model
+    sees each often enough to learn it (docs/tokenizer.md).
     """
     size = min(256, 2 ** math.ceil(math.log2(max(n_items, 2)) / 2))
     while size**depth < 4 * n_items:

@@ -3,12 +3,33 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Annotated, Literal
 
 import numpy as np
 import scipy.sparse
+from pydantic import AfterValidator
 
-KINDS = {"negative": -1, "exposure": 0, "positive": 1}
+from recbole_conrec.options.schema import Several
+
+Kind = Literal["negative", "exposure", "positive"]
+KINDS: dict[Kind, int] = {"negative": -1, "exposure": 0, "positive": 1}  # as in the log's column `feedback`
+
+
+def _not_empty(feedback: Kind | tuple[Kind, ...]) -> Kind | tuple[Kind, ...]:
+    if not feedback:
+        raise ValueError(f"empty; name at least one of {', '.join(KINDS)}")
+    return feedback
+
+
+Feedback = Annotated[Kind | Several[Kind], AfterValidator(_not_empty)]
+"""An option that takes one kind of feedback or a list of kinds."""
+
+
+def kinds_of(feedback: Kind | tuple[Kind, ...]) -> tuple[Kind, ...]:
+    """The kinds that an option of type ``Feedback`` names."""
+    return (feedback,) if isinstance(feedback, str) else feedback
 
 
 @dataclass(frozen=True)
@@ -16,21 +37,22 @@ class Items:
     """Items as a tokenizer sees them. In a catalogue, row = internal item id and row 0 is the padding item.
 
     Attributes:
-        texts: one string per item; '' where nothing is written.
-        ids: the items' own ids as in the data files, for vectors that come from a file.
+        texts: one string per item; '' for an item without text.
+        ids: the items' own ids as in the data files; needed for vectors that come from a file.
         interactions: training events only: kind ('negative', 'exposure', 'positive') -> CSR [n_users, n_items] of
             event counts. Empty for items outside the catalogue.
     """
 
     texts: list[str]
     ids: list[str] = field(default_factory=list)
-    interactions: dict[str, scipy.sparse.csr_matrix] = field(default_factory=dict)
+    interactions: dict[Kind, scipy.sparse.csr_matrix] = field(default_factory=dict)
 
     def __len__(self) -> int:
+        """The number of items, padding included."""
         return len(self.texts)
 
     def fingerprint(self) -> str:
-        """sha256 hex of everything above."""
+        """sha256 (hex) of texts, ids and interactions."""
         digest = hashlib.sha256()
         for part in ("\x1e".join(self.texts), "\x1e".join(self.ids)):
             digest.update(hashlib.sha256(part.encode()).digest())
@@ -41,13 +63,16 @@ class Items:
         return digest.hexdigest()
 
 
-def from_dataset(dataset, fields=None, *, texts: bool = True) -> Items:
-    """The catalogue of a NegativeFeedbackDataset: texts of ``fields`` (None: its own choice) and training events.
+def from_dataset(dataset, fields: Sequence[str] | None = None, *, texts: bool = True) -> Items:
+    """The catalogue of a NegativeFeedbackDataset: the items' texts and the training events.
 
-    Without ``texts`` no item file is needed.
+    Args:
+        dataset: the data set, after its split.
+        fields: item fields whose text is used; None for the data set's option `item_text`.
+        texts: False leaves the texts empty, so that no item file is needed.
     """
     log, train = dataset.log, dataset.train_mask
-    interactions = {}
+    interactions: dict[Kind, scipy.sparse.csr_matrix] = {}
     for kind, value in KINDS.items():
         rows = train & (log.feedback == value)
         matrix = scipy.sparse.csr_matrix(

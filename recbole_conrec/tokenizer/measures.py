@@ -1,10 +1,14 @@
 """Measures of semantic IDs: pure functions of arrays."""
 
+from collections.abc import Callable
+
 import faiss
 import numpy as np
 import scipy.sparse
 from scipy.optimize import linear_sum_assignment
-from scipy.stats import rankdata
+from scipy.stats import spearmanr
+
+from recbole_conrec.utils.arrays import unit_rows
 
 
 def utilisation(codes: np.ndarray, size: int) -> float:
@@ -13,14 +17,14 @@ def utilisation(codes: np.ndarray, size: int) -> float:
 
 
 def perplexity(codes: np.ndarray) -> float:
-    """exp of the entropy of a level's codes: the number of codes, were all used equally."""
+    """The exponential of the entropy of a level's codes: as many equally used codes would have the same entropy."""
     share = np.bincount(codes) / len(codes)
     share = share[share > 0]
     return float(np.exp(-(share * np.log(share)).sum()))
 
 
 def gini(counts: np.ndarray) -> float:
-    """Of items per prefix: 0 if all prefixes hold equally many, near 1 if one holds nearly all."""
+    """Gini coefficient of items per prefix: 0 if all prefixes hold equally many, near 1 if one holds nearly all."""
     counts = np.sort(counts)
     n = len(counts)
     return float((2 * np.arange(1, n + 1) - n - 1) @ counts / (n * counts.sum()))
@@ -39,14 +43,16 @@ def purity(prefix: np.ndarray, categories: np.ndarray) -> float:
     return float(counts.max(axis=1).sum() / max(known.sum(), 1))
 
 
-def chance(measure, prefix: np.ndarray, *more, rng: np.random.Generator) -> float:
-    """The measure with prefixes dealt out at random, their sizes kept."""
+def chance(measure: Callable[..., float], prefix: np.ndarray, *more, rng: np.random.Generator) -> float:
+    """The value of ``measure`` when items are assigned to prefixes at random, the prefixes' sizes kept."""
     return measure(rng.permutation(prefix), *more)
 
 
-def pairs_of_users(events: scipy.sparse.csr_matrix, n: int, rng: np.random.Generator):
-    """About ``n`` pairs of different items that one user has in common, int64 [<= n, 2]; and as many pairs of the same
-    items dealt out at random. A user counts by his number of events."""
+def pairs_of_users(events: scipy.sparse.csr_matrix, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """About ``n`` pairs of different items that have a user in common, and random pairs of the same items.
+
+    Both int64 [<= n, 2]. A user counts in proportion to their number of events.
+    """
     if not events.nnz:
         return np.zeros((0, 2), dtype=np.int64), np.zeros((0, 2), dtype=np.int64)
     users = np.repeat(np.arange(events.shape[0]), np.diff(events.indptr))
@@ -61,28 +67,27 @@ def pairs_of_users(events: scipy.sparse.csr_matrix, n: int, rng: np.random.Gener
 
 def cosine(vectors: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     """Cosine of each pair of rows; 0 where one is the zero vector."""
-    unit = normalised(vectors)
+    unit = unit_rows(vectors).astype(np.float32)
     return (unit[pairs[:, 0]] * unit[pairs[:, 1]]).sum(axis=1)
 
 
-def normalised(vectors: np.ndarray) -> np.ndarray:
-    return (vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)).astype(np.float32)
-
-
 def neighbour_agreement(one: np.ndarray, other: np.ndarray, queries: np.ndarray, k: int = 10) -> float:
-    """Share of the k nearest neighbours (by cosine) that two sets of vectors of the same items have in common."""
+    """Share of the k nearest neighbours (by cosine) that two sets of vectors [n, any] of the same items have in common.
+
+    ``queries`` (int64 [q]) are the items whose neighbours are compared.
+    """
     found = []
-    for unit in (normalised(one), normalised(other)):
+    for unit in (unit_rows(one).astype(np.float32), unit_rows(other).astype(np.float32)):
         near = faiss.knn(unit[queries], unit, k + 1, metric=faiss.METRIC_INNER_PRODUCT)[1]
         itself = near == queries[:, None]
-        itself[~itself.any(axis=1), -1] = True  # behind k + 1 equal ones
+        itself[~itself.any(axis=1), -1] = True  # it comes after k + 1 equal vectors
         found.append(near[~itself].reshape(len(queries), k))
     return float((found[0][:, :, None] == found[1][:, None, :]).any(axis=2).mean())
 
 
 def spearman(one: np.ndarray, other: np.ndarray) -> float:
-    """Rank correlation."""
-    return float(np.corrcoef(rankdata(one), rankdata(other))[0, 1])
+    """Rank correlation of two lists of numbers [n]; nan if all numbers of one are equal."""
+    return float(spearmanr(one, other).statistic)
 
 
 def kept(codes: np.ndarray, others: np.ndarray) -> list[float]:
@@ -91,7 +96,7 @@ def kept(codes: np.ndarray, others: np.ndarray) -> list[float]:
 
 
 def kept_up_to_names(codes: np.ndarray, others: np.ndarray) -> list[float]:
-    """The same for two separate fits, whose codes have other names: names are matched for most agreement."""
+    """As :func:`kept`, for two separate fits, which number their codes differently; numbers are matched optimally."""
     shares = []
     for one, other in zip(codes.T, others.T, strict=True):
         table = np.zeros((one.max() + 1, other.max() + 1))

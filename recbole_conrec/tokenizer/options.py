@@ -1,117 +1,108 @@
-"""The ``tokenizer:`` block of a configuration, read strictly: an unknown key is an error that names the nearest one."""
+"""The ``tokenizer:`` block of a configuration as typed options."""
 
-import dataclasses
-import difflib
-import inspect
-from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Annotated, Any, Literal
 
+from pydantic import Field, field_validator, model_validator
+from typing_extensions import Self
+
+from recbole_conrec.options import schema
 from recbole_conrec.tokenizer import collaborative, opq, rqkmeans, rqvae
-from recbole_conrec.tokenizer.collisions import STRATEGIES
-from recbole_conrec.tokenizer.encoders import ENCODERS
-from recbole_conrec.utils.errors import UserError
+from recbole_conrec.tokenizer.collaborative import Options as CollaborativeOptions
+from recbole_conrec.tokenizer.collisions import Strategy
+from recbole_conrec.tokenizer.encoder import EncoderOptions
+from recbole_conrec.tokenizer.encoders import AnyEncoder, read_encoders
+from recbole_conrec.tokenizer.fitting import default_sizes
+from recbole_conrec.tokenizer.opq import Options as OpqOptions
+from recbole_conrec.tokenizer.rqkmeans import Options as RqkmeansOptions
+from recbole_conrec.tokenizer.rqvae import Options as RqvaeOptions
+from recbole_conrec.tokenizer.tfidf import TfidfOptions
 
-TOKENIZERS = {"rqvae": rqvae, "rqkmeans": rqkmeans, "opq": opq, "collaborative": collaborative}
+TOKENIZERS: dict[str, ModuleType] = {
+    "rqkmeans": rqkmeans,
+    "rqvae": rqvae,
+    "opq": opq,
+    "collaborative": collaborative,
+}  # each has Options, and fit(FitInput, Options) -> Fit
 
 
-@dataclass(frozen=True)
-class TokenizerOptions:
-    """
-    name: rqkmeans | rqvae | opq | collaborative; its own options are in the mapping of that name.
-    depth: levels of codes (without the one that ``extra_code`` adds).
-    sizes: codes per level: 'auto' (by the number of items), one number, or one per level.
-    collisions: nearest_free | sinkhorn | extra_code | shared.
-    fields: item fields whose text is encoded; null for the data set's own choice.
-    encoder: a name, or a list of {name, weight, and the encoder's options} whose vectors are put side by side.
-    dim: principal components of the encoders' vectors that are quantised; null: all dimensions.
-    centre: subtract the mean vector (see features.py).
-    seed: fixes the IDs. Apart from the model's seed on purpose: runs that differ in seed share their IDs.
-    """
+class TokenizerOptions(schema.Options):
+    """How the semantic IDs of a catalogue are made."""
 
-    name: str = "rqkmeans"
-    depth: int = 3
-    sizes: str | int | tuple[int, ...] = "auto"
-    collisions: str = "nearest_free"
-    fields: tuple[str, ...] | None = None
-    encoder: tuple[dict, ...] = ({"name": "tfidf"},)
-    dim: int | None = 64
+    name: Literal["rqkmeans", "rqvae", "opq", "collaborative"] = "rqkmeans"
+    """The tokenizer; its own options are in the mapping of that name."""
+    depth: Annotated[int, Field(ge=1, le=25)] = 3
+    """Levels of codes, without the one that ``extra_code`` adds."""
+    sizes: Literal["auto"] | schema.Count | schema.Several[schema.Count] = "auto"
+    """Codes per level: ``auto`` (by the number of items), one number, or one per level."""
+    collisions: Strategy = "nearest_free"
+    """What happens to items that quantise to the same ID."""
+    fields: schema.Several[schema.Text] | None = None
+    """Item fields whose text is encoded; null: the data set's option ``item_text``."""
+    encoder: schema.Several[AnyEncoder] = (TfidfOptions(name="tfidf"),)
+    """A name, or a list of {name, weight and the encoder's options} whose vectors are put side by side."""
+    dim: schema.Count | None = 64
+    """Principal components of the encoders' vectors that are quantised; null: all dimensions."""
     centre: bool = True
-    seed: int = 2026
-    own: object = field(default=None)  # the named tokenizer's Options
+    """Whether the mean of each encoder's vectors is subtracted, so that cosines separate items."""
+    seed: Annotated[int, Field(ge=0, le=2_000_000_000)] = 2026
+    """Fixes the IDs. On purpose not the option ``seed``: runs that differ in that one share their IDs."""
+    rqkmeans: RqkmeansOptions = RqkmeansOptions()
+    """Options of the tokenizer ``rqkmeans``."""
+    rqvae: RqvaeOptions = RqvaeOptions()
+    """Options of the tokenizer ``rqvae``."""
+    opq: OpqOptions = OpqOptions()
+    """Options of the tokenizer ``opq``."""
+    collaborative: CollaborativeOptions = CollaborativeOptions()
+    """Options of the tokenizer ``collaborative``."""
 
-    def content(self) -> dict:
-        """Everything that decides the IDs, as plain JSON."""
-        return {**dataclasses.asdict(self), "own": dataclasses.asdict(self.own)}
+    @model_validator(mode="before")
+    @classmethod
+    def _a_name_alone(cls, given: Any) -> Any:
+        return {"name": given} if isinstance(given, str) else {} if given is None else given
+
+    @field_validator(*TOKENIZERS, mode="before")
+    @classmethod
+    def _null_is_empty(cls, given: Any) -> Any:
+        return {} if given is None else given
+
+    @field_validator("fields", mode="before")
+    @classmethod
+    def _one_field(cls, given: Any) -> Any:
+        return (given,) if isinstance(given, str) else given
+
+    @field_validator("encoder", mode="before")
+    @classmethod
+    def _encoders(cls, given: Any) -> tuple[EncoderOptions, ...]:
+        return read_encoders(given)
+
+    @model_validator(mode="after")
+    def _a_size_per_level(self) -> Self:
+        if isinstance(self.sizes, tuple) and len(self.sizes) != self.depth:
+            raise ValueError(f"sizes lists {len(self.sizes)} numbers, but depth is {self.depth}; make them agree")
+        return self
+
+    @property
+    def own(self) -> schema.Options:
+        """The options of the tokenizer that ``name`` chooses."""
+        return getattr(self, self.name)
+
+    def codes_per_level(self, n_items: int) -> list[int]:
+        """Codes of each level, for a catalogue of ``n_items`` items with content."""
+        if self.sizes == "auto":
+            return default_sizes(n_items, self.depth)
+        return [self.sizes] * self.depth if isinstance(self.sizes, int) else list(self.sizes)
+
+    def content(self) -> dict[str, Any]:
+        """Everything that decides the IDs, as plain JSON values. A change of it makes all cached IDs void."""
+        return {
+            **self.model_dump(exclude=set(TOKENIZERS)),
+            "sizes": self.sizes if self.sizes == "auto" else self.codes_per_level(0),
+            "encoder": [one.content() for one in self.encoder],
+            "own": self.own.model_dump(),
+        }
 
 
 def parse(block: dict | str | None) -> TokenizerOptions:
     """Options from the block, or from a tokenizer's name alone. Raises UserError naming the option at fault."""
-    block = {"name": block} if isinstance(block, str) else dict(block or {})
-    blocks = {name: block.pop(name) or {} for name in TOKENIZERS if name in block}
-    known = [f.name for f in dataclasses.fields(TokenizerOptions) if f.name != "own"]
-    _check("tokenizer", block, [*known, *TOKENIZERS])
-    for name, values in blocks.items():
-        _check(f"tokenizer.{name}", values, [f.name for f in dataclasses.fields(TOKENIZERS[name].Options)])
-    options = TokenizerOptions(**{k: v if k == "encoder" else _frozen(v) for k, v in block.items()})
-    _one_of("tokenizer.name", options.name, TOKENIZERS)
-    _one_of("tokenizer.collisions", options.collisions, STRATEGIES)
-    if not isinstance(options.depth, int) or not 1 <= options.depth <= 25:
-        raise UserError(f"tokenizer.depth: expected a whole number from 1 to 25, found {options.depth!r}")
-    if isinstance(options.fields, str):
-        options = dataclasses.replace(options, fields=(options.fields,))
-    own = {k: _frozen(v) for k, v in blocks.get(options.name, {}).items()}
-    return dataclasses.replace(
-        options, encoder=_encoders(options.encoder), sizes=_sizes(options), own=TOKENIZERS[options.name].Options(**own)
-    )
-
-
-def _sizes(options: TokenizerOptions):
-    sizes = options.sizes
-    if sizes == "auto":
-        return sizes
-    sizes = (sizes,) * options.depth if isinstance(sizes, int) else sizes
-    if not isinstance(sizes, tuple) or not all(isinstance(s, int) and s > 0 for s in sizes):
-        raise UserError(
-            f"tokenizer.sizes: expected 'auto', a number or a list of {options.depth} numbers, found {sizes!r}"
-        )
-    if len(sizes) != options.depth:
-        raise UserError(f"tokenizer.sizes: {len(sizes)} sizes for tokenizer.depth {options.depth}; make them agree")
-    return sizes
-
-
-def _encoders(specs) -> tuple[dict, ...]:
-    specs = [specs] if isinstance(specs, (str, dict)) else specs
-    specs = [{"name": s} if isinstance(s, str) else dict(s) for s in specs]
-    if not specs:
-        raise UserError(f"tokenizer.encoder: empty; name at least one of {', '.join(ENCODERS)}")
-    for spec in specs:
-        _one_of("tokenizer.encoder", spec.get("name"), ENCODERS)
-        parameters = dict(inspect.signature(ENCODERS[spec["name"]]).parameters)
-        parameters.pop("seed")  # tokenizer.seed is for all
-        where = f"tokenizer.encoder ({spec['name']})"
-        _check(where, spec, ["name", "weight", *parameters])
-        for name, parameter in parameters.items():
-            if parameter.default is parameter.empty and not spec.get(name):
-                raise UserError(f"{where}: '{name}' is needed")
-    return tuple(specs)
-
-
-def _check(where: str, given: dict, known) -> None:
-    if not isinstance(given, dict):
-        raise UserError(f"{where}: expected a mapping 'option: value', found {given!r}")
-    for key in given:
-        if key not in known:
-            raise UserError(f"unknown option '{where}.{key}'{_meant(key, known)} (known: {', '.join(known)})")
-
-
-def _one_of(where: str, value, known) -> None:
-    if value not in known:
-        raise UserError(f"{where}: '{value}' is none of {', '.join(known)}{_meant(value, known)}")
-
-
-def _meant(value, known) -> str:
-    close = difflib.get_close_matches(str(value), list(known), n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
-
-
-def _frozen(value):
-    return tuple(value) if isinstance(value, list) else value
+    return TokenizerOptions.read({"name": block} if isinstance(block, str) else block, "tokenizer")

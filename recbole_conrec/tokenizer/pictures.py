@@ -1,4 +1,4 @@
-"""Two pictures of a tokenizer: how evenly its codes are used, and where its first codes lie."""
+"""Two pictures of a tokenizer: how evenly its codes are used, and where its first codes are among the items."""
 
 from pathlib import Path
 
@@ -9,22 +9,24 @@ from sklearn.manifold import TSNE
 
 from recbole_conrec.tokenizer.semantic_ids import SemanticIds
 
-POINTS = 2_000  # items on the map
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")  # told apart by all eyes
+POINTS = 2_000  # most items on the map
+SEED = 0  # of the items on the map and of t-SNE
+# Okabe and Ito's colours, which colour-blind readers can distinguish, too
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 STYLES = [(colour, marker) for marker in "o^" for colour in COLOURS]
 
 
-def draw(ids: SemanticIds, vectors: np.ndarray, folder: Path, *, seed: int = 0) -> list[Path]:
+def draw(ids: SemanticIds, vectors: np.ndarray, folder: Path) -> list[Path]:
     """Write ``codes.png`` and ``map.png`` into ``folder``; returns their paths. ``vectors``: X [n_items, dim]."""
     folder.mkdir(parents=True, exist_ok=True)
-    pictures = {"codes.png": codes_used(ids), "map.png": item_map(ids, vectors, seed=seed)}
+    pictures = {"codes.png": codes_used(ids), "map.png": item_map(ids, vectors)}
     for name, figure in pictures.items():
         figure.savefig(folder / name, dpi=120)
     return [folder / name for name in pictures]
 
 
 def codes_used(ids: SemanticIds) -> Figure:
-    """Items per code of each level, the commonest code first, beside what equal use would give; four levels a row."""
+    """Items per code of each level, the commonest code first, and the line of equal use; four levels a row."""
     columns, rows = min(ids.depth, 4), -(-ids.depth // 4)
     figure = Figure(figsize=(4 * columns, 3 * rows), layout="constrained")
     for level, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
@@ -46,17 +48,17 @@ def codes_used(ids: SemanticIds) -> Figure:
     return figure
 
 
-def item_map(ids: SemanticIds, vectors: np.ndarray, *, seed: int = 0) -> Figure:
+def item_map(ids: SemanticIds, vectors: np.ndarray) -> Figure:
     """t-SNE of at most 2,000 items' vectors; the commonest first codes in colours, all others grey.
 
-    Hundreds of codes have no hundred colours that an eye tells apart, so a few are shown well.
+    There are not hundreds of colours that a reader can distinguish, so a few codes are shown well.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(SEED)
     items = np.arange(1, ids.n_items)
     if len(items) > POINTS:
         items = np.sort(rng.choice(items, POINTS, replace=False))
     if len(items) > 30:
-        places = TSNE(init="pca", perplexity=min(30, len(items) // 4), random_state=seed).fit_transform(vectors[items])
+        places = TSNE(init="pca", perplexity=min(30, len(items) // 4), random_state=SEED).fit_transform(vectors[items])
     else:
         places = np.pad(vectors[items], ((0, 0), (0, 2)))[:, :2]
     first = ids.codes[items, 0]
@@ -64,13 +66,14 @@ def item_map(ids: SemanticIds, vectors: np.ndarray, *, seed: int = 0) -> Figure:
     shown = [code for code in np.argsort(-counts, kind="stable")[: len(STYLES)] if counts[code]]
     figure = Figure(figsize=(9, 7), layout="constrained")
     axes = figure.subplots()
-    rest = ~np.isin(first, shown)
-    if rest.any():
+    others = ~np.isin(first, shown)
+    if others.any():
         label = f"{np.count_nonzero(counts) - len(shown)} other codes ({counts.sum() - counts[shown].sum():,})"
-        axes.scatter(*places[rest].T, c="#cccccc", s=8, linewidths=0, label=label)
+        axes.scatter(places[others, 0], places[others, 1], c="#cccccc", s=8, linewidths=0, label=label)
     for code, (colour, marker) in zip(shown, STYLES, strict=False):
         axes.scatter(
-            *places[first == code].T,
+            places[first == code, 0],
+            places[first == code, 1],
             c=colour,
             marker=marker,
             s=22,

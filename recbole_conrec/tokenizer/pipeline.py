@@ -1,4 +1,4 @@
-"""From a configuration and a data set to semantic IDs: encode, quantise, resolve collisions; once per content."""
+"""From a configuration and a data set to semantic IDs: encode, quantise, resolve collisions; cached by content."""
 
 import hashlib
 import json
@@ -7,55 +7,74 @@ from pathlib import Path
 
 import numpy as np
 
+from recbole_conrec.options.schema import Options, Text
 from recbole_conrec.tokenizer import features as features_module
-from recbole_conrec.tokenizer.collisions import group_rows, resolve
-from recbole_conrec.tokenizer.encoders import ENCODERS
+from recbole_conrec.tokenizer.collisions import Strategy, group_rows, resolve
 from recbole_conrec.tokenizer.features import Features
-from recbole_conrec.tokenizer.fitting import Fit, Task, default_sizes
+from recbole_conrec.tokenizer.fitting import Fit, FitInput
 from recbole_conrec.tokenizer.inputs import Items, from_dataset
-from recbole_conrec.tokenizer.options import TOKENIZERS, TokenizerOptions, parse
+from recbole_conrec.tokenizer.options import TOKENIZERS, TokenizerOptions
 from recbole_conrec.tokenizer.quantise import decode, encode, relative_error
 from recbole_conrec.tokenizer.semantic_ids import FORMAT, SemanticIds
+from recbole_conrec.utils.files import blocks
 
 METHOD = 2  # raise when the same options would give other IDs than before: old caches then no longer match
 
 
+class IdsOptions(Options):
+    """The options of a run that its semantic IDs depend on, and where they are cached."""
+
+    tokenizer: TokenizerOptions = TokenizerOptions()
+    """How the IDs are made."""
+    checkpoint_dir: Text = "saved"
+    """Folder of everything that runs leave; the IDs are in its ``tokenizers/``."""
+
+    def cache_folder(self, items: Items) -> Path:
+        """Where the IDs of this catalogue are, or will be, cached."""
+        return Path(self.checkpoint_dir) / "tokenizers" / cache_key(self.tokenizer, items)
+
+
 def build(config, dataset) -> SemanticIds:
-    """The semantic IDs of ``dataset`` by ``config['tokenizer']``, from the cache if their content is the same.
+    """The semantic IDs of ``dataset`` by ``config['tokenizer']``, from the cache if they were made before.
 
     The cache is ``config['checkpoint_dir']/tokenizers/<key>/``; the key covers the options, the items' texts and ids
     and the training events, so a change of any of them makes new IDs.
+
+    Args:
+        config: RecBole Config, or a mapping with these two options.
+        dataset: NegativeFeedbackDataset.
     """
-    options = parse(config["tokenizer"])
-    items = catalogue(options, dataset)
-    folder = cache_folder(config, options, items)
-    if (folder / "semantic_ids.json").exists():
+    options = IdsOptions.of(config)
+    items = catalogue(options.tokenizer, dataset)
+    folder = options.cache_folder(items)
+    if is_cached(folder):
         return SemanticIds.load(folder)
-    semantic_ids = train(options, items)
+    semantic_ids = train(options.tokenizer, items)
     semantic_ids.save(folder)
     return semantic_ids
 
 
 def catalogue(options: TokenizerOptions, dataset) -> Items:
     """What the tokenizer of ``options`` may know of the items of a data set."""
-    texts = any(ENCODERS[spec["name"]].reads_text for spec in options.encoder)
+    texts = any(encoder.reads_text for encoder in options.encoder)
     return from_dataset(dataset, list(options.fields) if options.fields else None, texts=texts)
 
 
-def cache_folder(config, options: TokenizerOptions, items: Items) -> Path:
-    return Path(config["checkpoint_dir"]) / "tokenizers" / cache_key(options, items)
+def is_cached(folder: Path) -> bool:
+    """Whether a cache folder holds IDs; the file that is looked for is written last."""
+    return (folder / "semantic_ids.json").exists()
 
 
 def cache_key(options: TokenizerOptions, items: Items) -> str:
     """16 hex digits of sha256 over all that decides the IDs: options, items, and the files that encoders read."""
-    digest = hashlib.sha256(
-        json.dumps([FORMAT, METHOD, options.content(), items.fingerprint()], sort_keys=True).encode()
-    )
-    for spec in options.encoder:
-        for file in ENCODERS[spec["name"]].files(spec):
-            with open(file, "rb") as stream:
-                while block := stream.read(1 << 22):
-                    digest.update(block)
+    decisive = [FORMAT, METHOD, options.content(), items.fingerprint()]
+    digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode())
+    for encoder in options.encoder:
+        if encoder.revision:
+            digest.update(f"{encoder.name} {encoder.revision}".encode())
+        for file in encoder.files():
+            for block in blocks(file):
+                digest.update(block)
     return digest.hexdigest()[:16]
 
 
@@ -70,15 +89,19 @@ class Quantised:
 
 
 def quantise(options: TokenizerOptions, items: Items, vectors: np.ndarray, seed: int | None = None) -> Quantised:
-    """Fit the tokenizer to X = ``vectors`` [n_items, dim], row 0 the padding item."""
+    """Fit the tokenizer to X = ``vectors`` [n_items, dim], row 0 the padding item; seed: other than the options'."""
     vectors = vectors[1:]
     content = (vectors != 0).any(axis=1)  # items of which nothing is known should not shape codebooks
     if not content.any():
         content[:] = True
-    sizes = list(options.sizes) if options.sizes != "auto" else default_sizes(int(content.sum()), options.depth)
-    interactions = {kind: matrix[:, 1:] for kind, matrix in items.interactions.items()}
-    task = Task(vectors, content, sizes, options.seed if seed is None else seed, interactions)
-    fit = TOKENIZERS[options.name].fit(task, options.own)
+    given = FitInput(
+        vectors,
+        content,
+        options.codes_per_level(int(content.sum())),
+        options.seed if seed is None else seed,
+        {kind: matrix[:, 1:] for kind, matrix in items.interactions.items()},
+    )
+    fit: Fit = TOKENIZERS[options.name].fit(given, options.own)
     space = features_module.forward(vectors, fit.layers)
     return Quantised(fit, space, encode(space, fit.codebooks) if fit.codes is None else fit.codes, content)
 
@@ -90,22 +113,22 @@ def train(options: TokenizerOptions, items: Items) -> SemanticIds:
 
 def encode_items(options: TokenizerOptions, items: Items) -> tuple[Features, np.ndarray]:
     """The fitted encoders, and X [n_items, dim] with row 0 (padding) zero."""
-    return features_module.fit(list(options.encoder), items, dim=options.dim, centre=options.centre, seed=options.seed)
+    return features_module.fit(options.encoder, items, dim=options.dim, centre=options.centre, seed=options.seed)
 
 
 def assemble(options: TokenizerOptions, items: Items, features: Features, vectors: np.ndarray) -> SemanticIds:
     """Quantise X = ``vectors`` and resolve collisions."""
     made = quantise(options, items, vectors)
     fit, raw = made.fit, made.codes
-    strategy = "extra_code" if fit.unique else options.collisions
+    strategy: Strategy = "extra_code" if fit.unique else options.collisions
     codes, codebooks = (raw, fit.codebooks) if fit.unique else resolve(strategy, made.space, raw, fit.codebooks)
-    target = made.space if fit.latent else vectors[1:]  # what X^ stands for
+    target = made.space if fit.latent else vectors[1:]  # what X^ reconstructs
     info = {
         "options": options.content(),
         "items": len(codes),
         "without_content": int((~made.content).sum()),
         **fit.info,
-        "depth": raw.shape[1] - fit.unique,  # levels that say something of the item
+        "depth": raw.shape[1] - fit.unique,  # levels that say something about the item
         "collision_rate_before": collision_rate(raw),
         "collision_rate": collision_rate(codes),
         "error_before": relative_error(target, decode(raw, fit.codebooks)),

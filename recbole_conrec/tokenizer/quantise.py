@@ -1,16 +1,16 @@
-"""Residual quantisation: vectors -> codes and back, for every tokenizer alike.
+"""Residual quantisation: vectors -> codes and back, the same for every tokenizer.
 
 R^(1) = X,  Z^(d) = the code vector of level d nearest to R^(d),  R^(d+1) = R^(d) - Z^(d),  X^ = sum_d Z^(d).
-Parallel codes (OPQ) are the special case in which the levels' vectors lie in orthogonal subspaces.
+Parallel codes (OPQ) are the special case in which the levels' vectors are in orthogonal subspaces.
 """
 
 import numpy as np
 
-CHUNK = 65_536  # rows whose distances to one codebook are held at a time
+CHUNK = 65_536  # rows whose distances to a codebook are in memory at a time
 
 
 def nearest(vectors: np.ndarray, codebook: np.ndarray) -> np.ndarray:
-    """Row of ``codebook`` [k, dim] nearest to each of ``vectors`` [n, dim], int64 [n]; the first at a tie."""
+    """The row of ``codebook`` [k, dim] nearest to each of ``vectors`` [n, dim]: int64 [n]; the first at a tie."""
     half = (codebook**2).sum(axis=1) / 2
     index = np.empty(len(vectors), dtype=np.int64)
     for begin in range(0, len(vectors), CHUNK):
@@ -39,7 +39,7 @@ def decode(codes: np.ndarray, codebooks: list[np.ndarray]) -> np.ndarray:
 
 
 def relative_error(vectors: np.ndarray, reconstruction: np.ndarray) -> float:
-    """||X - X^||^2 / ||X - mean X||^2: 0 is perfect, 1 is no better than one vector for all."""
+    """||X - X^||^2 / ||X - mean X||^2: 0 is perfect, 1 is no better than the mean vector for all items."""
     spread = float(((vectors - vectors.mean(axis=0)) ** 2).sum())
     error = float(((vectors - reconstruction) ** 2).sum())
     return error / spread if spread > 0 else float(error > 0)

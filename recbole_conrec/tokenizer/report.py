@@ -1,48 +1,68 @@
-"""Make or load the semantic IDs of a data set, and say what they are worth: the work of ``recbole-conrec tokenize``."""
+"""Make or load the semantic IDs of a data set, and measure them: the work of ``recbole-conrec tokenize``."""
 
 import dataclasses
-import json
-import os
 import time
 from pathlib import Path
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
+from rich.text import Text as RichText
 
+from recbole_conrec.options.schema import Options, Text
 from recbole_conrec.tokenizer.diagnostics import Measure, diagnose
-from recbole_conrec.tokenizer.options import parse
+from recbole_conrec.tokenizer.inputs import Items
 from recbole_conrec.tokenizer.pictures import draw
-from recbole_conrec.tokenizer.pipeline import assemble, cache_folder, catalogue, encode_items
+from recbole_conrec.tokenizer.pipeline import IdsOptions, assemble, catalogue, encode_items, is_cached
 from recbole_conrec.tokenizer.semantic_ids import SemanticIds
+from recbole_conrec.utils.files import write_json
 
-MARK = {True: Text("pass", style="green"), False: Text("WARN", style="bold yellow"), None: Text("")}
+MARK = {True: RichText("pass", style="green"), False: RichText("WARN", style="bold yellow"), None: RichText("")}
 
 
-def tokenize(config, dataset, out_dir=None, console: Console | None = None) -> SemanticIds:
-    """Semantic IDs of ``dataset`` by ``config['tokenizer']``, trained or read from the cache, and a report of them.
+class TokenizeOptions(Options):
+    """Options of ``recbole-conrec tokenize``; it takes those of a run as well."""
 
-    Prints tables with pass and warn bands, and writes ``report.json``, ``codes.png`` and ``map.png`` into ``out_dir``
-    (default: beside the IDs in the cache); a given ``out_dir`` gets a copy of the IDs too.
+    out: Text | None = None
+    """Folder for the report, the pictures and a copy of the IDs; null: report and pictures beside the cached IDs."""
+    model: Text = "CoNRec"
+    """Method whose options, `tokenizer` among them, are used."""
+    dataset: Text | None = None
+    """Name of the data set; null: as for a run."""
+    stability: bool = True
+    """Whether to measure how many codes noise and another seed leave; the second fit takes as long as the first."""
+
+
+class _RunOptions(IdsOptions):
+    """What the report reads of a run's options."""
+
+    item_category: Text | None = None
+    """Item field with categories; null: their purity is not measured."""
+
+
+def tokenize(config, dataset, options: TokenizeOptions | None = None, console: Console | None = None) -> SemanticIds:
+    """Semantic IDs of ``dataset`` by ``config['tokenizer']``, made or read from the cache, and a report about them.
+
+    Prints tables with pass and warn bands, and writes ``report.json``, ``codes.png`` and ``map.png``.
     """
-    console = console or Console()
-    options = parse(config["tokenizer"])
-    items = catalogue(options, dataset)
-    folder = cache_folder(config, options, items)
+    options, console = options or TokenizeOptions(), console or Console()
+    run = _RunOptions.of(config)
+    categories = dataset.item_category()[0] if run.item_category else None
+    items = catalogue(run.tokenizer, dataset)
+    folder = run.cache_folder(items)
     begin = time.perf_counter()
-    cached = (folder / "semantic_ids.json").exists()
+    cached = is_cached(folder)
     if cached:
         ids = SemanticIds.load(folder)
-        vectors = ids.features.encode(items)
+        vectors = ids.fitted_features.encode(items)
         vectors[0] = 0
     else:
-        features, vectors = encode_items(options, items)
-        ids = assemble(options, items, features, vectors)
+        features, vectors = encode_items(run.tokenizer, items)
+        ids = assemble(run.tokenizer, items, features, vectors)
         ids.save(folder)
     how = f"read from {folder}" if cached else f"made in {time.perf_counter() - begin:.1f} s, kept in {folder}"
     console.print(
-        f"{config['dataset']}: {options.name}, {' x '.join(map(str, ids.sizes))} codes, "
+        f"{dataset.dataset_name}: {run.tokenizer.name}, {' x '.join(map(str, ids.sizes))} codes, "
         f"{ids.n_items - 1:,} items; {how}",
         highlight=False,
         soft_wrap=True,
@@ -50,8 +70,8 @@ def tokenize(config, dataset, out_dir=None, console: Console | None = None) -> S
     console.print(_example(ids, items), highlight=False, markup=False, soft_wrap=True)
 
     with console.status("measuring"):
-        found = diagnose(ids, options, items, vectors, _categories(config, dataset))
-        out = Path(out_dir) if out_dir else folder
+        found = diagnose(ids, run.tokenizer, items, vectors, categories, stability=options.stability)
+        out = Path(options.out) if options.out else folder
         pictures = draw(ids, vectors, out)
     if out != folder:
         ids.save(out)
@@ -66,8 +86,10 @@ def tokenize(config, dataset, out_dir=None, console: Console | None = None) -> S
 def show(found: list[Measure], console: Console) -> None:
     """The table, then what to do about each warning."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for column, justify in (("", "left"), ("value", "right"), ("good", "left"), ("", "left")):
-        table.add_column(column, justify=justify)
+    table.add_column("")
+    table.add_column("value", justify="right")
+    table.add_column("good")
+    table.add_column("")
     for measure, following in zip(found, [*found[1:], None], strict=True):
         values = measure.value if isinstance(measure.value, list) else [measure.value]
         table.add_row(
@@ -80,7 +102,7 @@ def show(found: list[Measure], console: Console) -> None:
     console.print(table)
     warnings = [m for m in found if m.good is False]
     for measure in warnings:
-        console.print(Text.assemble((f"\n{measure.name}: ", "bold yellow"), measure.advice), soft_wrap=True)
+        console.print(RichText.assemble((f"\n{measure.name}: ", "bold yellow"), measure.advice), soft_wrap=True)
     if not warnings:
         console.print("\nall within their bands", style="green")
 
@@ -93,16 +115,10 @@ def write(found: list[Measure], ids: SemanticIds, path: Path) -> None:
         "info": ids.info,
         "measures": [dataclasses.asdict(m) for m in found],
     }
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    part.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
-    os.replace(part, path)
+    write_json(path, content)
 
 
-def _categories(config, dataset):
-    return dataset.item_category()[0] if config["item_category"] else None
-
-
-def _example(ids: SemanticIds, items) -> str:
+def _example(ids: SemanticIds, items: Items) -> str:
     item = next((i for i, text in enumerate(items.texts) if text), 1)
     return f"for instance {ids.text(item)} = {items.texts[item] or 'item ' + items.ids[item]}"
 

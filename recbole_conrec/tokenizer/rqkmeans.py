@@ -3,46 +3,43 @@
 R^(1) = X; the codebook of level d is the k-means of R^(d); R^(d+1) = R^(d) - its nearest centroid.
 """
 
-from dataclasses import dataclass
-
 import faiss
 import numpy as np
 from tqdm import tqdm
 
+from recbole_conrec.options import schema
 from recbole_conrec.tokenizer.collisions import fill
-from recbole_conrec.tokenizer.fitting import Fit, Task
+from recbole_conrec.tokenizer.fitting import Fit, FitInput
 from recbole_conrec.tokenizer.quantise import encode, nearest
 
 
-@dataclass(frozen=True)
-class Options:
-    """
-    iterations: Lloyd steps per level.
-    samples_per_code: k-means of a level sees at most this many vectors per code (faiss's default is 256); all vectors
-        are assigned.
-    balanced: every code of a level holds at most ceil(N / codes) items: a full code keeps its nearest, the others take
-        their next nearest code with room. Evens out the prefixes, at a larger reconstruction error.
-    """
+class Options(schema.Options):
+    """Options of the tokenizer ``rqkmeans``."""
 
-    iterations: int = 25
-    samples_per_code: int = 256
+    iterations: schema.Count = 25
+    """Lloyd steps per level."""
+    samples_per_code: schema.Count = 256
+    """Most vectors per code that the k-means of a level sees (faiss's default); all vectors are assigned."""
     balanced: bool = False
+    """Whether every code of a level holds at most ceil(N / codes) items: a full code keeps its nearest, the others take
+    their next nearest code with room. Prefixes become more even, at a larger reconstruction error."""
 
 
-def fit(task: Task, options: Options) -> Fit:
+def fit(given: FitInput, options: Options) -> Fit:
     """Codebooks and, when balanced, codes."""
-    residual, codebooks, codes = task.known().copy(), [], []
-    for level, size in enumerate(tqdm(task.sizes, desc="rqkmeans: levels", leave=False, disable=None)):
+    residual = given.known().copy()
+    codebooks, codes = [], []
+    for level, size in enumerate(tqdm(given.sizes, desc="rqkmeans: levels", leave=False, disable=None)):
         centroids = kmeans(
             residual,
             size,
-            seed=task.seed + level,
+            seed=given.seed + level,
             iterations=options.iterations,
             samples_per_code=options.samples_per_code,
         )
         if options.balanced:
             index = _balanced(residual, centroids)
-            centroids = means(residual, index, centroids)  # one more step, so that codes sit amid what they now hold
+            centroids = means(residual, index, centroids)  # one more step: codes move to the mean of what they now hold
         else:
             index = nearest(residual, centroids)
         residual -= centroids[index]
@@ -50,12 +47,14 @@ def fit(task: Task, options: Options) -> Fit:
         codes.append(index)
     if not options.balanced:
         return Fit(codebooks)
-    everything = encode(task.vectors, codebooks)
-    everything[task.content] = np.stack(codes, axis=1)
+    everything = encode(given.vectors, codebooks)
+    everything[given.content] = np.stack(codes, axis=1)
     return Fit(codebooks, codes=everything)
 
 
-def kmeans(vectors: np.ndarray, size: int, *, seed: int, iterations: int = 25, samples_per_code: int = 256):
+def kmeans(
+    vectors: np.ndarray, size: int, *, seed: int, iterations: int = 25, samples_per_code: int = 256
+) -> np.ndarray:
     """Centroids float32 [size, dim] of at least ``size`` vectors, by k-means++ and Lloyd steps.
 
     faiss's usual random start can pick a centroid near the origin of the residuals, to which in many dimensions almost
@@ -71,7 +70,7 @@ def kmeans(vectors: np.ndarray, size: int, *, seed: int, iterations: int = 25, s
         init_method=faiss.ClusteringInitMethod_KMEANS_PLUS_PLUS,
     )
     clusters.train(np.ascontiguousarray(vectors))
-    return clusters.centroids.copy()
+    return np.array(clusters.centroids)
 
 
 def means(vectors: np.ndarray, index: np.ndarray, centroids: np.ndarray) -> np.ndarray:

@@ -1,46 +1,63 @@
 """Sentence embeddings of the items' texts by a model of the sentence-transformers family."""
 
-import json
+from __future__ import annotations
+
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
-from tqdm import tqdm
 
+from recbole_conrec.options.schema import Count, Text
+from recbole_conrec.tokenizer.encoder import Encoder, EncoderOptions
 from recbole_conrec.tokenizer.inputs import Items
 from recbole_conrec.utils.errors import UserError
 
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
 
-class SentenceTransformers:
-    """Token states of a transformer, pooled as the model's own ``1_Pooling/config.json`` says (else their mean).
+WHERE = "tokenizer.encoder (sentence-transformers)"
 
-    Read by transformers alone; the package sentence-transformers is not needed. An empty text is zero.
 
-    Args:
-        model: hub id or folder.
-        prefix: put before every text, e.g. 'passage: ' for E5.
-        max_length: tokens of a text that are read.
-        batch: texts at a time.
-        device: where it runs; null: an accelerator if there is one.
-    """
+class SentenceOptions(EncoderOptions):
+    """Options of the encoder ``sentence-transformers``."""
 
     reads_text = True
+    revision = 1  # 0 read the folders itself and skipped the modules after pooling
 
-    def __init__(
-        self,
-        *,
-        model: str,
-        prefix: str = "",
-        max_length: int = 256,
-        batch: int = 64,
-        device: str | None = None,
-        seed: int = 0,
-    ):
-        self.model, self.prefix, self.max_length, self.batch = str(model), prefix, max_length, batch
-        self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        self._loaded = None
+    name: Literal["sentence-transformers"] = "sentence-transformers"
+    """Which encoder."""
+    model: Text
+    """Hub id or folder of the model."""
+    prefix: str = ""
+    """Put before every text, e.g. 'passage: ' for E5; empty: the model's own default prompt, if it has one."""
+    max_length: Count | None = None
+    """Longest text in tokens, longer ones are cut; null: the model's own limit."""
+    batch: Count = 64
+    """Texts at a time."""
+    device: str | None = None
+    """Where the model runs, e.g. cpu or cuda; null: an accelerator if there is one."""
+
+    def files(self) -> list[Path]:
+        """All files of a model in a folder; of a hub id, only the id itself decides."""
+        folder = Path(self.model)
+        return sorted(f for f in folder.rglob("*") if f.is_file()) if folder.is_dir() else []
+
+
+class SentenceTransformers(Encoder):
+    """``SentenceTransformer(model).encode(texts, normalize_embeddings=True)``: all modules of the model, unit length.
+
+    Needs the package sentence-transformers. An item without text is zero.
+    """
+
+    Options = SentenceOptions
+
+    def __init__(self, options: SentenceOptions, seed: int = 0):
+        self.options = options
+        self._loaded: SentenceTransformer | None = None
 
     def fit(self, items: Items) -> np.ndarray:
+        """The catalogue's vectors; nothing is learned. Raises UserError if no item has a text."""
         if not any(t.strip() for t in items.texts):
             raise UserError(
                 "tokenizer.encoder: no item has a text for 'sentence-transformers'; name item fields that "
@@ -48,73 +65,50 @@ class SentenceTransformers:
             )
         return self.transform(items)
 
-    @torch.inference_mode()
     def transform(self, items: Items) -> np.ndarray:
-        tokenizer, model, pooling = self._load()
-        vectors = np.zeros((len(items), model.config.hidden_size), dtype=np.float32)
-        texts = {}  # equal texts are read once
-        for row, text in enumerate(items.texts):
-            if text.strip():
-                texts.setdefault(text, []).append(row)
-        order = sorted(texts, key=len, reverse=True)  # batches of like lengths, the longest first
-        for begin in tqdm(range(0, len(order), self.batch), desc="sentence embeddings", leave=False, disable=None):
-            chosen = order[begin : begin + self.batch]
-            inputs = tokenizer(
-                [self.prefix + t for t in chosen],
-                padding=True,
-                truncation=True,
-                max_length=self.max_length,
-                return_tensors="pt",
-            ).to(self.device)
-            states, mask = model(**inputs).last_hidden_state.float(), inputs["attention_mask"].unsqueeze(-1)
-            pooled = states[:, 0] if pooling == "cls" else (states * mask).sum(dim=1) / mask.sum(dim=1)
-            pooled = torch.nn.functional.normalize(pooled, dim=1).cpu().numpy()
-            for text, vector in zip(chosen, pooled, strict=True):
-                vectors[texts[text]] = vector
+        """float32 [n, the model's dimensions]. Raises UserError if the package or the model is missing."""
+        model = self._model()
+        texts = list(dict.fromkeys(text for text in items.texts if text.strip()))  # equal texts are encoded once
+        encoded = model.encode(
+            texts or ["a"],  # without texts only the number of dimensions is needed
+            prompt=self.options.prefix or None,
+            batch_size=self.options.batch,
+            show_progress_bar=sys.stderr.isatty(),
+            normalize_embeddings=True,
+        )
+        row = {text: index for index, text in enumerate(texts)}
+        vectors = np.zeros((len(items), encoded.shape[1]), dtype=np.float32)
+        for item, text in enumerate(items.texts):
+            if text in row:
+                vectors[item] = encoded[row[text]]
         return vectors
 
-    def _load(self):
-        from transformers import AutoModel, AutoTokenizer  # seconds to import, so only where it is used
-        from transformers.utils import cached_file
-
+    def _model(self) -> SentenceTransformer:
         if self._loaded is None:
             try:
-                tokenizer = AutoTokenizer.from_pretrained(self.model)
-                model = AutoModel.from_pretrained(self.model).to(self.device).eval()
-                file = cached_file(
-                    self.model,
-                    "1_Pooling/config.json",
-                    _raise_exceptions_for_missing_entries=False,
-                    _raise_exceptions_for_connection_errors=False,
-                )
-            except (OSError, ValueError) as error:
+                from sentence_transformers import SentenceTransformer  # seconds to import, so only where it is used
+            except ImportError as error:
                 raise UserError(
-                    f"tokenizer.encoder (sentence-transformers).model: '{self.model}' cannot be loaded as "
-                    f"a hub id or a folder ({str(error).splitlines()[0]})"
+                    f"{WHERE}: needs the package sentence-transformers ({error}); "
+                    'pip install "recbole-conrec[sentence-transformers]"'
                 ) from None
-            self._loaded = tokenizer, model, self._pooling(file)
+            try:
+                model = SentenceTransformer(self.options.model, device=self.options.device)
+            except Exception as error:  # whatever a library raises for a folder, hub id or device that is none
+                reason = next(iter(str(error).splitlines()), type(error).__name__)
+                raise UserError(
+                    f"{WHERE}.model: '{self.options.model}' cannot be loaded as a hub id or a folder ({reason})"
+                ) from error
+            if self.options.max_length is not None:
+                model.max_seq_length = min(self.options.max_length, model.max_seq_length or self.options.max_length)
+            self._loaded = model
         return self._loaded
 
-    def _pooling(self, file: str | None) -> str:
-        settings = json.loads(Path(file).read_text(encoding="utf-8")) if file else {"pooling_mode_mean_tokens": True}
-        modes = [mode for mode, on in settings.items() if mode.startswith("pooling_mode") and on]
-        known = {"pooling_mode_cls_token": "cls", "pooling_mode_mean_tokens": "mean"}
-        if len(modes) != 1 or modes[0] not in known:
-            raise UserError(
-                f"tokenizer.encoder (sentence-transformers).model: '{self.model}' pools by "
-                f"{' and '.join(modes) or 'no mode'}; expected one of {', '.join(known)}"
-            )
-        return known[modes[0]]
-
-    def state(self) -> tuple[dict, dict]:
-        return {"model": self.model, "prefix": self.prefix, "max_length": self.max_length, "batch": self.batch}, {}
-
-    @staticmethod
-    def files(spec: dict) -> list[Path]:
-        """All files of a local model; a hub id stands for itself."""
-        folder = Path(spec.get("model") or "")
-        return sorted(f for f in folder.rglob("*") if f.is_file()) if spec.get("model") and folder.is_dir() else []
+    def state(self) -> tuple[dict, dict[str, np.ndarray]]:
+        """The model's name and how it is used; the weights stay where they are."""
+        return self.options.model_dump(include={"model", "prefix", "max_length", "batch"}), {}
 
     @classmethod
-    def from_state(cls, state: dict, arrays: dict) -> "SentenceTransformers":
-        return cls(**state)
+    def from_state(cls, state: dict, arrays: dict[str, np.ndarray]) -> SentenceTransformers:
+        """The encoder that :meth:`state` described; the model is loaded when it is first used."""
+        return cls(SentenceOptions.model_validate(state))

@@ -1,4 +1,4 @@
-"""How many codes stay when the input changes a little, or the seed."""
+"""How many codes an item keeps when the input changes a little, or the seed."""
 
 import numpy as np
 import scipy.sparse
@@ -17,15 +17,15 @@ CHANGES = (0.01, 0.05, 0.10)
 def under_noise(
     ids: SemanticIds, options: TokenizerOptions, items: Items, vectors: np.ndarray, rng: np.random.Generator
 ) -> dict[float, list[float]]:
-    """Change -> share of codes kept per level, before collisions are resolved.
+    """Share of codes kept per level, before collisions are resolved, by the size of the change.
 
-    Each vector X [n_items, dim] is moved by that share of its length in a random direction and encoded anew, nothing
-    retrained. For ``collaborative``, which sees no vectors, that share of the training events is left out instead and
-    the clusters are made anew, with names matched.
+    Each vector X [n_items, dim] is moved by that share of its length in a random direction and encoded again; nothing
+    is retrained. For ``collaborative``, which sees no vectors, that share of the training events is left out instead,
+    the clusters are made again, and their numbers are matched.
     """
     if options.name == "collaborative":
         return {p: _paths_kept(ids.codes[1:], _without_events(options, items, vectors, p, rng)) for p in CHANGES}
-    x, layers, depth = vectors[1:], ids.features.layers, ids.info["depth"]
+    x, layers, depth = vectors[1:], ids.fitted_features.layers, ids.info["depth"]
     codes = encode(forward(x, layers), ids.codebooks[:depth])
     direction = rng.standard_normal(x.shape).astype(np.float32)
     direction *= np.linalg.norm(x, axis=1, keepdims=True) / np.linalg.norm(direction, axis=1, keepdims=True)
@@ -33,15 +33,18 @@ def under_noise(
 
 
 def under_another_seed(ids: SemanticIds, options: TokenizerOptions, items: Items, vectors: np.ndarray) -> list[float]:
-    """Share of codes kept per level, names matched, when the tokenizer is fitted anew with the next seed."""
+    """Share of codes kept per level, their numbers matched, when the tokenizer is fitted with the next seed."""
     other = pipeline.quantise(options, items, vectors, seed=options.seed + 1).codes
     if options.name == "collaborative":
         return _paths_kept(ids.codes[1:], other)
-    codes = encode(forward(vectors[1:], ids.features.layers), ids.codebooks[: ids.info["depth"]])
+    codes = encode(forward(vectors[1:], ids.fitted_features.layers), ids.codebooks[: ids.info["depth"]])
     return kept_up_to_names(codes, other)
 
 
-def _without_events(options, items, vectors, share, rng) -> np.ndarray:
+def _without_events(
+    options: TokenizerOptions, items: Items, vectors: np.ndarray, share: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Codes [n, any] of the tokenizer fitted without a random ``share`` of the training events."""
     fewer = {}
     for kind, matrix in items.interactions.items():
         matrix = matrix.tocoo()
@@ -52,6 +55,9 @@ def _without_events(options, items, vectors, share, rng) -> np.ndarray:
 
 
 def _paths_kept(codes: np.ndarray, others: np.ndarray) -> list[float]:
-    """Of the levels that two trees of clusters have in common; the last one counts items and says nothing of them."""
+    """Share of codes kept in the levels that two trees of clusters have in common.
+
+    The last level is left out: it counts items and says nothing about them.
+    """
     depth = min(codes.shape[1], others.shape[1]) - 1
     return kept_up_to_names(codes[:, :depth], others[:, :depth])

@@ -1,8 +1,6 @@
-"""JSON beside safetensors: how all of a tokenizer is kept. No pickle; written under another name, then renamed."""
+"""JSON beside safetensors: how everything of a tokenizer is kept. No pickle."""
 
 import json
-import os
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -10,23 +8,18 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from recbole_conrec.utils.errors import UserError
+from recbole_conrec.utils.files import replacing, write_text
 
 
 def write(stem: Path, state: dict, arrays: dict[str, np.ndarray]) -> None:
-    """Write ``<stem>.safetensors``, then ``<stem>.json``: where the JSON is, both are whole."""
-    stem = Path(stem)
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=stem.parent) as scratch:
-        tensors, text = os.path.join(scratch, "tensors"), os.path.join(scratch, "text")
-        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, tensors)
-        Path(text).write_text(json.dumps(state, ensure_ascii=False), encoding="utf-8")
-        os.replace(tensors, stem.with_name(stem.name + ".safetensors"))
-        os.replace(text, stem.with_name(stem.name + ".json"))
+    """Write ``<stem>.safetensors``, then ``<stem>.json``: if the JSON is there, both are whole."""
+    with replacing(stem.with_name(stem.name + ".safetensors")) as temporary:
+        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, temporary)
+    write_text(stem.with_name(stem.name + ".json"), json.dumps(state, ensure_ascii=False))
 
 
 def read(stem: Path) -> tuple[dict, dict[str, np.ndarray]]:
     """What :func:`write` wrote. Raises UserError naming the file that is missing or damaged."""
-    stem = Path(stem)
     file = stem.with_name(stem.name + ".json")
     try:
         state = json.loads(file.read_text(encoding="utf-8"))
@@ -35,4 +28,4 @@ def read(stem: Path) -> tuple[dict, dict[str, np.ndarray]]:
     except FileNotFoundError:
         raise UserError(f"{file}: no such file; expected a folder written by SemanticIds.save") from None
     except (json.JSONDecodeError, SafetensorError) as error:
-        raise UserError(f"{file}: damaged ({error}); delete the folder and make the IDs anew") from None
+        raise UserError(f"{file}: damaged ({error}); delete the folder and make the IDs again") from None

@@ -1,4 +1,4 @@
-"""All valid semantic IDs as tensors that a decoder can walk by index."""
+"""All valid semantic IDs as tensors, so that a decoder walks them by index."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 
 
 @dataclass(frozen=True)
@@ -13,7 +14,7 @@ class Trie:
     """Prefix tree of the IDs of a catalogue, in CSR form, one table per level.
 
     The states of level ``l`` are the distinct prefixes of length ``l`` in lexicographic order; level 0 is the root
-    (one state), level ``depth`` the leaves (one per distinct ID). All tensors are int64 and live on one device.
+    (one state), level ``depth`` the leaves (one per distinct ID). All tensors are int64 and on one device.
 
     Attributes:
         depth: codes in an ID.
@@ -36,15 +37,15 @@ class Trie:
     leaf_codes: torch.Tensor
 
     @classmethod
-    def from_codes(cls, codes) -> Trie:
-        """The trie of ``codes`` [n_items, depth] (int64); rows that hold a -1 have no ID and are skipped.
+    def from_codes(cls, codes: ArrayLike) -> Trie:
+        """The trie of ``codes`` [n_items, depth] (int64); a row with a -1 has no ID and is skipped.
 
         Time is that of one lexicographic sort; the peak is about 15 int64 per item at depth 3.
         """
-        codes = np.asarray(codes, dtype=np.int64)
-        n_items, depth = codes.shape
-        items = np.flatnonzero((codes >= 0).all(axis=1))
-        columns = [codes[items, level] for level in range(depth)]
+        table = np.asarray(codes, dtype=np.int64)
+        n_items, depth = table.shape
+        items = np.flatnonzero((table >= 0).all(axis=1))
+        columns = [table[items, level] for level in range(depth)]
         order = np.lexsort(columns[::-1])  # stable: items that share an ID stay in ascending order
         items = items[order]
 
@@ -71,7 +72,7 @@ class Trie:
             leaf_ptr=torch.from_numpy(np.append(firsts, len(items))),
             leaf_items=torch.from_numpy(items),
             item_leaf=torch.from_numpy(item_leaf),
-            leaf_codes=torch.from_numpy(codes[items[firsts]]),
+            leaf_codes=torch.from_numpy(table[items[firsts]]),
         )
 
     @property
@@ -81,7 +82,7 @@ class Trie:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that the tables take."""
+        """Size of all tables in bytes."""
         tensors = [*self.ptr, *self.code, self.leaf_ptr, self.leaf_items, self.item_leaf, self.leaf_codes]
         return sum(t.numel() * t.element_size() for t in tensors)
 
@@ -100,9 +101,9 @@ class Trie:
         return self.code[level][child], child, valid
 
     def find(self, codes: torch.Tensor) -> torch.Tensor:
-        """States reached by prefixes ``codes`` [..., length <= depth], of level ``length``; -1 where there is none.
+        """The states of level ``length`` that prefixes ``codes`` [..., length <= depth] reach; -1 if there is none.
 
-        With whole IDs the states are leaves. A binary search among each state's children: no table of n x codes.
+        With whole IDs the states are leaves. A binary search among each state's children needs no table of n x codes.
         """
         codes = torch.as_tensor(codes, device=self.leaf_codes.device)
         state = torch.zeros(codes.shape[:-1], dtype=torch.int64, device=codes.device)
@@ -121,7 +122,7 @@ class Trie:
             state = torch.where(found, low, -1)
         return state
 
-    def to(self, device) -> Trie:
+    def to(self, device: torch.device | str) -> Trie:
         """The same trie with its tables on ``device``."""
 
         def move(value):

@@ -44,11 +44,11 @@ def gather_by_id(ids: torch.Tensor, *values: torch.Tensor) -> tuple[torch.Tensor
         counts = gather(torch.tensor([len(ids)], device=state.device)).tolist()
         tensors = [_gather_ragged(tensor, counts, state.device) for tensor in tensors]
     order = tensors[0].argsort(stable=True)
-    ids, *values = (tensor[order] for tensor in tensors)
+    ids, *ordered = (tensor[order] for tensor in tensors)
     twice = ids[1:][ids[1:] == ids[:-1]]
     if len(twice):
         raise UserError(f"evaluation: instance {int(twice[0])} was evaluated twice; give each process its `my_batches`")
-    return ids, *values
+    return ids, *ordered
 
 
 def _gather_ragged(tensor: torch.Tensor, counts: list[int], device) -> torch.Tensor:

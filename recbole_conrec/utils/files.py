@@ -34,9 +34,13 @@ def replacing_folder(folder) -> Iterator[Path]:
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
     try:
         yield temporary
-        if folder.is_dir():
-            shutil.rmtree(folder)
-        temporary.rename(folder)
+        if folder.exists():
+            old = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.old-"))
+            folder.rename(old / folder.name)  # a rename is quick: the older folder is whole or replaced
+            temporary.rename(folder)
+            shutil.rmtree(old)
+        else:
+            temporary.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -52,10 +56,16 @@ def write_json(path, content) -> None:
     write_text(path, json.dumps(content, indent=1, default=str) + "\n")
 
 
+def blocks(path) -> Iterator[bytes]:
+    """A file's bytes, 1 MiB at a time."""
+    with open(path, "rb") as stream:
+        while block := stream.read(2**20):
+            yield block
+
+
 def digest(path) -> str:
     """sha256 (hex) of a file's bytes."""
     state = hashlib.sha256()
-    with open(path, "rb") as stream:
-        while block := stream.read(2**20):
-            state.update(block)
+    for block in blocks(path):
+        state.update(block)
     return state.hexdigest()

@@ -1,8 +1,36 @@
-"""Names that a user may have meant."""
+"""Names that a user gives: the nearest known ones, and what a dotted path names."""
 
 import difflib
+import importlib
+from collections.abc import Iterable
+from typing import Any
+
+from recbole_conrec.utils.errors import UserError
 
 
-def nearest(name: str, known) -> str:
+def nearest(name: str, known: Iterable[str]) -> str:
+    """'; did you mean ...?' with up to three known names like this one; '' if there is none."""
     close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
     return f"; did you mean {' or '.join(repr(c) for c in close)}?" if close else ""
+
+
+def load(path: str) -> Any:
+    """The object at ``package.module:name``. Raises UserError if there is none."""
+    module, _, name = path.partition(":")
+    if not name:
+        raise UserError(f"'{path}' is no dotted path: expected 'package.module:name'")
+    try:
+        found = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if not f"{module}.".startswith(f"{error.name}."):  # the module exists; something that it imports does not
+            raise _broken(path, module, error) from error
+        raise UserError(f"'{path}': there is no module '{error.name}' to import; is its package installed?") from None
+    except Exception as error:  # whatever a module does when it is imported
+        raise _broken(path, module, error) from error
+    if not hasattr(found, name):
+        raise UserError(f"'{path}': module '{module}' has no '{name}'")
+    return getattr(found, name)
+
+
+def _broken(path: str, module: str, error: Exception) -> UserError:
+    return UserError(f"'{path}': importing '{module}' failed: {type(error).__name__}: {error}")

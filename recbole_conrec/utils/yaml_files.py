@@ -22,7 +22,7 @@ def parse_value(text: str):
     if text == "None":
         return None
     try:
-        return yaml.load(text, _Loader)  # noqa: S506  (a SafeLoader)
+        return yaml.load(text, _Loader)
     except yaml.YAMLError:
         return text
 
@@ -31,7 +31,7 @@ def read_yaml(path) -> dict:
     """A YAML mapping. Raises UserError naming the file and the line."""
     try:
         text = Path(path).read_text(encoding="utf-8") if isinstance(path, str) else path.read_text(encoding="utf-8")
-        content = yaml.load(text, _Loader) or {}  # noqa: S506
+        content = yaml.load(text, _Loader) or {}
     except OSError as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else error.strerror
         raise UserError(f"{path}: {reason}; expected a YAML file of options") from None

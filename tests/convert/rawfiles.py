@@ -6,7 +6,13 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from recbole_conrec.data.atomic import read_strings
+from recbole_conrec.data import convert as converters
+from recbole_conrec.data.atomic import read_columns, text_frame
+
+
+def convert(name: str, raw, out, /, **options) -> dict[str, int]:
+    """The package's function, with the two folders first."""
+    return converters.convert(name, raw=str(raw), out=str(out), **options)
 
 
 def write(folder: Path, files: dict[str, str | bytes]) -> Path:
@@ -20,8 +26,8 @@ def write(folder: Path, files: dict[str, str | bytes]) -> Path:
 
 
 def read(out: Path, name: str, suffix: str) -> pd.DataFrame:
-    """An atomic file as text, as the data room reads it."""
-    return read_strings(out / name / f"{name}.{suffix}").reset_index(drop=True)
+    """An atomic file as text, read as a run reads it."""
+    return text_frame(read_columns(out / name / f"{name}.{suffix}")).reset_index(drop=True)
 
 
 def rows(frame: pd.DataFrame) -> list[tuple]:

@@ -1,9 +1,8 @@
 import json
 
 import pytest
-from rawfiles import read, rows, write
+from rawfiles import convert, read, rows, write
 
-from recbole_conrec.data.convert import convert
 from recbole_conrec.data.convert.amazon import _path
 from recbole_conrec.utils.errors import UserError
 

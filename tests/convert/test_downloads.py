@@ -1,12 +1,11 @@
-"""What may be wrong with a download: damaged, spread over links, a file missing. And the command's own words."""
+"""What may be wrong with a download: damaged, spread over links, a file missing. And the messages of the command."""
 
 import gzip
 
 import pytest
-from rawfiles import read, write
+from rawfiles import convert, read, write
 
 from recbole_conrec.cli import main
-from recbole_conrec.data.convert import convert
 from recbole_conrec.utils.errors import UserError
 
 
@@ -84,5 +83,5 @@ def test_the_command_names_its_own_option_for_another_name(tmp_path, capsys):
     assert len(read(tmp_path / "out", "2024", "inter")) == 1
     assert main(["simulate", "--name=7", "--users=5", "--items=20", f"--out={tmp_path / 'out'}"]) == 0
     assert main(["simulate", "--users=abc", f"--out={tmp_path / 'out'}"]) == 2
-    words = "error: simulate: users = abc; expected a whole number from 1 to 100000000\n"
+    words = "error: simulate.users: 'abc'; expected a whole number of at least 1 and at most 100000000\n"
     assert capsys.readouterr().err.endswith(words)

@@ -1,13 +1,15 @@
 import json
 from datetime import datetime
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from rawfiles import options, read, rows, write
+from rawfiles import convert, options, read, rows, write
 
-from recbole_conrec.data.convert import convert
+from recbole_conrec.data.convert.generic import EventsSection, ItemsSection
+from recbole_conrec.data.protocol import Protocol
 from recbole_conrec.utils.errors import UserError
 
 MAPPING = {
@@ -119,32 +121,52 @@ def test_without_time_the_order_of_the_rows_is_the_time(tmp_path):
 @pytest.mark.parametrize(
     "changes, words",
     [
-        ({"events": {"files": "events/*.csv", "user": "who"}}, "'events': no 'item'"),
-        ({"events": MAPPING["events"] | {"usr": "x"}}, "unknown key 'usr'; did you mean 'user'"),
+        ({"events": {"files": "events/*.csv", "user": "who"}}, "mapping.yaml: events.item is needed"),
+        (
+            {"events": MAPPING["events"] | {"usr": "x"}},
+            "mapping.yaml: events: unknown option 'usr'; did you mean 'user'",
+        ),
         ({"events": MAPPING["events"] | {"files": "*.tsv"}}, "no file .*.tsv"),
         ({"events": MAPPING["events"] | {"time": "when"}}, "1.csv: no column 'when'; found who, what"),
-        ({"events": MAPPING["events"] | {"unit": "days"}}, "unit 'days'"),
-        ({"events": MAPPING["events"] | {"format": "xml"}}, "format 'xml'"),
-        ({"events": MAPPING["events"] | {"fields": {"stars": "number"}}}, "field 'stars' is 'number'"),
+        (
+            {"events": MAPPING["events"] | {"unit": "days"}},
+            "events.unit: 'days'; expected one of s, ms, us, ns, iso or null",
+        ),
+        (
+            {"events": MAPPING["events"] | {"format": "xml"}},
+            "events.format: 'xml'; expected one of csv, json, parquet or null",
+        ),
+        (
+            {"events": MAPPING["events"] | {"fields": {"stars": "number"}}},
+            "events.fields.stars: 'number'; expected one of token, float, token_seq, float_seq",
+        ),
         ({"events": MAPPING["events"] | {"fields": {"user_id": "token"}}}, "another name than"),
         (
             {"events": MAPPING["events"] | {"fields": MAPPING["events"]["fields"] | {"device": "float"}}},
             "row 2: 'device' is 'TV",
         ),
-        ({"events": "events.csv"}, "expected a mapping"),
-        ({"feedback": {}}, "no 'feedback"),
+        ({"events": "events.csv"}, "mapping.yaml: events: 'events.csv'; expected a mapping"),
+        ({"feedback": {}}, "mapping.yaml: feedback.negative is needed"),
         (
             {"items": MAPPING["items"] | {"fields": {"title": "token", "name": "token"}}},
             "items.json: no 'name' in its first 2 rows",
         ),
-        ({"events": MAPPING["events"] | {"fields": ["rating"]}}, "fields is \\['rating'\\]; expected a mapping"),
-        ({"events": MAPPING["events"] | {"user": 7}}, "user is 7; expected text"),
+        ({"events": MAPPING["events"] | {"fields": ["rating"]}}, "events.fields: \\['rating'\\]; expected a mapping"),
+        ({"events": MAPPING["events"] | {"encoding": "utf-9"}}, "events.encoding: 'utf-9' is unknown to Python"),
+        (
+            {"events": MAPPING["events"] | {"fields": {"rating": {"column": "stars"}}}},
+            "events.fields.rating.type is needed; expected one of token",
+        ),
+        ({"events": MAPPING["events"] | {"user": 7}}, "events.user: 7; expected text"),
         ({"windw": {"unit": "events", "length": 3}}, "unknown key 'windw'; did you mean 'window'"),
         ({"itms": {}}, "unknown key 'itms'; did you mean 'items'"),
-        ({"window": {"unit": "weeks", "length": 3}}, "mapping.yaml: window: unit 'weeks'"),
-        ({"window": {"lenght": 3}}, "mapping.yaml: window: 'lenght' is unknown"),
-        ({"split": {"by": "weekday"}}, "mapping.yaml: split: by 'weekday'"),
-        ({"feedback": {"negative": "rating <= 2", "postive": "rating > 3"}}, "feedback: 'postive' is unknown"),
+        ({"window": {"unit": "weeks", "length": 3}}, "mapping.yaml: window.unit: 'weeks'"),
+        ({"window": {"lenght": 3}}, "mapping.yaml: window: unknown option 'lenght'; did you mean 'length'"),
+        ({"split": {"by": "weekday"}}, "mapping.yaml: split.by: 'weekday'"),
+        (
+            {"feedback": {"negative": "rating <= 2", "postive": "rating > 3"}},
+            "mapping.yaml: feedback: unknown option 'postive'",
+        ),
         ({"item_text": ["tittle"]}, "item_text: 'tittle' is no field of 'items'; did you mean 'title'"),
         ({"item_category": "category"}, "item_category: 'category' is no field .* title, tags, price"),
         ({"feedback": {"negative": "rating <= 2", "positive": "rating >= 2"}}, "user 'bob', item 'x': .* both"),
@@ -175,7 +197,7 @@ def test_the_protocol_is_checked_before_anything_is_read(tmp_path, monkeypatch, 
 
 
 def test_a_rule_on_a_field_that_is_not_kept_is_named(tmp_path):
-    with pytest.raises(UserError, match="'ratng <= 2' asks for 'ratng'.*; did you mean 'rating'"):
+    with pytest.raises(UserError, match="'ratng <= 2' reads 'ratng'.*; did you mean 'rating'"):
         run(tmp_path, feedback={"negative": "ratng <= 2"})
 
 
@@ -192,8 +214,17 @@ def test_an_id_that_an_atomic_file_cannot_hold_is_named(tmp_path, sign):
 
 
 def test_the_mapping_is_needed(tmp_path):
-    with pytest.raises(UserError, match="--mapping is needed"):
+    with pytest.raises(UserError, match="convert generic.mapping is needed"):
         convert("generic", tmp_path, tmp_path / "out")
+
+
+def test_the_mapping_of_the_docs_is_valid():
+    page = (Path(__file__).parents[2] / "docs" / "datasets.md").read_text(encoding="utf-8")
+    block = page[page.index("    events:\n") :].split("\n\n")[0]
+    mapping = yaml.safe_load(block)
+    assert EventsSection.read(mapping.pop("events"), "events").unit == "iso"
+    assert list(ItemsSection.read(mapping.pop("items"), "items").fields) == ["title", "category"]
+    assert Protocol.of(mapping).window.length == 7
 
 
 def test_recboles_options_for_data_are_passed_on(tmp_path):

@@ -1,7 +1,7 @@
 import pytest
-from rawfiles import options, read, rows, write
+from rawfiles import convert, options, read, rows, write
 
-from recbole_conrec.data.convert import convert
+from recbole_conrec.data.feedback import FeedbackRules
 
 LOG = (
     "user_id,video_id,date,hourmin,time_ms,is_click,is_like,is_follow,is_comment,is_forward,is_hate,long_view,"
@@ -101,8 +101,6 @@ def test_27k_comes_in_parts_and_random_exposures_can_be_left_out(tmp_path):
 @pytest.mark.parametrize("random", [True, False])
 def test_rules_never_call_an_event_both(tmp_path, random):
     convert("kuairand-pure", write(tmp_path / "raw", files()), tmp_path / "out", random=random)
-    from recbole_conrec.data.feedback import FeedbackRules
-
     frame = read(tmp_path / "out", "kuairand-pure", "inter")
-    feedback = FeedbackRules.parse(**options(tmp_path / "out", "kuairand-pure")["feedback"]).label(frame, "x")
+    feedback = FeedbackRules(**options(tmp_path / "out", "kuairand-pure")["feedback"]).label(frame, "x")
     assert feedback.tolist()[:4] == [-1, -1, 0, 1]

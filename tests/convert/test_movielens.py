@@ -1,6 +1,4 @@
-from rawfiles import options, read, rows, write
-
-from recbole_conrec.data.convert import convert
+from rawfiles import convert, options, read, rows, write
 
 FLAGS = "0|" * 18 + "0"
 

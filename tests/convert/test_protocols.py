@@ -5,14 +5,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from rawfiles import options, write
+from rawfiles import convert, options, write
 
-from recbole_conrec.data.convert import convert
 from recbole_conrec.data.dataset import NegativeFeedbackDataset
-from recbole_conrec.data.events import Window
-from recbole_conrec.data.feedback import FeedbackRules
-from recbole_conrec.data.splits import SplitRule
-from recbole_conrec.runs.config import make_config, read_yaml
+from recbole_conrec.data.loading import FileOptions
+from recbole_conrec.data.protocol import DataOptions, Protocol
+from recbole_conrec.options.layers import dataset_options, overall
+from recbole_conrec.runs.config import make_config
+from recbole_conrec.utils.errors import UserError
 
 FOLDER = Path(__file__).parents[2] / "properties" / "dataset"
 SMALL = Path(__file__).parents[2] / "dataset" / "sim-small"
@@ -20,12 +20,66 @@ SMALL = Path(__file__).parents[2] / "dataset" / "sim-small"
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_yaml_is_a_protocol(path):
-    content = read_yaml(path)
-    FeedbackRules.parse(**content["feedback"])
-    Window(**content["window"])
-    if "split" in content:
-        SplitRule(**content["split"])
-    make_config("SASRec", path.stem)
+    options = dataset_options(path.stem, "nowhere")
+    assert "extends" not in options and {"feedback", "window"} <= set(options)
+    assert Protocol.of(options).window.length in (7, 20, 30)
+    assert "extends" not in make_config("SASRec", path.stem).final_config_dict
+
+
+AMAZON = {
+    "feedback": {"negative": "rating <= 2", "positive": "rating >= 4"},
+    "window": {"unit": "days", "length": 30},
+    "item_text": ["title", "brand", "categories"],
+    "item_category": "categories",
+}
+
+
+def test_all_amazon_data_sets_have_the_options_of_one_file():
+    names = [path.stem for path in FOLDER.glob("amazon-*.yaml")]
+    assert len(names) == 24
+    without_titles = {"amazon-apps-for-android", "amazon-instant-video"}
+    for name in names:
+        expected = AMAZON | ({"item_text": ["categories"]} if name in without_titles else {})
+        assert dataset_options(name, "nowhere") == expected
+
+
+def test_a_yaml_beside_the_files_may_extend_one_of_ours(tmp_path):
+    (tmp_path / "mine").mkdir()
+    beside = tmp_path / "mine" / "mine.yaml"
+    beside.write_text("extends: yelp-2018\nwindow.length: 14\nitem_text: [city]\n")
+    options = dataset_options("mine", tmp_path)
+    assert options["ITEM_ID_FIELD"] == "business_id" and options["item_text"] == ["city"]
+    assert options["window"] == {"unit": "days", "length": 14}
+    for text, words in (
+        ("extends: amazn\n", "extends: 'amazn' is no data set of properties/dataset; did you mean 'amazon'"),
+        ("extends: [amazon]\n", "extends: ['amazon'] is no data set"),
+    ):
+        beside.write_text(text)
+        with pytest.raises(UserError) as error:
+            dataset_options("mine", tmp_path)
+        assert words in str(error.value) and "\n" not in str(error.value)
+
+
+def test_data_sets_that_extend_each_other_are_an_error(monkeypatch):
+    circle = {"yelp": {"extends": "yelp-2018"}, "yelp-2018": {"extends": "yelp"}}
+    monkeypatch.setattr("recbole_conrec.options.layers.properties", lambda _, name: circle[name])
+    with pytest.raises(UserError, match="extends: yelp -> yelp-2018 -> yelp is a circle"):
+        dataset_options("yelp", "nowhere")
+
+
+def test_extends_is_no_option_of_a_run():
+    with pytest.raises(UserError, match="unknown option 'extends'"):
+        make_config("SASRec", "ml-100k", options={"extends": "yelp"})
+
+
+def test_the_defaults_of_the_models_are_those_of_overall():
+    """properties/overall.yaml shows the defaults, the typed options use them: they must not differ."""
+    shown = overall()
+    for model in (Protocol, DataOptions, FileOptions):
+        for name in set(model.model_fields) & set(shown):
+            default = model.model_fields[name].default
+            value = default.model_dump(mode="json") if hasattr(default, "model_dump") else default
+            assert value == shown[name], name
 
 
 def test_a_converted_log_becomes_a_dataset(tmp_path):

@@ -1,7 +1,6 @@
 import pytest
-from rawfiles import read, rows, write
+from rawfiles import convert, read, rows, write
 
-from recbole_conrec.data.convert import convert
 from recbole_conrec.utils.errors import UserError
 
 DAY = 86_400

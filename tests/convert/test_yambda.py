@@ -1,9 +1,8 @@
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from rawfiles import read, rows
+from rawfiles import convert, read, rows
 
-from recbole_conrec.data.convert import convert
 from recbole_conrec.utils.errors import UserError
 
 # user, track, second; the sixth dislike is taken back after ten seconds, the seventh after fifteen

@@ -7,6 +7,10 @@ from recbole_conrec.utils.errors import UserError
 HEAD = "user_id:token\titem_id:token\trating:float\ttimestamp:float\n"
 
 
+def read_strings(path, fields=None, **format_):
+    return atomic.text_frame(atomic.read_columns(path, fields, **format_))
+
+
 def write(tmp_path, text, name="x.inter", encoding="utf-8"):
     path = tmp_path / name
     path.write_bytes(text.encode(encoding))
@@ -15,14 +19,14 @@ def write(tmp_path, text, name="x.inter", encoding="utf-8"):
 
 def test_every_character_is_kept(tmp_path):
     path = write(tmp_path, 'item_id:token\ttitle:token_seq\n1\t"Quoted\n2\tNA\n3\tit\'s, "so"\n4\tNone\n5\t\n')
-    frame = atomic.read_strings(path)
+    frame = read_strings(path)
     assert frame["title"].tolist() == ['"Quoted', "NA", 'it\'s, "so"', "None", ""]
     assert frame.index.tolist() == [2, 3, 4, 5, 6]
 
 
 def test_windows_line_ends_marks_and_blank_lines(tmp_path):
     path = write(tmp_path, "\ufeff" + HEAD.replace("\n", "\r\n") + "1\t2\t3\t4\r\n\r\n5\t6\t7\t8\r\n\r\n")
-    frame = atomic.read_strings(path)
+    frame = read_strings(path)
     assert frame["user_id"].tolist() == ["1", "5"] and frame.index.tolist() == [2, 4]
     assert frame["timestamp"].tolist() == ["4", "8"]
 
@@ -31,27 +35,27 @@ def test_windows_line_ends_marks_and_blank_lines(tmp_path):
 def test_a_row_of_the_wrong_length_is_named(tmp_path, row, word):
     path = write(tmp_path, HEAD + "1\t2\t3\t4\n1\t2\t3\t4\n" + row + "\n1\t2\t3\t4\n")
     with pytest.raises(UserError) as error:
-        atomic.read_strings(path)
+        read_strings(path)
     assert word in str(error.value) and str(path) in str(error.value)
 
 
 def test_what_is_missing_is_named(tmp_path):
     with pytest.raises(UserError, match="nothing.inter: there is no such file.*data_path"):
-        atomic.read_strings(tmp_path / "nothing.inter")
+        read_strings(tmp_path / "nothing.inter")
     path = write(tmp_path, HEAD)
     with pytest.raises(UserError, match="no field 'stars'; it has user_id, item_id, rating, timestamp"):
-        atomic.read_strings(path, ["stars"])
-    with pytest.raises(UserError, match="row 1: 'rating' must read name:type"):
+        read_strings(path, ["stars"])
+    with pytest.raises(UserError, match="row 1: 'rating'; expected name:type"):
         atomic.read_header(write(tmp_path, "user_id:token\trating\n1\t2\n"))
-    with pytest.raises(UserError, match="row 1: 'rating:number' must read"):
+    with pytest.raises(UserError, match="row 1: 'rating:number'; expected"):
         atomic.read_header(write(tmp_path, "user_id:token\trating:number\n1\t2\n"))
 
 
 def test_text_of_another_encoding_is_refused_and_can_be_named(tmp_path):
     path = write(tmp_path, "item_id:token\ttitle:token\n1\tAmélie\n", encoding="latin-1")
-    with pytest.raises(UserError, match="cannot be read"):
-        atomic.read_strings(path)
-    assert atomic.read_strings(path, encoding="latin-1")["title"].tolist() == ["Amélie"]
+    with pytest.raises(UserError, match="not utf-8 text .*; set `encoding`"):
+        read_strings(path)
+    assert read_strings(path, encoding="latin-1")["title"].tolist() == ["Amélie"]
 
 
 def column(tmp_path, values, name="timestamp"):

@@ -11,11 +11,11 @@ from recbole_conrec.data.truth import future_items
 def setting(log, rule=None, part="test", window=None):
     """(instances, CSR of F, popularity) of a log's part."""
     rows = first_dislikes(log)
-    cuts = (rule or SplitRule("user")).of(log, rows)
+    cuts = (rule or SplitRule(by="user")).cut(log, rows)
     instances = split_instances(log, rows, cuts)[part]
     mask = np.zeros(len(log), dtype=bool)
     mask[rows] = True
-    ptr, items = future_items(log, cuts, window or Window("days", 2), instances, RowStream(mask))
+    ptr, items = future_items(log, cuts, window or Window(unit="days", length=2), instances, RowStream(mask))
     train = log.time < cuts.valid_start[log.user]
     return instances, ptr, items, np.bincount(log.item[train], minlength=log.n_items)
 
@@ -54,7 +54,7 @@ def test_no_distractor_is_in_f_or_was_reacted_to_before():
 def test_sources_are_taken_in_order():
     """First the day's exposures, then the nearest before, then popular items."""
     log = random_log(2, users=12, items=200, events=3000, moments=40)
-    instances, ptr, items, popularity = setting(log, SplitRule("user", (0.05, 0.05, 0.9)))
+    instances, ptr, items, popularity = setting(log, SplitRule(by="user", ratio=(0.05, 0.05, 0.9)))
     size = 6  # short lists, so that every source has its turn
     lists, answer = drawn(log, instances, ptr, items, popularity, size=size)
     seen = {"day full": 0, "day and before": 0, "popular": 0}
@@ -131,7 +131,7 @@ def test_answers_are_everywhere_and_popular_items_come_in_proportion():
     rng = np.random.default_rng(0)
     # Every user has one dislike and no exposure, so that all distractors are popular items.
     log = EventLog.from_arrays(np.arange(1, n + 1), rng.integers(1, 50, n), np.arange(n), np.full(n, -1), n + 1, 120)
-    instances, ptr, items, _ = setting(log, SplitRule("time"))
+    instances, ptr, items, _ = setting(log, SplitRule(by="time"))
     popularity = np.zeros(120, dtype=np.int64)
     popularity[60:120] = np.arange(1, 61)
     lists, answer = drawn(log, instances, ptr, items, popularity, size=4)

@@ -196,16 +196,16 @@ def test_the_fingerprint_follows_files_and_protocol(edited):
             ["negative rule 'rating <= 0'", "tiny.inter", "'rating' runs from 1 to 5"],
         ),
         (None, {"feedback": {"negative": "rating <= 3", "positive": "rating >= 3"}}, ["both match"]),
-        (None, {"feedback": {"negativ": "rating <= 3"}}, ["feedback: 'negativ' is unknown", "negative, positive"]),
-        (None, {"feedback": {"positive": "rating >= 3"}}, ["feedback: 'negative' is missing"]),
-        (None, {"feedback": "rating <= 3"}, ["feedback: 'rating <= 3' must be a mapping"]),
+        (None, {"feedback": {"negativ": "rating <= 3"}}, ["feedback: unknown option 'negativ'", "'negative'"]),
+        (None, {"feedback": {"positive": "rating >= 3"}}, ["feedback.negative is needed"]),
+        (None, {"feedback": "rating <= 3"}, ["feedback: 'rating <= 3'; expected a mapping of negative, positive"]),
         (None, {"item_text": ["plot"]}, ["tiny.item: there is no field 'plot', which item_text names"]),
         (None, {"item_category": "plot"}, ["no field 'plot', which item_category names"]),
         (None, {"TIME_FIELD": "when"}, ["no field 'when', which TIME_FIELD names"]),
-        (None, {"context": "all"}, ["context: 'all' is unknown; give negative or both"]),
-        (None, {"low_activity": "few"}, ["low_activity: 'few' must be a whole number"]),
-        (None, {"candidates": 1}, ["candidates: 1 is too few"]),
-        (None, {"window": {"unit": "days", "length": -3}}, ["window: length is -3"]),
+        (None, {"context": "all"}, ["context: 'all'; expected one of negative, both"]),
+        (None, {"low_activity": "few"}, ["low_activity: 'few'"]),
+        (None, {"candidates": 1}, ["candidates: 1; expected a whole number of at least 2"]),
+        (None, {"window": {"unit": "days", "length": -3}}, ["window.length: -3; expected a number above 0"]),
         (
             None,
             {"split": {"by": "time", "cuts": ["1999-01-01", "2000-01-01"]}},
@@ -213,7 +213,7 @@ def test_the_fingerprint_follows_files_and_protocol(edited):
         ),
     ],
 )
-def test_a_mistake_is_told_in_one_line(edited, edit, options, words):
+def test_a_mistake_is_one_line(edited, edit, options, words):
     with pytest.raises(UserError) as error:
         edited(edit or (lambda folder: None), **options)
     message = str(error.value)

@@ -39,10 +39,12 @@ def test_first_at_or_after_equals_a_look_at_every_event(seed):
 
 def test_a_window_of_days_includes_its_last_second():
     log = log_of((1, 1, 0, -1), (1, 2, 7 * DAY, -1), (1, 3, 7 * DAY + 1, -1), (2, 4, 3, -1))
-    window = Window("days", 7)
+    window = Window(unit="days", length=7)
     end = window.end(log, np.array([1]), np.array([0]), np.array([0]))
     assert end.tolist() == [2]
-    assert Window("seconds", 7 * DAY + 1).end(log, np.array([1]), np.array([0]), np.array([0])).tolist() == [3]
+    assert Window(unit="seconds", length=7 * DAY + 1).end(
+        log, np.array([1]), np.array([0]), np.array([0])
+    ).tolist() == [3]
 
 
 def test_a_window_of_events_counts_all_feedback_and_does_not_cut_ties():
@@ -50,7 +52,7 @@ def test_a_window_of_events_counts_all_feedback_and_does_not_cut_ties():
     one = np.array([1])
 
     def end(length):
-        return Window("events", length).end(log, one, np.array([5]), np.array([0])).tolist()
+        return Window(unit="events", length=length).end(log, one, np.array([5]), np.array([0])).tolist()
 
     assert [end(n) for n in (1, 2, 3, 4, 5, 6, 60)] == [[1], [2], [5], [5], [5], [6], [6]]
 
@@ -59,18 +61,23 @@ def test_an_unbounded_and_an_empty_window():
     log = log_of((1, 1, 5, -1), (1, 2, 60, 0), (3, 1, 0, 1))
     users, t0 = np.array([1, 2, 3]), np.array([61, 0, 1])
     begin = log.first_at_or_after(users, t0)
-    for window in (Window("days", 1), Window("seconds", 9), Window("events", 4), Window("events", None)):
+    for window in (
+        Window(unit="days", length=1),
+        Window(unit="seconds", length=9),
+        Window(unit="events", length=4),
+        Window(unit="events", length=None),
+    ):
         assert window.end(log, users, t0, begin).tolist() == begin.tolist()
         back = window.begin(log, np.array([2]), np.array([9]), np.array([2]))
         assert back.tolist() == [2]  # user 2 has no events
-    assert Window("days", None).begin(log, np.array([1]), np.array([61]), np.array([2])).tolist() == [0]
+    assert Window(unit="days", length=None).begin(log, np.array([1]), np.array([61]), np.array([2])).tolist() == [0]
 
 
 @pytest.mark.parametrize("unit,length", [("days", 2), ("days", 0.5), ("seconds", 50_000), ("events", 4)])
 def test_windows_equal_a_look_at_every_event(unit, length):
     log = random_log(5)
     instances = Instances.of_rows(log, np.flatnonzero(log.feedback == NEGATIVE))
-    window = Window(unit, length)
+    window = Window(unit=unit, length=length)
     ends = window.end(log, instances.user, instances.time, instances.end)
     begins = window.begin(log, instances.user, instances.time, instances.end)
     seconds = None if unit == "events" else length * (DAY if unit == "days" else 1)
@@ -87,10 +94,27 @@ def test_windows_equal_a_look_at_every_event(unit, length):
         assert len(past) - (begin - log.start[user]) == len(before)
 
 
-@pytest.mark.parametrize("unit,length", [("weeks", 1), ("days", 0), ("days", -1), ("events", 2.5), ("days", "7")])
-def test_an_impossible_window_is_refused(unit, length):
-    with pytest.raises(UserError, match="window"):
-        Window(unit, length)
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"unit": "weeks", "length": 1}, "window.unit: 'weeks'; expected one of days, seconds, events"),
+        ({"unit": "days"}, "window.length is needed"),
+        ({"unit": "days", "length": 0}, "window.length: 0; expected a number above 0 or null"),
+        ({"unit": "days", "length": -1}, "window.length: -1"),
+        ({"unit": "events", "length": 2.5}, "window: 2.5 events; expected a whole number of events"),
+        ({"unit": "days", "length": "7"}, "window.length: '7'"),
+        ({"unit": "days", "length": True}, "window.length: True"),
+        ({"unit": "days", "length": float("nan")}, "window.length: nan"),
+        ({"unit": "days", "length": float("inf")}, "window.length: inf"),
+        ({"unit": "days", "length": 1e300}, "window: 1e+300 days is longer than any log"),
+        ({"unit": "events", "length": 10**400}, "is longer than any log; give null for no limit"),
+        ({"unit": "days", "lenght": 3}, "window: unknown option 'lenght'; did you mean 'length'?"),
+    ],
+)
+def test_an_impossible_window_is_refused(options, words):
+    with pytest.raises(UserError) as error:
+        Window.read(options, "window")
+    assert words in str(error.value) and "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("kinds", [(NEGATIVE,), (NEGATIVE, POSITIVE), (EXPOSURE,), (NEGATIVE, EXPOSURE, POSITIVE)])

@@ -95,23 +95,39 @@ def test_a_broken_rule_names_the_place_and_the_form(text, why):
 
 
 def test_everything_else_is_an_exposure():
-    rules = FeedbackRules.parse("rating <= 2", "rating >= 5")
+    rules = FeedbackRules(negative="rating <= 2", positive="rating >= 5")
     assert rules.label(EVENTS, "x.inter").tolist() == [-1, -1, 0, 0, 1]
     assert rules.label(EVENTS, "x.inter").dtype == np.int8
-    assert FeedbackRules.parse("rating <= 2").label(EVENTS, "x.inter").tolist() == [-1, -1, 0, 0, 0]
-    assert FeedbackRules.parse("rating <= 2", None).fields == {"rating": "rating <= 2"}
+    assert FeedbackRules(negative="rating <= 2").label(EVENTS, "x.inter").tolist() == [-1, -1, 0, 0, 0]
+    assert FeedbackRules(negative=" rating <= 2", positive=None).fields == {"rating": "rating <= 2"}
 
 
 def test_an_event_that_both_rules_match_is_refused():
     with pytest.raises(UserError, match=r"'rating <= 2' and 'label == 0' both match 1 events of x.inter.* row 2"):
-        FeedbackRules.parse("rating <= 2", "label == 0").label(EVENTS, "x.inter")
+        FeedbackRules(negative="rating <= 2", positive="label == 0").label(EVENTS, "x.inter")
 
 
 def test_a_rule_that_matches_nothing_names_the_range():
     with pytest.raises(UserError, match=r"negative rule 'rating < 1' .* none of the 5 .* x.inter.*1 to 5.*feedback.n"):
-        FeedbackRules.parse("rating < 1", "rating > 4").label(EVENTS, "x.inter")
+        FeedbackRules(negative="rating < 1", positive="rating > 4").label(EVENTS, "x.inter")
     with pytest.raises(UserError, match=r"positive rule 'label == great'.*one of 0, 1, like it, skip"):
-        FeedbackRules.parse("rating < 2", "label == great").label(EVENTS, "x.inter")
+        FeedbackRules(negative="rating < 2", positive="label == great").label(EVENTS, "x.inter")
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({}, "feedback.negative is needed; expected text"),
+        ({"negative": 2}, "feedback.negative: 2; expected text"),
+        ({"negative": "rating <= 2", "positve": "x > 1"}, "unknown option 'positve'; did you mean 'positive'?"),
+        ({"negative": "rating <= 2", "positive": "rating >"}, "positive rule 'rating >': it ends where a value"),
+        ("rating <= 2", "feedback: 'rating <= 2'; expected a mapping of negative, positive"),
+    ],
+)
+def test_a_mistake_in_the_option_is_one_line(options, words):
+    with pytest.raises(UserError) as error:
+        FeedbackRules.read(options, "feedback")
+    assert words in str(error.value) and "\n" not in str(error.value)
 
 
 def test_words_have_no_order():

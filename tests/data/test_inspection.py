@@ -1,6 +1,7 @@
 """The inspection's figures against slow obvious loops; each warning fires on its own number."""
 
 import io
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -39,7 +40,7 @@ def test_gaps_and_ties(tiny_dataset, seen):
     for user in range(1, log.n_users):
         times = log.time[log.user == user].tolist()
         bad = log.time[(log.user == user) & (log.feedback == NEGATIVE)].tolist()
-        gaps += [later - earlier for earlier, later in zip(bad, bad[1:], strict=False)]
+        gaps += [later - earlier for earlier, later in itertools.pairwise(bad)]
         tied += sum(times.count(time) > 1 for time in times)
     assert sorted(seen.gaps.tolist()) == sorted(gaps)
     assert seen.tied == pytest.approx(tied / len(log))
@@ -97,7 +98,7 @@ def test_covered(tiny_dataset, seen):
 
 
 def healthy(seen):
-    """The same figures with all that a warning looks at put right."""
+    """The same figures, all of them such that no warning is raised."""
     parts = {
         name: replace(
             part,
@@ -130,7 +131,7 @@ def change_test(seen, **changes):
 
 
 @pytest.mark.parametrize(
-    "name, change, number, mend",
+    "name, change, number, fix",
     [
         ("times are not seconds", lambda s: replace(s, span=(0, 1_700_000_000_000)), "1,700,000,000,000", "/ 1000"),
         ("few test instances", lambda s: change_test(s, instances=100), "100 test instances", "split.ratio"),
@@ -159,12 +160,12 @@ def change_test(seen, **changes):
         ("no positives", lambda s: replace(s, counts=s.counts | {"positives": 0}), "no event", "feedback.positive"),
     ],
 )
-def test_each_warning_fires_alone_and_names_number_and_mend(seen, name, change, number, mend):
+def test_each_warning_fires_alone_and_names_number_and_fix(seen, name, change, number, fix):
     good = healthy(seen)
     assert findings(good) == []
     (found,) = findings(change(good))
     assert found.name == name
-    assert number in found.what and mend in found.mend
+    assert number in found.what and fix in found.fix
 
 
 def test_times_that_are_not_seconds_come_first(seen):
@@ -175,7 +176,12 @@ def test_times_that_are_not_seconds_come_first(seen):
 @pytest.mark.parametrize("days, scale", [([24, 31, 28], "linear"), ([1, 9], "linear"), ([1, 10], "log")])
 def test_days_within_one_decade_have_a_plain_axis(seen, tmp_path, monkeypatch, days, scale):
     figures = []
-    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda figure, *_, **__: figures.append(figure))
+
+    def save(figure, path, **_):
+        figures.append(figure)
+        path.touch()
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", save)
     draw(replace(seen, active_days=np.array([0, *days])), tmp_path)
     axis = next(axis for axis in figures[0].axes if axis.get_title().startswith("Days on which"))
     assert axis.get_xscale() == scale

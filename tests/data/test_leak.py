@@ -6,6 +6,7 @@ an evaluation instance is predicted from and ranked against must stay as it was.
 
 import csv
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import tinylog
 from randomlog import random_log
 
 from recbole_conrec.data.candidates import CandidateLists, CandidateSources
+from recbole_conrec.data.counts import training_dislikes
 from recbole_conrec.data.dataset import NegativeFeedbackDataset
 from recbole_conrec.data.events import NEGATIVE, POSITIVE, EventLog, FeedbackStream, RowStream, Window
 from recbole_conrec.data.splits import SplitRule, first_dislikes, split_instances
@@ -24,10 +26,10 @@ from recbole_conrec.runs.config import make_config
 @pytest.mark.parametrize("by", ["user", "time"])
 @pytest.mark.parametrize("seed", range(3))
 def test_changing_items_and_feedback_from_t0_on_moves_nothing(by, seed):
-    """On arrays: cuts and F are given, everything else is computed anew from the changed log."""
+    """On arrays: cuts and F are given, everything else is computed again from the changed log."""
     log = random_log(seed, users=15, items=60, events=900)
     rows = first_dislikes(log)
-    cuts = SplitRule(by).of(log, rows)
+    cuts = SplitRule(by=by).cut(log, rows)
     splits = split_instances(log, rows, cuts)
     first = np.zeros(len(log), dtype=bool)
     first[rows] = True
@@ -43,7 +45,7 @@ def test_changing_items_and_feedback_from_t0_on_moves_nothing(by, seed):
             "history": np.where(own >= 0, log.item[own], 0),
             "feedback": np.where(own >= 0, log.feedback[own], 0),
             "low activity": is_low_activity(log, one, 3),
-            "long tail": long_tail_items(log, train, 5),
+            "long tail": long_tail_items(training_dislikes(SimpleNamespace(log=log, train_mask=train)), 5),
             "swing": near.matrix().toarray(),
             "candidates": CandidateLists(CandidateSources(log, popularity), one, ptr, items)[:],
         }
@@ -57,12 +59,14 @@ def test_changing_items_and_feedback_from_t0_on_moves_nothing(by, seed):
             item = np.where(late, rng.integers(1, log.n_items, len(log)), log.item)
             feedback = np.where(late, rng.choice([-1, 0, 1], len(log)), log.feedback)
             other = EventLog.from_arrays(log.user, item, log.time, feedback, log.n_users, log.n_items)
-            future = future_items(log, cuts, Window("days", 2), one, RowStream(first))
+            future = future_items(log, cuts, Window(unit="days", length=2), one, RowStream(first))
             for name, value in facts(log, one, *future).items():
                 assert (facts(other, one, *future)[name] == value).all(), name
             mask = np.zeros(len(log), dtype=bool)
             mask[first_dislikes(other)] = True
-            changed_f += len(future_items(other, cuts, Window("days", 2), one, RowStream(mask))[1]) != len(future[1])
+            changed_f += len(future_items(other, cuts, Window(unit="days", length=2), one, RowStream(mask))[1]) != len(
+                future[1]
+            )
     assert changed_f  # the change did reach what lies in the future
 
 

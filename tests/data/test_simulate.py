@@ -6,12 +6,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from recbole_conrec.data.simulation import simulate as simulation
 from recbole_conrec.data.simulation.catalogue import ATTRIBUTES
 from recbole_conrec.data.simulation.oracle import Oracle
-from recbole_conrec.data.simulation.simulate import simulate
 from recbole_conrec.utils.errors import UserError
 
 COMMITTED = Path(__file__).parents[2] / "dataset" / "sim-small"
+
+
+def simulate(out, **options):
+    return simulation.simulate(simulation.SimulateOptions.read({"out": str(out), **options}, "simulate"))
 
 
 @pytest.fixture(scope="module")
@@ -141,26 +145,28 @@ def test_blocks_of_users_do_not_change_what_is_promised(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "options, words",
     [
-        ({"users": 0}, "users = 0"),
-        ({"drift": 2}, "drift = 2"),
-        ({"items": 5}, "items = 5"),
-        ({"name": "a/b"}, "a/b"),
-        ({"users": "abc"}, "users = abc; expected a whole number from 1"),
-        ({"users": 50.5}, "users = 50.5; .* whole"),
-        ({"seed": -1}, "seed = -1"),
-        ({"seed": True}, "seed = True"),
-        ({"sessions": "many"}, "sessions = many"),
-        ({"noise": float("nan")}, "noise = nan"),
-        ({"negative_ratio": 0}, "negative_ratio = 0; .* from 0.001"),
-        ({"overwrite": "abc"}, "--overwrite: 'abc'"),
+        ({"users": 0}, "users: 0; expected a whole number of at least 1"),
+        ({"drift": 2}, "drift: 2; expected a number of at least 0 and at most 1"),
+        ({"items": 5}, "items: 5"),
+        ({"name": "a/b"}, "name: 'a/b'; expected letters"),
+        ({"users": "abc"}, "users: 'abc'; expected a whole number"),
+        ({"users": 50.5}, "users: 50.5; expected a whole number"),
+        ({"seed": -1}, "seed: -1"),
+        ({"seed": True}, "seed: True"),
+        ({"sessions": "many"}, "sessions: 'many'"),
+        ({"noise": float("nan")}, "noise: nan"),
+        ({"negative_ratio": 0}, "negative_ratio: 0; expected a number of at least 0.001"),
+        ({"overwrite": "abc"}, "overwrite: 'abc'; expected true or false"),
+        ({"user": 5}, "unknown option 'user'; did you mean 'users'"),
     ],
 )
 def test_wrong_options_are_named(tmp_path, options, words):
-    with pytest.raises(UserError, match=words):
+    with pytest.raises(UserError, match=f"simulate.* {words}|simulate.{words}"):
         simulate(tmp_path, **options)
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_an_existing_data_set_is_kept_unless_told(tmp_path):
+def test_an_existing_data_set_is_kept_unless_it_is_overwritten(tmp_path):
     simulate(tmp_path, users=5, items=20)
     with pytest.raises(UserError, match="pass --overwrite to replace it, or another --name"):
         simulate(tmp_path, users=5, items=20)

@@ -62,12 +62,14 @@ def test_a_repeated_dislike_is_no_instance():
     assert rows.tolist() == [0, 2]  # of the two dislikes of item 6 at time 3, the first in the file
 
 
-@pytest.mark.parametrize("rule", [SplitRule("user"), SplitRule("time"), SplitRule("time", (0.5, 0.2, 0.3))])
+@pytest.mark.parametrize(
+    "rule", [SplitRule(by="user"), SplitRule(by="time"), SplitRule(by="time", ratio=(0.5, 0.2, 0.3))]
+)
 @pytest.mark.parametrize("seed", range(3))
 def test_parts_are_apart_in_time(rule, seed):
     log = random_log(seed)
     rows = first_dislikes(log)
-    cuts = rule.of(log, rows)
+    cuts = rule.cut(log, rows)
     splits = split_instances(log, rows, cuts)
     assert sorted(np.concatenate([part.row for part in splits.values()])) == rows.tolist()
     for user in range(log.n_users):
@@ -85,7 +87,7 @@ def test_cuts_by_time_are_shares_of_all_events_whatever_their_feedback():
     cuts = []
     for feedback in (rng.choice([-1, 0, 1], n), np.full(n, -1)):
         log = EventLog.from_arrays(rng.integers(1, 5, n), np.arange(1, n + 1), times, feedback, 5, n + 1)
-        cuts.append(SplitRule("time").of(log, first_dislikes(log)))
+        cuts.append(SplitRule(by="time").cut(log, first_dislikes(log)))
     for one in cuts:
         assert set(one.valid_start) == {times[int(0.7 * n)]} and set(one.test_start) == {times[int(0.8 * n)]}
 
@@ -95,7 +97,7 @@ def test_given_cuts_are_seconds_or_dates_in_utc():
     for value in (expected, float(expected), "2003-01-31", "2003-01-31T02:00:00+02:00", datetime.date(2003, 1, 31)):
         assert parse_time(value) == expected
     log = dislikes(1, 2, 3, 4, 5)
-    cuts = SplitRule("time", cuts=[3, 5]).of(log, first_dislikes(log))
+    cuts = SplitRule(by="time", cuts=[3, 5]).cut(log, first_dislikes(log))
     splits = split_instances(log, first_dislikes(log), cuts)
     assert {name: part.time.tolist() for name, part in splits.items()} == {
         "train": [1, 2],
@@ -114,25 +116,30 @@ def test_windows_know_where_their_part_ends():
 @pytest.mark.parametrize(
     "options,word",
     [
-        ({"by": "item"}, "by 'item'"),
-        ({"by": "user", "cuts": [1, 2]}, "by: time"),
-        ({"by": "time", "cuts": [2, 1]}, "before"),
-        ({"by": "time", "cuts": [1]}, "two times"),
-        ({"by": "time", "cuts": ["soon", 1]}, "'soon'"),
-        ({"by": "time", "ratio": [0.8, 0.2]}, "ratio"),
-        ({"by": "time", "ratio": [0.8, 0.1, 0.2]}, "sum to 1"),
-        ({"by": "time", "ratio": [0.8, 0.0, 0.2]}, "positive"),
-        ({"by": "time", "ratio": "often"}, "often"),
+        ({}, "split.by is needed; expected one of time, user"),
+        ({"by": "usr"}, "split.by: 'usr'; expected one of time, user; did you mean 'user'?"),
+        ({"by": "user", "cuts": [1, 2]}, "split: cuts need `by: time`"),
+        ({"by": "time", "cuts": [2, 1]}, "split.cuts: [2, 1] is not [valid, test]: validation must begin before"),
+        ({"by": "time", "cuts": [1]}, "split.cuts"),
+        ({"by": "time", "cuts": ["soon", 1]}, "split.cuts: 'soon' is not a time; give seconds or an ISO date"),
+        ({"by": "time", "cuts": [float("nan"), 1]}, "split.cuts"),
+        ({"by": "time", "cuts": [1, 1e300]}, "split.cuts"),
+        ({"by": "time", "ratio": [0.8, 0.2]}, "split.ratio"),
+        ({"by": "time", "ratio": [0.8, 0.1, 0.2]}, "split.ratio: [0.8, 0.1, 0.2] sums to 1.1; expected"),
+        ({"by": "time", "ratio": [0.8, 0.0, 0.2]}, "split.ratio[1]: 0.0; expected a number above 0"),
+        ({"by": "time", "ratio": [0.7, float("nan"), 0.2]}, "split.ratio[1]: nan; expected a finite number"),
+        ({"by": "time", "ratio": "often"}, "split.ratio: 'often'; expected a list of 3 values"),
+        ({"by": "time", "share": 1}, "split: unknown option 'share'; its options: by, ratio, cuts"),
     ],
 )
 def test_an_impossible_split_is_refused(options, word):
-    with pytest.raises(UserError, match="split") as error:
-        SplitRule(**options)
-    assert word in str(error.value)
+    with pytest.raises(UserError) as error:
+        SplitRule.read(options, "split")
+    assert word in str(error.value) and "\n" not in str(error.value)
 
 
 def test_an_empty_part_is_refused():
     log = dislikes(1, 2, 3)
     rows = first_dislikes(log)
-    with pytest.raises(UserError, match="no negative event is left for valid; this log has 3 .* from 1 to 3"):
-        split_instances(log, rows, SplitRule("user").of(log, rows))
+    with pytest.raises(UserError, match="no negative event is left for valid; the log has 3 .* from 1 to 3"):
+        split_instances(log, rows, SplitRule(by="user").cut(log, rows))

@@ -11,7 +11,7 @@ from recbole.utils import get_model
 @pytest.mark.parametrize("context", ["negative", "both"])
 def test_a_stock_model_has_a_loss_and_scores(make_tiny, name, context):
     config, dataset = make_tiny(name, context=context, train_batch_size=64, eval_batch_size=32)
-    train, valid, test = data_preparation(config, dataset)
+    train, _valid, test = data_preparation(config, dataset)
     torch.manual_seed(0)
     model = get_model(name)(config, train._dataset).to(config["device"])
     loss = model.calculate_loss(next(iter(train)))

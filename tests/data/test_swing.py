@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from recbole_conrec.data.swing import swing
+from recbole_conrec.data.swing import SwingOptions, swing
 
 
 def brute_force(users, items, n_users, n_items, alpha1, alpha2, theta, min_common):
@@ -27,9 +27,9 @@ def brute_force(users, items, n_users, n_items, alpha1, alpha2, theta, min_commo
 @pytest.mark.parametrize(
     "options",
     [
-        dict(alpha1=15.0, alpha2=0.0, theta=0.3, min_common=1),
-        dict(alpha1=1.0, alpha2=2.5, theta=0.7, min_common=6),
-        dict(alpha1=0.0, alpha2=0.0, theta=0.0, min_common=3),
+        {"alpha1": 15.0, "alpha2": 0.0, "theta": 0.3, "min_common": 1},
+        {"alpha1": 1.0, "alpha2": 2.5, "theta": 0.7, "min_common": 6},
+        {"alpha1": 0.0, "alpha2": 0.0, "theta": 0.0, "min_common": 3},
     ],
 )
 def test_scores_equal_the_formula(options, budget):
@@ -37,20 +37,20 @@ def test_scores_equal_the_formula(options, budget):
     n_users, n_items = 31, 23
     users, items = rng.integers(1, n_users - 2, 260), rng.integers(1, n_items - 2, 260)  # some have no events
     expected = brute_force(users, items, n_users, n_items, **options)
-    found = swing(users, items, n_users, n_items, top=n_items, budget=budget, **options)
+    found = swing(users, items, n_users, n_items, SwingOptions(top=n_items, **options), budget=budget)
     assert (expected > 0).sum() > 20
     np.testing.assert_allclose(found.matrix().toarray(), expected, rtol=1e-6, atol=1e-9)
 
 
 def test_neighbours_come_best_first_and_ties_by_id():
-    # Users 1 and 2 dislike 5, 4, 3 and 2 alike: all their scores tie.
+    # Users 1 and 2 both dislike 5, 4, 3 and 2: all their scores tie.
     users, items = np.array([1, 2] * 4), np.repeat([5, 4, 3, 2], 2)
-    found = swing(users, items, 3, 7, top=2)
+    found = swing(users, items, 3, 7, SwingOptions(top=2))
     assert found.items[found.ptr[5] : found.ptr[6]].tolist() == [2, 3]
     assert found.items[found.ptr[2] : found.ptr[3]].tolist() == [3, 4]
     rng = np.random.default_rng(0)
     users, items = rng.integers(1, 40, 500), rng.integers(1, 30, 500)
-    found = swing(users, items, 40, 30, top=7)
+    found = swing(users, items, 40, 30, SwingOptions(top=7))
     for i in range(30):
         scores, ids = (values[found.ptr[i] : found.ptr[i + 1]] for values in (found.scores, found.items))
         assert len(ids) <= 7 and i not in ids
@@ -84,5 +84,5 @@ def test_caps_keep_the_latest():
             if seen["i", item] <= 4:
                 kept.append(at)
     expected = swing(users[kept], items[kept], 20, 30)
-    found = swing(users, items, 20, 30, max_user_items=6, max_item_users=4)
+    found = swing(users, items, 20, 30, SwingOptions(max_user_items=6, max_item_users=4))
     assert (found.items == expected.items).all() and (found.scores == expected.scores).all()

@@ -1,18 +1,27 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from randomlog import events_of, random_log
 
-from recbole_conrec.data.events import NEGATIVE, POSITIVE, EventLog, RowStream, Window
+from recbole_conrec.data.counts import training_dislikes
+from recbole_conrec.data.events import NEGATIVE, POSITIVE, EventLog, Instances, RowStream, Window
+from recbole_conrec.data.exclusion import excluded
 from recbole_conrec.data.splits import TEST, TRAIN, SplitRule, first_dislikes, split_instances
 from recbole_conrec.data.truth import future_items, is_low_activity, long_tail_items
 
-SPLITS = [SplitRule("user"), SplitRule("time"), SplitRule("time", cuts=[500_000, 900_000])]
-WINDOWS = [Window("days", 2), Window("seconds", 30_000), Window("events", 3), Window("days", None)]
+SPLITS = [SplitRule(by="user"), SplitRule(by="time"), SplitRule(by="time", cuts=[500_000, 900_000])]
+WINDOWS = [
+    Window(unit="days", length=2),
+    Window(unit="seconds", length=30_000),
+    Window(unit="events", length=3),
+    Window(unit="days", length=None),
+]
 
 
 def cut(log, rule):
     rows = first_dislikes(log)
-    cuts = rule.of(log, rows)
+    cuts = rule.cut(log, rows)
     mask = np.zeros(len(log), dtype=bool)
     mask[rows] = True
     return cuts, split_instances(log, rows, cuts), mask
@@ -52,31 +61,33 @@ def test_f_equals_a_look_at_every_event(rule, window):
 
 def test_future_positives_repeat_no_item_and_may_have_been_liked_before():
     log = EventLog.from_arrays([1] * 6, [3, 9, 3, 3, 2, 4], [0, 5, 6, 7, 8, 99], [1, -1, 1, 1, 1, 1], 2, 10)
-    cuts = SplitRule("time", cuts=[50, 60]).of(log, first_dislikes(log))
-    from recbole_conrec.data.events import Instances
-
+    cuts = SplitRule(by="time", cuts=[50, 60]).cut(log, first_dislikes(log))
     ptr, items = future_items(
-        log, cuts, Window("days", 7), Instances.of_rows(log, first_dislikes(log)), RowStream(log.feedback == POSITIVE)
+        log,
+        cuts,
+        Window(unit="days", length=7),
+        Instances.of_rows(log, first_dislikes(log)),
+        RowStream(log.feedback == POSITIVE),
     )
-    assert ptr.tolist() == [0, 2] and items.tolist() == [2, 3]  # item 4 lies behind the cut
+    assert ptr.tolist() == [0, 2] and items.tolist() == [2, 3]  # item 4 is after the cut
 
 
 @pytest.mark.parametrize("rule", SPLITS)
 def test_training_windows_show_nothing_of_the_evaluation(rule):
     log = random_log(4)
-    cuts, splits, mask = cut(log, rule)
+    cuts, splits, _mask = cut(log, rule)
     everything = RowStream(np.ones(len(log), dtype=bool))
     other = EventLog(**{**vars_of(log), "item": np.where(cuts.part(log.user, log.time) == TRAIN, log.item, 1)})
     for one, two in zip(
-        future_items(log, cuts, Window("days", None), splits["train"], everything),
-        future_items(other, cuts, Window("days", None), splits["train"], everything),
+        future_items(log, cuts, Window(unit="days", length=None), splits["train"], everything),
+        future_items(other, cuts, Window(unit="days", length=None), splits["train"], everything),
         strict=True,
     ):
         assert (one == two).all()
     other = EventLog(**{**vars_of(log), "item": np.where(cuts.part(log.user, log.time) < TEST, log.item, 1)})
     for one, two in zip(
-        future_items(log, cuts, Window("days", None), splits["valid"], everything),
-        future_items(other, cuts, Window("days", None), splits["valid"], everything),
+        future_items(log, cuts, Window(unit="days", length=None), splits["valid"], everything),
+        future_items(other, cuts, Window(unit="days", length=None), splits["valid"], everything),
         strict=True,
     ):
         assert (one == two).all()
@@ -86,10 +97,22 @@ def vars_of(log):
     return {name: getattr(log, name) for name in log.__dataclass_fields__}
 
 
+def test_a_list_leaves_out_what_the_user_disliked_before():
+    log = random_log(3)
+    _, splits, _ = cut(log, SplitRule(by="user"))
+    part = splits["test"]
+    owner, items = excluded(log, part.begin, part.end)
+    for n, (user, t0) in enumerate(zip(part.user, part.time, strict=True)):
+        past = [item for _, item, time, feedback in events_of(log, user) if time < t0 and feedback == NEGATIVE]
+        assert items[owner == n].tolist() == past
+    assert owner.dtype == items.dtype == np.int64 and (np.diff(owner) >= 0).all()
+    assert log.negatives is log.negatives  # found once for all batches
+
+
 @pytest.mark.parametrize("fewer_than", [0, 1, 3, 50])
 def test_low_activity_counts_dislikes_before_t0(fewer_than):
     log = random_log(8)
-    _, splits, _ = cut(log, SplitRule("user"))
+    _, splits, _ = cut(log, SplitRule(by="user"))
     part = splits["test"]
     expected = [
         sum(time < t0 and feedback == NEGATIVE for _, _, time, feedback in events_of(log, user)) < fewer_than
@@ -100,9 +123,9 @@ def test_low_activity_counts_dislikes_before_t0(fewer_than):
 
 def test_the_long_tail_counts_training_dislikes_only():
     log = random_log(9)
-    cuts, _, _ = cut(log, SplitRule("time"))
+    cuts, _, _ = cut(log, SplitRule(by="time"))
     train = cuts.part(log.user, log.time) == TRAIN
-    tail = long_tail_items(log, train, 4)
+    tail = long_tail_items(training_dislikes(SimpleNamespace(log=log, train_mask=train)), 4)
     for item in range(1, log.n_items):
         count = sum(log.item[r] == item and log.feedback[r] == NEGATIVE and train[r] for r in range(len(log)))
         assert tail[item] == (count < 4)

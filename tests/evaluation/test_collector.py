@@ -7,9 +7,11 @@ from recbole.evaluator import Collector, Evaluator
 from recbole.evaluator.collector import DataStruct
 
 from recbole_conrec.data.truth import Truth
-from recbole_conrec.evaluation import metrics
-from recbole_conrec.evaluation.collector import NegativeFeedbackCollector
+from recbole_conrec.evaluation.collector import NegativeFeedbackCollector, outcomes, variants
+from recbole_conrec.evaluation.metrics.base import Metric, Predictions
 from recbole_conrec.evaluation.plugin import register_metrics
+from recbole_conrec.evaluation.registry import own_metrics
+from recbole_conrec.evaluation.summary import summarise
 from recbole_conrec.utils.errors import UserError
 
 register_metrics()
@@ -68,15 +70,11 @@ def test_shuffled_batches_are_joined_with_their_truth():
     collector = NegativeFeedbackCollector(config())
     struct = collect(collector, truth, items, scores, seed=3)
     values = collector.outcomes
-    f = (truth.f_ptr, truth.f_items)
-    for k in (5, 10):
-        head = items.numpy()[:, :k]
-        np.testing.assert_array_equal(values[f"HR@{k}"], metrics.hit(head, truth.next))
-        np.testing.assert_array_equal(values[f"FHR@{k}"], metrics.future_hit(head, *f))
-        np.testing.assert_array_equal(values[f"FRecall@{k}"], metrics.future_recall(head, *f))
-        np.testing.assert_array_equal(values[f"LUF@{k}"], metrics.low_activity_hit(head, *f, truth.low_activity))
-        np.testing.assert_array_equal(values[f"LIF@{k}"], metrics.long_tail_hit(head, *f, truth.long_tail))
-    np.testing.assert_array_equal(values["CandAcc"], metrics.candidate_accuracy(scores.numpy(), truth.answer))
+    for name, metric in own_metrics().items():
+        for k in (5, 10) if metric.per_k else (10,):
+            predictions = Predictions(items.numpy()[:, :k], scores.numpy())
+            expected = metric().values(predictions, truth, k)
+            np.testing.assert_array_equal(values[f"{name}@{k}" if metric.per_k else name], expected)
 
     result = Evaluator(config()).evaluate(struct)
     assert list(result) == [f"{m}@{k}" for m in ("hr", "fhr", "frecall", "luf", "lif") for k in (5, 10)] + ["candacc"]
@@ -100,7 +98,7 @@ def test_stock_metrics_equal_recboles_own_on_the_same_ranking():
 
 def test_ours_and_stock_together_and_hr_is_recall():
     names = OURS + STOCK
-    dense, items = random_answers(2)
+    _, items = random_answers(2)
     struct = collect(NegativeFeedbackCollector(config(names)), random_truth(2), items, torch.zeros(N, C))
     result = Evaluator(config(names)).evaluate(struct)
     assert result["hr@10"] == result["recall@10"] == result["hit@10"] > 0
@@ -124,7 +122,7 @@ def test_counts_of_the_training_data_are_passed_on():
     """RecBole's own collector crashes on them."""
 
     class Data:
-        item_counter = {i: i for i in range(N_ITEMS)}
+        item_counter = dict(enumerate(range(N_ITEMS)))  # noqa: RUF012 (as RecBole has it)
 
         def num(self, field):
             return N_ITEMS
@@ -192,7 +190,7 @@ def test_a_model_that_only_scores_candidates():
     collector.add(torch.arange(N), None, torch.rand(N, C))
     result = Evaluator(config()).evaluate(collector.finish(truth))
     assert np.isnan(result["hr@5"]) and 0 <= result["candacc"] <= 1
-    assert metrics.summarise(collector.outcomes)["HR@5"]["n"] == 0
+    assert summarise(collector.outcomes)["HR@5"]["n"] == 0
     collector.add(torch.arange(N), torch.zeros(N, 10, dtype=torch.int64), None)
     result = Evaluator(config()).evaluate(collector.finish(truth))
     assert result["hr@5"] == 0 and np.isnan(result["candacc"])
@@ -240,3 +238,49 @@ def test_without_our_data_the_metrics_say_what_they_need():
 def test_metrics_of_a_full_score_matrix_are_refused():
     with pytest.raises(UserError, match="GAUC"):
         NegativeFeedbackCollector(config(["HR", "GAUC"]))
+
+
+class Listed(Metric):
+    """Items in the whole list: one value, not one for each K."""
+
+    per_k = False
+
+    def values(self, predictions, truth, k):
+        assert predictions.items.shape == (len(truth.next), k)
+        return (predictions.items > 0).sum(axis=1)
+
+
+class Wrong(Metric):
+    """One value too many, or an infinite one."""
+
+    def __init__(self, values):
+        self.given = values
+
+    def values(self, predictions, truth, k):
+        return self.given
+
+
+def test_metrics_of_the_user_are_computed_with_their_shape():
+    truth = random_truth()
+    _, items = random_answers()
+    values = outcomes(truth, items.numpy(), None, (5, 10), [Listed()])
+    assert list(values) == ["Listed"] and values["Listed"].tolist() == [10.0] * N
+    assert values["Listed"].dtype == np.float64
+    assert np.isnan(outcomes(truth, None, np.zeros((N, C)), (5, 10), [Listed()])["Listed"]).all()
+
+
+@pytest.mark.parametrize(
+    "values, words", [(np.zeros(N + 1), rf"shape \({N + 1},\); expected \({N},\)"), (np.full(N, np.inf), "infinite")]
+)
+def test_wrong_values_of_a_metric_name_it(values, words):
+    _, items = random_answers()
+    with pytest.raises(UserError, match=f"metric Wrong: .*{words}"):
+        outcomes(random_truth(), items.numpy(), None, (5,), [Wrong(values)])
+
+
+def test_further_scorings_of_candidates():
+    truth, scores = random_truth(), np.random.default_rng(0).random((N, C))
+    found = variants(truth, {"beam": scores, "similarity": -scores})
+    assert list(found) == ["CandAcc.beam", "CandAcc.similarity"]
+    np.testing.assert_array_equal(found["CandAcc.beam"], outcomes(truth, None, scores, ())["CandAcc"])
+    assert variants(truth, {"beam": scores}, [Listed()]) == {}

@@ -9,7 +9,8 @@ from recbole.data.interaction import Interaction
 from recbole.model.abstract_recommender import AbstractRecommender
 
 from recbole_conrec.data.events import NEGATIVE, POSITIVE, EventLog
-from recbole_conrec.evaluation.ranking import check, disliked_before, rank, recommend, score_candidates
+from recbole_conrec.evaluation.answers import Answers
+from recbole_conrec.evaluation.ranking import check, excluded_pairs, rank, recommend, score_candidates
 
 N_USERS, N_ITEMS = 7, 12
 
@@ -64,8 +65,8 @@ def past_dislikes(dataset, batch):
     ]
 
 
-def test_disliked_before_is_what_a_loop_finds(dataset, batch):
-    rows, items = disliked_before(batch, dataset.log)
+def test_excluded_pairs_are_what_a_loop_finds(dataset, batch):
+    rows, items = excluded_pairs(batch, dataset.log)
     found = [set(items[rows == b].tolist()) for b in range(len(batch))]
     assert found == past_dislikes(dataset, batch)
     assert any(found) and not found[-1]
@@ -89,7 +90,7 @@ def test_too_few_items_left_is_a_missing_place(dataset, batch, candidates):
     assert [(row > 0).sum().item() for row in items] == [N_ITEMS - 1 - len(p) for p in past]
 
 
-def test_own_answers_win_and_the_rest_comes_from_dense_scores(dataset, batch, candidates):
+def test_own_answers_win_and_the_others_come_from_dense_scores(dataset, batch, candidates):
     class Own(Dense):
         def recommend(self, interaction, k):
             return torch.zeros(len(interaction), k, dtype=torch.int64)
@@ -152,14 +153,14 @@ def test_malformed_lists_name_the_model(dataset, batch, candidates):
 
 def test_answers_given_together_are_checked_as_those_given_apart(dataset, batch, candidates):
     model, scores = SimpleNamedWide(), torch.zeros(candidates.shape)
-    check(model, batch, candidates, 3, torch.zeros(len(batch), 3, dtype=torch.int64), scores, dataset)
+    check(model, batch, candidates, 3, Answers(torch.zeros(len(batch), 3, dtype=torch.int64), scores), dataset)
     for answer, message in bad_lists(dataset, batch):
         with pytest.raises(ValueError, match=f"Wide.*{message}"):
-            check(model, batch, candidates, 3, answer, scores, dataset)
+            check(model, batch, candidates, 3, Answers(answer, scores), dataset)
     good = torch.zeros(len(batch), 3, dtype=torch.int64)
     for wrong, message in ((scores[:, 1:], "shape"), (torch.full(candidates.shape, torch.nan), "NaN")):
         with pytest.raises(ValueError, match=f"Wide.*{message}"):
-            check(model, batch, candidates, 3, good, wrong, dataset)
+            check(model, batch, candidates, 3, Answers(good, wrong), dataset)
 
 
 def test_malformed_scores_name_the_model(dataset, batch, candidates):
@@ -170,11 +171,11 @@ def test_malformed_scores_name_the_model(dataset, batch, candidates):
         def score_candidates(self, interaction, items):
             return torch.full(items.shape, torch.nan)
 
-    with pytest.raises(ValueError, match="Wide.full_sort_predict gave shape"):
+    with pytest.raises(ValueError, match=r"Wide\.full_sort_predict gave shape"):
         recommend(Wide(), batch, 3, dataset)
     with pytest.raises(ValueError, match="Wide gave NaN"):
         score_candidates(Wide(), batch, candidates, dataset)
-    with pytest.raises(ValueError, match="Wide.score_candidates gave shape"):
+    with pytest.raises(ValueError, match=r"Wide\.score_candidates gave shape"):
         score_candidates(SimpleNamedWide(), batch, candidates, dataset)
 
 

@@ -5,7 +5,8 @@ import shutil
 import pytest
 import tinylog
 
-from recbole_conrec.filtering.predict import predict
+from recbole_conrec.filtering.predict import SetOptions, predict
+from recbole_conrec.runs.checks import read_by
 from recbole_conrec.runs.restore import load_run
 from recbole_conrec.runs.runner import run
 
@@ -26,7 +27,7 @@ MODEL = {
 def run_folder(tiny_path, tmp_path_factory):
     """The folder of a finished run; read only."""
     saved = tmp_path_factory.mktemp("runs")
-    options = {**tinylog.OPTIONS, **MODEL, "data_path": str(tiny_path), "checkpoint_dir": str(saved)}
+    options = {**read_by("CoNRec", tinylog.OPTIONS), **MODEL, "data_path": str(tiny_path), "checkpoint_dir": str(saved)}
     return run("CoNRec", "tiny", options=options).run_dir
 
 
@@ -39,8 +40,8 @@ def trained(run_folder):
 def sets_folder(trained, tmp_path_factory):
     """Predict Sets of all users as of the end, and in valid/ as of validation; read only."""
     out = tmp_path_factory.mktemp("sets") / "out"
-    predict(trained, out, size=8, part_users=25)
-    predict(trained, out / "valid", at="valid", size=8, part_users=25)
+    predict(trained, out, SetOptions(size=8, part_users=25))
+    predict(trained, out / "valid", SetOptions(at="valid", size=8, part_users=25))
     return out
 
 

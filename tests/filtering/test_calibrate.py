@@ -1,4 +1,4 @@
-"""Thresholds against a search over all of them, and their way into the manifest and the filter."""
+"""Thresholds against a search over all of them; the manifest and the filter with them."""
 
 from dataclasses import replace
 
@@ -8,9 +8,9 @@ import pytest
 from recbole_conrec.data.events import EXPOSURE, NEGATIVE, POSITIVE
 from recbole_conrec.filtering import NegativeFilter
 from recbole_conrec.filtering import folder as layout
-from recbole_conrec.filtering.calibrate import calibrate, choose, threshold, thresholds
+from recbole_conrec.filtering.calibrate import CalibrationOptions, calibrate, choose, threshold, thresholds
 from recbole_conrec.filtering.future import future_pairs, top_lists
-from recbole_conrec.filtering.predict import predict
+from recbole_conrec.filtering.predict import SetOptions, predict
 from recbole_conrec.filtering.sets import moments
 from recbole_conrec.utils.errors import UserError
 
@@ -30,7 +30,7 @@ def test_the_lowest_theta_that_keeps_the_promise(seed, share):
     assert np.mean(shaken > np.float32(theta)) <= share
 
 
-def test_groups_have_their_own_and_small_ones_that_of_all():
+def test_groups_have_their_own_theta_and_small_groups_that_of_all():
     rng = np.random.default_rng(0)
     activity = np.repeat([5, 20, 90], [300, 300, 20])
     scores = np.where(activity == 5, 0.2, 0.6) + rng.uniform(0, 0.3, 620)
@@ -42,7 +42,7 @@ def test_groups_have_their_own_and_small_ones_that_of_all():
     assert False in few["own"] and few["values"][few["own"].index(False)] == threshold(scores[-330:], 0.1)
 
 
-def test_future_pairs_are_news(trained):
+def test_future_pairs_are_new_to_the_user(trained):
     data, log = trained.data, trained.data.log
     for part, kind in (("valid", POSITIVE), ("test", NEGATIVE), ("test", POSITIVE)):
         t0, expected = moments(data, part), set()
@@ -78,7 +78,7 @@ def test_lists_are_item_item_cosines_of_earlier_likes(trained):
 
 
 def test_calibrated_filter_keeps_its_promise_on_validation(trained, sets_copy):
-    theta = calibrate(trained, sets_copy, lost=0.2, groups=2)
+    theta = calibrate(trained, sets_copy, CalibrationOptions(lost=0.2, groups=2))
     assert layout.read_manifest(sets_copy)["theta"] == theta and theta["target"] == {"lost": 0.2}
     negative = NegativeFilter.load(sets_copy)
     assert negative.sets.size == theta["size"] and negative.theta.tolist() == np.float32(theta["values"]).tolist()
@@ -94,14 +94,14 @@ def test_calibrated_filter_keeps_its_promise_on_validation(trained, sets_copy):
 
 
 def test_theta_outlives_damage_and_is_never_chosen_by_another_run(trained, sets_copy, capsys):
-    theta = calibrate(trained, sets_copy, lost=0.2)
+    theta = calibrate(trained, sets_copy, CalibrationOptions(lost=0.2))
     (sets_copy / layout.part_file(1)).unlink()
-    predict(trained, sets_copy, size=8, part_users=25)
+    predict(trained, sets_copy, SetOptions(size=8, part_users=25))
     assert layout.part_file(1) in capsys.readouterr().err
     assert layout.read_manifest(sets_copy)["theta"] == theta
     other = replace(trained, fingerprints={**trained.fingerprints, "weights": "others"})
     with pytest.raises(UserError, match="of another run .the fingerprints of weights differ"):
-        calibrate(other, sets_copy, lost=0.1)
+        calibrate(other, sets_copy, CalibrationOptions(lost=0.1))
     assert layout.read_manifest(sets_copy)["theta"] == theta
 
 
@@ -117,13 +117,19 @@ def test_a_filter_rate(trained, sets_folder):
 @pytest.mark.parametrize(
     "target, words",
     [
-        ({}, "give one target"),
-        ({"lost": 0.1, "rate": 0.1}, "give one target"),
-        ({"lost": 1.5}, "--lost: 1.5"),
-        ({"rate": "x"}, "--rate: 'x'"),
-        ({"lost": 0.1, "groups": 0}, "--groups: 0"),
+        ({"lost": 0.1, "rate": 0.1}, "lost and rate are both given; give one target"),
+        ({"lost": 1.5}, "predict.lost: 1.5; expected a number of at least 0 and below 1"),
+        ({"lost": float("nan")}, "predict.lost: nan; expected a finite number"),
+        ({"rate": "x"}, "predict.rate: 'x'; expected a number"),
+        ({"lost": 0.1, "groups": 0}, "predict.groups: 0; expected a whole number of at least 1"),
+        ({"groups": 3}, "groups is for calibration"),
     ],
 )
-def test_targets_are_checked(trained, sets_folder, target, words):
+def test_targets_are_checked(target, words):
     with pytest.raises(UserError, match=words):
-        calibrate(trained, sets_folder, **target)
+        CalibrationOptions.read(target, "predict")
+
+
+def test_calibration_needs_a_target(trained, sets_folder):
+    with pytest.raises(UserError, match="calibration: no target; give lost=0.05"):
+        calibrate(trained, sets_folder, CalibrationOptions())

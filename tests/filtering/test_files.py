@@ -44,11 +44,12 @@ def read(file):
 
 @pytest.mark.parametrize("source", ["csv", "jsonl", "parquet"])
 @pytest.mark.parametrize("target", ["csv", "jsonl", "parquet"])
-def test_rows_come_along_with_keep_and_score(sets_folder, tmp_path, source, target, capsys):
+def test_rows_are_copied_with_keep_and_score(sets_folder, tmp_path, source, target, capsys):
     write(tmp_path / f"in.{source}", ROWS)
     command = ["filter", f"--sets={sets_folder}", f"--candidates={tmp_path / f'in.{source}'}", "--theta=0.5"]
     assert main([*command, f"--out={tmp_path / f'out.{target}'}"]) == 0
-    assert "4 candidates" in (told := capsys.readouterr().out) and "1 of unknown items (kept)" in told
+    printed = capsys.readouterr().out
+    assert "4 candidates" in printed and "1 of unknown users (kept), 1 of unknown items (kept)" in printed
     found = read(tmp_path / f"out.{target}")
     keep, scores = NegativeFilter.load(sets_folder, theta=0.5).filter(
         [row["user_id"] for row in ROWS], [row["item_id"] for row in ROWS]
@@ -94,7 +95,7 @@ def test_new_items_of_an_item_file(sets_folder, tmp_path, capsys):
         f"--new_items={tmp_path / 'new.item'}",
     ]
     assert main(command) == 0
-    assert "1 new items" in (told := capsys.readouterr().out) and "unknown items" not in told
+    assert "1 new items" in (printed := capsys.readouterr().out) and "unknown items" not in printed
     assert [row["keep"] for row in read(tmp_path / "out.csv")] == [False, False, True, False]
 
 
@@ -103,7 +104,7 @@ def test_new_items_of_an_item_file(sets_folder, tmp_path, capsys):
     [
         (b"user_id,item_id\nu1,i1,extra\n", "cannot be read as CSV"),
         (b"user_id,item\nu1,i1\n", "no column 'item_id'"),
-        (b"user_id,item_id\nu1,i1\nu1,\n", "row 2: there is no 'item_id'"),
+        (b"user_id,item_id\nu1,i1\nu1,\n", "row 2: 'item_id' is empty"),
         (b"user_id,item_id,keep\nu1,i1,x\n", "a column 'keep' already"),
         (b"user_id,item_id\n", "holds no rows"),
         (b"user_id,user_id,item_id\nu1,u1,i1\n", "2 columns 'user_id'"),
@@ -160,24 +161,39 @@ def test_values_that_do_not_fit_are_one_line(sets_folder, tmp_path, rows, words,
     [
         (["filter", "--sets={sets}", "--candidates=absent.csv", "--out=o.csv"], "absent.csv: no such file"),
         (["filter", "--sets={sets}", "--candidates=a.xls", "--out=o.csv"], "ends in none of"),
-        (["filter", "--sets={sets}", "--candidates=a.csv"], "--out is needed"),
+        (["filter", "--sets={sets}", "--candidates=a.csv"], "filter.out is needed; expected text"),
         (["filter", "--sets={sets}", "--candidats=a.csv"], "did you mean 'candidates'"),
         (["filter", "--sets=nowhere", "--candidates=a.csv", "--out=o.csv"], "nowhere: no folder of Predict Sets"),
-        (["filter", "--sets={sets}", "--candidates=a.csv", "--out=o.csv", "--theta=high"], "--theta: 'high'"),
-        (["filter", "--sets={sets}", "--candidates=a.csv", "--out=o.csv", "--theta=7"], "--theta: 7"),
+        (["filter", "--sets={sets}", "--candidates=a.csv", "--out=o.csv", "--theta=high"], "filter.theta: 'high'; exp"),
+        (
+            ["filter", "--sets={sets}", "--candidates=a.csv", "--out=o.csv", "--theta=7"],
+            "filter.theta: 7; expected a number of at least -1 and at most 1 or null",
+        ),
+        (["filter", "--sets={sets}", "--candidates=a.csv", "--out=o.csv", "--theta=.nan"], "filter.theta: nan; exp"),
+        (
+            ["filter", "--sets={sets}", "--candidates=a.csv", "--out=o.csv", "--drop=1"],
+            "filter.drop: 1; expected true or false",
+        ),
         (
             ["filter", "--sets={sets}", "--candidates=a.csv", "--out=o.csv", "--config_files=a.yaml"],
             "takes no --config",
         ),
         (["filter", "--sets={sets}/manifest.json", "--candidates=a.csv", "--out=o.csv"], "Not a directory"),
         (["predict", "--run=nowhere", "--out=o"], "nowhere: no finished run"),
-        (["predict", "--run={run}", "--out=o", "--at=later"], "at: 'later' is none of end, test, valid"),
-        (["predict", "--run={run}", "--out=o", "--size=0"], "size: 0 must be a whole number"),
-        (["predict", "--run={run}", "--out=o", "--lost=2"], "--lost: 2 must be a share"),
-        (["predict", "--run={run}", "--out=o", "--groups=3"], "--groups is about calibration"),
+        (["predict", "--run={run}", "--out=o", "--at=later"], "predict.at: 'later' is none of end, test, v"),
+        (
+            ["predict", "--run={run}", "--out=o", "--size=0"],
+            "predict.size: 0; expected a whole number of at least 1",
+        ),
+        (["predict", "--run={run}", "--out=o", "--part_users=2.5"], "predict.part_users: 2.5; expected a whole number"),
+        (["predict", "--run={run}", "--out=o", "--lost=2"], "predict.lost: 2; expected a number of at least 0 and bel"),
+        (["predict", "--run={run}", "--out=o", "--groups=3"], "predict: groups is for calibration"),
+        (["predict", "--run={run}", "--out=o", "--sise=3"], "predict: unknown option 'sise'; did you mean 'size'?"),
+        (["predict", "--run={run}", "--out=o", "--gpu_di=0"], "unknown option 'gpu_di'; did you mean 'gpu_id'"),
         (["predict", "--run={run}", "--out=o", "--context=negative"], "'context' is decided by the run"),
         (["study", "filters"], "there is no 'filters'"),
-        (["study", "filter"], "--run is needed"),
+        (["study", "filter"], "study filter.run is needed"),
+        (["study", "filter", "--run={run}", "--shown=0"], "study filter.shown: 0; expected a whole number of at least"),
     ],
 )
 def test_mistakes_on_the_command_line_are_one_line(

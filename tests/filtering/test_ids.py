@@ -26,10 +26,10 @@ def test_whole_numbers_are_the_ids_they_are_written_as():
     assert ids.rows(["07"]).tolist() == [-1]
 
 
-def test_mistakes_are_told():
-    with pytest.raises(UserError, match="item 'b' stands twice"):
+def test_mistakes_are_named():
+    with pytest.raises(UserError, match="item 'b' occurs twice"):
         Ids.of(["a", "b", "b"], "item")
     with pytest.raises(UserError, match="expected texts or whole numbers"):
         Ids.of(["a"], "item").rows([1.5], "item")
-    with pytest.raises(UserError, match="equal length"):
+    with pytest.raises(UserError, match="unequal length"):
         Ids.of(["a"], "item").rows([["a"], ["a", "b"]], "item")

@@ -11,7 +11,8 @@ import pytest
 from recbole_conrec.filtering import NegativeFilter
 from recbole_conrec.filtering import folder as layout
 from recbole_conrec.filtering.index import write_index
-from recbole_conrec.filtering.online import BLOCK, PredictSets, unit
+from recbole_conrec.filtering.online import BLOCK, PredictSets
+from recbole_conrec.utils.arrays import unit_rows
 from recbole_conrec.utils.errors import UserError
 
 USERS, ITEMS, DIM = 40, 90, 6
@@ -60,7 +61,7 @@ def slow(user: int, item: int, size=None) -> float:
 def test_scores_are_the_best_cosines(monkeypatch, block, size):
     monkeypatch.setattr("recbole_conrec.filtering.online.BLOCK", block)
     vectors, lengths, rows, _ = world()
-    sets = PredictSets(unit(vectors), np.concatenate([[0], np.cumsum(lengths)]), rows).cut(size)
+    sets = PredictSets(unit_rows(vectors), np.concatenate([[0], np.cumsum(lengths)]), rows).cut(size)
     users, items = np.random.default_rng(1).integers(0, [[USERS], [ITEMS]], (2, 300))
     expected = np.array([slow(u, i, size) for u, i in zip(users, items, strict=True)])
     np.testing.assert_allclose(sets.pair_scores(users, items), expected, atol=2e-6)
@@ -116,7 +117,7 @@ def test_groups_have_thresholds_of_their_own(tmp_path):
         assert keep.all() == (activity[user] >= 50)
         np.testing.assert_allclose(scores, [slow(user, 1, 4), slow(user, 2, 4)], atol=2e-6)
     assert len({bool(activity[u] >= 50) for u in (7, 8, 9, 10, 11)}) == 2
-    with pytest.raises(UserError, match="no theta was calibrated"):
+    with pytest.raises(UserError, match="theta was not calibrated"):
         NegativeFilter.load(write(tmp_path / "plain")).filter("u1", ["i1"])
 
 
@@ -129,7 +130,7 @@ def test_arrays_stay_on_disk(tmp_path):
         assert base.mode == "r" and not array.flags.writeable
 
 
-def test_new_items_come_in_through_the_encoder(sets_folder, trained):
+def test_new_items_are_added_by_the_encoder(sets_folder, trained):
     negative = NegativeFilter.load(sets_folder, theta=0.5)
     text = trained.data.item_text()
     assert negative.item_rows(["twin", "i3"]).tolist()[0] == -1
@@ -142,7 +143,7 @@ def test_new_items_come_in_through_the_encoder(sets_folder, trained):
         vector = sum(book[code] for book, code in zip(ids.codebooks, nearest[0], strict=True))
         sets = negative.sets
         expected = [
-            (unit(vector[None]) @ sets.vectors[sets.rows[sets.ptr[u] : sets.ptr[u + 1]]].T).max() for u in users
+            (unit_rows(vector[None]) @ sets.vectors[sets.rows[sets.ptr[u] : sets.ptr[u + 1]]].T).max() for u in users
         ]
         scores = negative.filter([_name(negative, u) for u in users], [name] * 10)[1]
         np.testing.assert_allclose(scores, expected, atol=2e-6)
@@ -162,10 +163,11 @@ def _name(negative, row):
 
 
 def test_no_model_is_needed(tmp_path):
-    """Neither RecBole nor torch can be imported, and the filter works."""
+    """The filter works where neither RecBole nor torch, scikit-learn ... can be imported."""
     write(tmp_path / "sets")
     code = (
-        "import sys\nfor name in ('recbole', 'torch', 'pandas', 'pyarrow'): sys.modules[name] = None\n"
+        "import sys\n"
+        "for name in ('recbole', 'torch', 'pandas', 'pyarrow', 'sklearn', 'pydantic'): sys.modules[name] = None\n"
         "from recbole_conrec.filtering import NegativeFilter\n"
         f"negative = NegativeFilter.load({str(tmp_path / 'sets')!r}, theta=0.5)\n"
         "print(negative.filter('u7', ['i1', 'i2'])[1].tolist())"

@@ -1,4 +1,4 @@
-"""Writing Predict Sets: what is in them, what they may have seen, and what an interruption or damage leaves."""
+"""Writing Predict Sets: their content, what the model may have seen, and what an interruption or damage leaves."""
 
 import copy
 import json
@@ -16,14 +16,14 @@ from recbole_conrec.data.events import NEGATIVE, FeedbackStream
 from recbole_conrec.filtering import NegativeFilter
 from recbole_conrec.filtering import folder as layout
 from recbole_conrec.filtering import predict as module
-from recbole_conrec.filtering.predict import predict
+from recbole_conrec.filtering.predict import SetOptions, predict
 from recbole_conrec.filtering.sets import moments, predict_sets
 from recbole_conrec.utils.errors import UserError
 
 ROOT = Path(__file__).parent.parent.parent
 
 
-def test_parts_hold_what_the_model_says(trained, sets_folder):
+def test_parts_hold_the_models_answers(trained, sets_folder):
     data, ids = trained.data, trained.semantic_ids
     table = parquet.read_table(sets_folder / "parts").to_pylist()
     assert [row["user_id"] for row in table] == [f"{t}" for t in data.field2id_token["user_id"][1:]]
@@ -60,9 +60,9 @@ def test_nothing_from_the_moment_on_is_seen(trained, at):
     users = np.arange(1, 40)
     before = predict_sets(trained, users, t0, 6)
     changed = copy.copy(data)
-    changed.log, changed._history = other, FeedbackStream(other, data._kinds)
+    changed.log, changed._history = other, FeedbackStream(other, data.options.kinds)
     model = copy.copy(trained.model)
-    model.log, model._negatives = other, FeedbackStream(other, (NEGATIVE,))
+    model.log = other
     model.prompts = copy.copy(model.prompts)
     model.prompts.log = other
     after = predict_sets(replace(trained, data=changed, model=model), users, t0, 6)
@@ -91,14 +91,14 @@ def test_an_interruption_leaves_no_folder_that_loads(trained, sets_folder, tmp_p
 
     monkeypatch.setattr(module, "predict_sets", die_in_the_second_part)
     with pytest.raises(KeyboardInterrupt):
-        predict(trained, out, size=8, part_users=25)
+        predict(trained, out, SetOptions(size=8, part_users=25))
     assert [file.name for file in (out / "parts").iterdir()] == ["part-00000.parquet"]  # and no half of another
     with pytest.raises(UserError, match="not complete"):
         NegativeFilter.load(out)
 
     asked = []
     monkeypatch.setattr(module, "predict_sets", lambda *given: asked.append(given[1][0]) or ask(*given))
-    predict(trained, out, size=8, part_users=25)
+    predict(trained, out, SetOptions(size=8, part_users=25))
     assert asked == [26, 51]  # the first part was not asked for again
     whole, parts = layout.read_manifest(sets_folder), layout.read_manifest(out)
     assert whole == parts  # the digests of all files are in it
@@ -110,7 +110,7 @@ def test_a_failure_before_the_manifest_leaves_none(trained, tmp_path, monkeypatc
 
     monkeypatch.setattr(module, "build_index", fail)
     with pytest.raises(OSError):
-        predict(trained, tmp_path / "sets", size=4)
+        predict(trained, tmp_path / "sets", SetOptions(size=4))
     with pytest.raises(UserError, match="not complete"):
         NegativeFilter.load(tmp_path / "sets")
 
@@ -126,13 +126,13 @@ def spoil(file: Path, how: str) -> None:
 
 @pytest.mark.parametrize("name", ["parts/part-00001.parquet", "index/rows.npy", "tokenizer/semantic_ids.safetensors"])
 @pytest.mark.parametrize("how", ["cut", "flip"])
-def test_what_is_damaged_is_named_and_written_alone(trained, sets_copy, sets_folder, name, how, capsys):
+def test_damaged_files_are_named_and_they_alone_are_written_again(trained, sets_copy, sets_folder, name, how, capsys):
     spoil(sets_copy / name, how)
     with pytest.raises(UserError, match=name):
         NegativeFilter.load(sets_copy)
     others = [sets_copy / layout.part_file(n) for n in range(3) if layout.part_file(n) != name]
     times = [file.stat().st_mtime_ns for file in others]
-    predict(trained, sets_copy, size=8, part_users=25)
+    predict(trained, sets_copy, SetOptions(size=8, part_users=25))
     assert name in capsys.readouterr().err
     assert [file.stat().st_mtime_ns for file in others] == times
     NegativeFilter.load(sets_copy)
@@ -147,12 +147,12 @@ def test_quick_loading_sees_sizes(sets_copy):
         NegativeFilter.load(sets_copy, verify=False)
 
 
-def test_a_damaged_manifest_is_seen_and_mended(trained, sets_copy):
+def test_a_damaged_manifest_is_found_and_replaced(trained, sets_copy):
     file = sets_copy / layout.MANIFEST
     file.write_text(file.read_text().replace('"empty": 0', '"empty": 1'))
     with pytest.raises(UserError, match="manifest.json: damaged"):
         NegativeFilter.load(sets_copy)
-    predict(trained, sets_copy, size=8, part_users=25)
+    predict(trained, sets_copy, SetOptions(size=8, part_users=25))
     assert layout.read_manifest(sets_copy)["empty"] == 0
     file.write_text("{")
     with pytest.raises(UserError, match="manifest.json: damaged"):
@@ -161,31 +161,32 @@ def test_a_damaged_manifest_is_seen_and_mended(trained, sets_copy):
 
 def test_another_prediction_is_not_mixed_in(trained, sets_copy):
     with pytest.raises(UserError, match=r"with another size \(8, now 5\); give another --out, or --overwrite"):
-        predict(trained, sets_copy, size=5, part_users=25)
+        predict(trained, sets_copy, SetOptions(size=5, part_users=25))
     other = replace(trained, fingerprints={**trained.fingerprints, "code": "other"})
     with pytest.raises(UserError, match="fingerprint of the code"):
-        predict(other, sets_copy, size=8, part_users=25)
-    assert predict(trained, sets_copy, size=5, part_users=25, overwrite=True)["predicted"] == 5 * 60
+        predict(other, sets_copy, SetOptions(size=8, part_users=25))
+    assert predict(trained, sets_copy, SetOptions(size=5, part_users=25, overwrite=True))["predicted"] == 5 * 60
     assert not (sets_copy / "valid").exists()
 
 
 def test_a_damaged_plan_does_not_let_another_prediction_pass(trained, sets_copy):
     (sets_copy / layout.PLAN).write_text("{")
-    assert predict(trained, sets_copy, size=5, part_users=25)["size"] == 5
+    assert predict(trained, sets_copy, SetOptions(size=5, part_users=25))["size"] == 5
     assert NegativeFilter.load(sets_copy).manifest["predicted"] == 5 * 60
 
 
 def test_users_of_a_file(trained, tmp_path):
+    users = str(tmp_path / "users.txt")
     (tmp_path / "users.txt").write_text("u3\nu41\n\nu3\n")
-    manifest = predict(trained, tmp_path / "sets", tmp_path / "users.txt", size=4)
+    manifest = predict(trained, tmp_path / "sets", SetOptions(users=users, size=4))
     assert manifest["users"] == 2
     negative = NegativeFilter.load(tmp_path / "sets", theta=0.5)
     assert negative.users.rows(["u3", "u41", "u5"]).tolist() == [0, 1, -1]
     (tmp_path / "users.txt").write_text("u3\nu999\n")
     with pytest.raises(UserError, match=r"users.txt: line 2: no user 'u999'"):
-        predict(trained, tmp_path / "other", tmp_path / "users.txt")
+        predict(trained, tmp_path / "other", SetOptions(users=users))
     with pytest.raises(UserError, match="neither 'all' nor a file"):
-        predict(trained, tmp_path / "other", tmp_path / "absent.txt")
+        predict(trained, tmp_path / "other", SetOptions(users="absent.txt"))
 
 
 def test_manifest_names_everything(trained, sets_folder):

@@ -8,7 +8,7 @@ import pytest
 from recbole_conrec.cli import main
 from recbole_conrec.data.events import NEGATIVE
 from recbole_conrec.filtering.online import NegativeFilter
-from recbole_conrec.study.filter import Dropped, Facts
+from recbole_conrec.study.filter_facts import Facts, Judged
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,7 @@ def facts(trained):
 def test_measures_are_those_of_loops(trained, facts):
     rng = np.random.default_rng(0)
     data = trained.data
-    dropped = Dropped(*(rng.random(part.shape) < 0.3 for part in (facts.dislikes[0], facts.likes[0], facts.lists)))
+    dropped = Judged(*(rng.random(part.shape) < 0.3 for part in (facts.dislikes[0], facts.likes[0], facts.lists)))
     members = rng.random(data.log.n_users) < 0.7
     found = facts.measure(dropped, members)
 
@@ -71,7 +71,7 @@ def test_measures_are_those_of_loops(trained, facts):
 
 def test_references_are_those_of_loops(trained, facts, sets_folder):
     sets = NegativeFilter.load(sets_folder).sets
-    rules = {name: dropped for name, _, _, dropped in facts.references(sets)}
+    rules = {rule.name: rule.dropped for rule in facts.references(sets)}
     log, categories = trained.data.log, trained.data.item_category()[0]
     assert not rules["nothing"].dislikes.any() and not rules["nothing"].lists.any()
     for n, (user, item) in enumerate(zip(*facts.dislikes, strict=True)):
@@ -87,7 +87,7 @@ def test_references_are_those_of_loops(trained, facts, sets_folder):
 
 def test_auc_counts_pairs(facts):
     rng = np.random.default_rng(1)
-    scores = Dropped(*(np.round(rng.random(len(pairs[0])), 1) for pairs in (facts.dislikes, facts.likes)), None)
+    scores = Judged(*(np.round(rng.random(len(pairs[0])), 1) for pairs in (facts.dislikes, facts.likes)), None)
     scores.likes[:3] = np.nan  # no score: below all
     members = facts.populations["all users"]
     likes = np.nan_to_num(scores.likes, nan=-9)

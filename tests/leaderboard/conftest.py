@@ -1,4 +1,4 @@
-"""A small board whose rows have run once, in one folder for all tests of this room."""
+"""A small board whose methods have run once, in one folder for all tests of this room."""
 
 import pytest
 import tinylog
@@ -6,7 +6,7 @@ import yaml
 from rich.console import Console
 
 from recbole_conrec.leaderboard.board import read_board
-from recbole_conrec.leaderboard.report import run_board
+from recbole_conrec.leaderboard.commands import run_board
 from recbole_conrec.runs.runner import run
 
 BOARD = """
@@ -17,7 +17,7 @@ metrics: [HR, FHR, LUF, LIF, CandAcc]
 topk: [5]
 improvement: Swing
 options: {valid_metric: HR@5, epochs: 1}
-rows:
+methods:
   - {name: Pop, seeds: 1}
   - {name: Swing, model: ItemSwing, seeds: 1}
   - {name: SASRec (both), model: SASRec, options: {context: both}}
@@ -26,7 +26,7 @@ rows:
 
 @pytest.fixture(scope="session")
 def small(tiny_path, tmp_path_factory):
-    """(folder with board.yaml and the records of all its rows in saved/, options that a command line would give)."""
+    """(folder with board.yaml and the records of all its methods in saved/, options that a command line would give)."""
     folder = tmp_path_factory.mktemp("board")
     (folder / "board.yaml").write_text(BOARD)
     options = {
@@ -37,8 +37,8 @@ def small(tiny_path, tmp_path_factory):
         "show_progress": False,
     }
     (folder / "options.yaml").write_text(yaml.safe_dump(options))
-    for task in read_board(str(folder / "board.yaml")).narrow(**options).tasks:
-        run(task.row.model, task.dataset, options=task.options)  # here, to spare the start of a process
+    for planned in read_board(str(folder / "board.yaml")).narrow(**options).runs:
+        run(planned.method.model, planned.dataset, options=planned.options)  # here, to spare the start of a process
     return folder, options
 
 

@@ -1,12 +1,10 @@
 """Boards: their YAML, their runs, their records."""
 
 import json
-import multiprocessing
 import os
 import re
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -18,9 +16,10 @@ from recbole_conrec import registry
 from recbole_conrec.cli import main, parse
 from recbole_conrec.leaderboard import compare, schedule
 from recbole_conrec.leaderboard.board import combine, read_board
+from recbole_conrec.leaderboard.commands import LeaderboardOptions
 from recbole_conrec.leaderboard.publish import publish
 from recbole_conrec.leaderboard.standings import standings
-from recbole_conrec.runs import lock, records
+from recbole_conrec.runs import records
 from recbole_conrec.utils.errors import UserError
 
 ROOT = Path(__file__).parent.parent.parent
@@ -42,41 +41,79 @@ PAPER = [
 
 def test_boards_of_ours():
     paper = read_board("paper")
-    assert [row.name for row in paper.rows] == PAPER and paper.improvement == "CoNRec"
+    assert [method.name for method in paper.methods] == PAPER and paper.improvement == "CoNRec"
     assert paper.columns == ["HR@20", "FHR@20", "LUF@20", "LIF@20", "CandAcc"]
-    assert [row.name for row in read_board("beyond").rows][:12] == PAPER and len(read_board("beyond").rows) > 12
+    assert [method.name for method in read_board("beyond").methods][:12] == PAPER and len(
+        read_board("beyond").methods
+    ) > 12
     for name in ("quick", "beyond"):
-        for task in read_board(name).narrow(seeds=1).tasks:
-            assert task.unavailable or task.identity  # every option of every row is known
+        for run in read_board(name).narrow(seeds=1).runs:
+            assert run.unavailable or run.identity  # every option of every method is known
+
+
+def test_the_board_of_the_docs(tmp_path):
+    page = (ROOT / "docs" / "leaderboard.md").read_text()
+    (block,) = re.findall(r"```yaml\n# my_board.yaml.*?\n(.*?)```", page, flags=re.S)
+    (tmp_path / "my_board.yaml").write_text(block)
+    board = read_board(str(tmp_path / "my_board.yaml")).narrow(seeds=1)
+    assert [method.name for method in board.methods] == [*PAPER, "GRU4Rec", "SASRec (both)", "MyRec", "Swing", "Large"]
+    assert [run.method.name for run in board.runs if run.unavailable] == ["MyRec"]
+    assert all(run.identity for run in board.runs if not run.unavailable)
 
 
 def test_narrowing():
-    board = read_board("paper").narrow(rows="CoNRec, SASRec", seeds=4, datasets="ml-100k,ml-1m-recent", epochs=2)
-    assert [row.name for row in board.rows] == ["SASRec", "CoNRec"] and board.seeds == (2020, 2021, 2022, 2023)
-    assert len(board.tasks) == 2 * 4 * 2 and board.tasks[0].options["epochs"] == 2
-    assert board.narrow(seeds=[7]).seeds == (7,) and board.narrow(seeds=2).tasks[0].options["epochs"] == 2
+    board = read_board("paper").narrow(
+        methods=["CoNRec", "SASRec"], seeds=4, datasets=["ml-100k", "ml-1m-recent"], epochs=2
+    )
+    assert [method.name for method in board.methods] == ["SASRec", "CoNRec"] and board.seeds == (2020, 2021, 2022, 2023)
+    assert len(board.runs) == 2 * 4 * 2
+    options = {run.method.name: run.options for run in board.runs}  # an option goes to the methods that read it
+    assert options["SASRec"]["epochs"] == 2 and "epochs" not in options["CoNRec"]
+    assert board.narrow(seeds=[7]).seeds == (7,) and board.narrow(seeds=2).runs[0].options["epochs"] == 2
     with pytest.raises(UserError, match="SASRek.*SASRec"):
-        board.narrow(rows=["SASRek"])
+        board.narrow(methods=["SASRek"])
 
 
 @pytest.mark.parametrize(
     "text, words",
     [
-        ("rows: [A]", "datasets"),
-        ("datasets: [tiny]\nrows: [Pop, Pop]", "two rows are called 'Pop'"),
-        ("datasets: [tiny]\nrows: [{name: Pop, optoins: {}}]", "optoins.*options"),
-        ("datasets: [tiny]\nrows: [Pop]\nmetric: [HR]", "metric.*metrics"),
-        ("datasets: [tiny]\nrows: [Pop]\nmetrics: [NDCG]", "NDCG"),
-        ("datasets: [tiny]\nrows: [Pop]\nimprovement: CoNRec", "CoNRec"),
-        ("datasets: [tiny]\nrows: [Pop]\nseeds: all", "seeds"),
-        ("extends: paper\nrows: 5", "'rows' must be a list"),
+        ("methods: [A]", "datasets"),
+        ("datasets: [tiny]\nmethods: [Pop, Pop]", "two methods are called 'Pop'"),
+        ("datasets: [tiny]\nmethods: [{name: Pop, optoins: {}}]", "optoins.*options"),
+        ("datasets: [tiny]\nmethods: [Pop]\nmetric: [HR]", "metric.*metrics"),
+        ("datasets: [tiny]\nmethods: [Pop]\nmetrics: [NDCG]", "NDCG"),
+        ("datasets: [tiny]\nmethods: [Pop]\nimprovement: CoNRec", "CoNRec"),
+        ("datasets: [tiny]\nmethods: [Pop]\nseeds: all", "seeds"),
+        ("extends: paper\nmethods: 5", "methods: 5; expected a list"),
         ("extends: bad.yaml", "has no end"),
-        ("datasets: [tiny]\nrows: [Pop]\noptions: 5", "options: 5 must be a mapping"),
-        ("datasets: [tiny]\nrows: [{name: Pop, options: [a]}]", "row 'Pop': options"),
-        ("datasets: [tiny]\nrows: [{name: Pop, seeds: [1, 2]}]", "row 'Pop': seeds"),
-        ("datasets: [tiny]\nrows: [{name: Pop, seeds: 0}]", "row 'Pop': seeds"),
-        ("datasets: [tiny]\nrows: [{name: Pop, minutes: soon}]", "row 'Pop': minutes"),
-        ("datasets: [tiny]\nrows: [{name: Pop, launch: 3}]", "row 'Pop': launch"),
+        ("datasets: [tiny]\nmethods: [Pop]\noptions: 5", "options: 5; expected a mapping"),
+        (
+            "datasets: [tiny]\nmethods: [{name: Pop, options: [a]}]",
+            r"methods\[0\].options: \['a'\]; expected a mapping",
+        ),
+        (
+            "datasets: [tiny]\nmethods: [{name: Pop, seeds: [1, 2]}]",
+            r"methods\[0\].seeds: \[1, 2\]; expected a whole number of at least 1",
+        ),
+        (
+            "datasets: [tiny]\nmethods: [{name: Pop, seeds: 0}]",
+            r"methods\[0\].seeds: 0; expected a whole number of at least 1",
+        ),
+        (
+            "datasets: [tiny]\nmethods: [{name: Pop, minutes: soon}]",
+            r"methods\[0\].minutes: 'soon'; expected a number of at least 0",
+        ),
+        ("datasets: [tiny]\nmethods: [{name: Pop, launch: [3]}]", r"methods\[0\].launch: \[3\]; expected text"),
+        ("datasets: [tiny]\nmethods: [{model: Pop}]", r"methods\[0\].name is needed; expected text"),
+        ("datasets: [tiny]\nmethods: [5, [Pop]]", r"methods\[1\]: \['Pop'\]; expected"),
+        ("datasets: [tiny]\nmethods: [Pop]\nseeds: [1, 1]", "seeds: 1 is given twice"),
+        ("datasets: [tiny]\nmethods: [Pop]\nseeds: 0", "seeds: 0; expected a whole number of at least 1 or a list"),
+        ("datasets: [tiny]\nmethods: [Pop]\nseeds: []", "seeds: .*expected"),
+        ("datasets: [tiny, tiny]\nmethods: [Pop]", "datasets: tiny is given twice"),
+        ("datasets: [tiny]\nmethods: [Pop]\ntopk: [5, 5]", "topk: 5 is given twice"),
+        ("datasets: [tiny]\nmethods: [Pop]\ntopk: 0", "topk: 0; expected a whole number of at least 1"),
+        ("datasets: [tiny]\nmethods: [Pop]\nmetrics: [my_nothing:Mine]", "there is no module 'my_nothing'"),
+        ("extends: quick\nmethods: [Pop]", "two methods are called 'Pop'"),
     ],
 )
 def test_mistakes_in_a_board(text, words, tmp_path, monkeypatch):
@@ -86,10 +123,46 @@ def test_mistakes_in_a_board(text, words, tmp_path, monkeypatch):
         read_board("bad.yaml")
 
 
-def test_a_board_may_extend_another_without_rows_of_its_own(tmp_path):
-    (tmp_path / "more.yaml").write_text("extends: quick\nrows:\n")
+def test_a_board_may_extend_another_without_methods_of_its_own(tmp_path):
+    (tmp_path / "more.yaml").write_text("extends: quick\nmethods:\n")
     more, quick = read_board(str(tmp_path / "more.yaml")), read_board("quick")
-    assert [row.name for row in more.rows] == [row.name for row in quick.rows]
+    assert [method.name for method in more.methods] == [method.name for method in quick.methods]
+
+
+def test_names_of_the_version_before_work_with_a_warning(small, tmp_path, board):
+    text = (small[0] / "board.yaml").read_text()
+    (tmp_path / "old.yaml").write_text(text.replace("methods:", "rows:"))
+    with pytest.warns(FutureWarning, match="'rows' is now called 'methods'"):
+        old = read_board(str(tmp_path / "old.yaml"))
+    assert [method.name for method in old.methods] == ["Pop", "Swing", "SASRec (both)"]
+    with pytest.warns(FutureWarning, match="'rows' is now called 'methods'"):
+        code, printed = board(rows="Pop,Swing")
+    assert code == 0 and "SASRec" not in printed
+    (tmp_path / "both.yaml").write_text(text + "rows: [Caser]\n")
+    with pytest.raises(UserError, match="unknown option 'rows'"):
+        read_board(str(tmp_path / "both.yaml"))
+
+
+def test_methods_and_data_sets_of_the_command_line():
+    own, others = LeaderboardOptions.take(
+        {"leaderboard": "paper", "methods": "CoNRec, SASRec", "dataset": 2024, "x": 1}
+    )
+    assert own.methods == ("CoNRec", "SASRec") and own.dataset == ("2024",) and others == {"x": 1}
+    assert LeaderboardOptions.take({"leaderboard": "paper", "methods": ["A, B", "C"]})[0].methods == ("A, B", "C")
+
+
+def test_options_of_a_board_go_to_the_methods_that_read_them(tmp_path):
+    (tmp_path / "mine.yaml").write_text(
+        "datasets: [ml-100k]\noptions: {epochs: 3, history: 5}\nmethods: [SASRec, {name: CoNRec, options: {beam: 7}}]\n"
+    )
+    mine = read_board(str(tmp_path / "mine.yaml"))
+    options = {run.method.name: run.options for run in mine.narrow(beam=9, seeds=1).runs}
+    assert options["SASRec"] == {"topk": [20], "epochs": 3, "seed": 2020}
+    assert options["CoNRec"] == {"topk": [20], "history": 5, "beam": 9, "seed": 2020}
+    assert all(run.identity for run in mine.narrow(methods=["CoNRec"]).runs)  # that none of these reads epochs is right
+    (tmp_path / "bad.yaml").write_text("datasets: [ml-100k]\noptions: {history: 5}\nmethods: [SASRec]\n")
+    with pytest.raises(UserError, match="method 'SASRec': .*option 'history'"):
+        assert read_board(str(tmp_path / "bad.yaml")).runs[0].identity
 
 
 def test_layers_of_options():
@@ -101,7 +174,7 @@ def test_layers_of_options():
 
 
 def test_a_finished_board_runs_nothing_and_writes_its_tables(board, tmp_path, monkeypatch):
-    monkeypatch.setattr(schedule, "_start", lambda *_: pytest.fail("a recorded row was run again"))
+    monkeypatch.setattr(schedule, "_start", lambda *_: pytest.fail("a recorded method was run again"))
     code, printed = board()
     assert code == 0 and "SASRec (both)" in printed and "CandAcc" in printed and "Swing over the best" in printed
     assert {file.name for file in (tmp_path / "results").iterdir()} == {
@@ -119,7 +192,7 @@ def test_figures_are_those_of_the_records(small):
     values = [record.result["metrics"]["FHR@5"]["value"] for record in line.records.values()]
     assert len(values) == 2 and line.cells["FHR@5"].mean == pytest.approx(np.mean(values))
     assert line.cells["FHR@5"].low <= line.cells["FHR@5"].mean <= line.cells["FHR@5"].high
-    others = [other.cells["HR@5"].mean for other in section.lines if other.row.name != "Swing"]
+    others = [other.cells["HR@5"].mean for other in section.lines if other.method.name != "Swing"]
     assert section.improvement["HR@5"][0] == pytest.approx(section.lines[1].cells["HR@5"].mean / max(others) - 1)
 
 
@@ -144,9 +217,9 @@ def test_published_records_stand_in_for_runs_and_hold_no_data(small, tmp_path):
     words = [f"--{key}={schedule._text(value)}" for key, value in options.items() if key != "checkpoint_dir"]
     assert main(["publish", f"--leaderboard={name}", f"--out={out}", f"--checkpoint_dir={folder}/saved", *words]) == 0
     moved = read_board(name).narrow(**{**options, "checkpoint_dir": str(out)})
-    assert schedule.missing(moved.tasks, print) == []
-    for task, other in zip(board.tasks, moved.tasks, strict=True):
-        whole, part = (records.read(one.folder, one.identity)[0] for one in (task, other))
+    assert schedule.missing(moved.runs, print) == []
+    for run, other in zip(board.runs, moved.runs, strict=True):
+        whole, part = (records.read(one.folder, one.identity)[0] for one in (run, other))
         assert {file.name for file in part.folder.iterdir()} == {"result.json", "outcomes.parquet"}
         assert not re.search(r'"[/~]|/tmp|home', (part.folder / "result.json").read_text())
         assert set(whole.facts()) - set(part.facts()) == {"item", "t0"}
@@ -164,41 +237,43 @@ def test_plan_and_commands(board, small):
     assert code == 0 and "1 of 5 runs to do" in printed and "recorded" in printed and "about" in printed
     code, printed = board(seeds=3, **{"dry-run": True, "commands": True})
     folder, options = small
-    (task,) = schedule.missing(read_board(str(folder / "board.yaml")).narrow(**options, seeds=3).tasks, print)
+    (run,) = schedule.missing(read_board(str(folder / "board.yaml")).narrow(**options, seeds=3).runs, print)
     words = shlex.split(printed)
-    assert code == 0 and words == schedule.command(task)
-    (task.folder / records.RESULT).parent.mkdir(parents=True, exist_ok=True)
-    (task.folder / records.RESULT).write_text("{")  # what is said of it must not stand among the commands
+    assert code == 0 and words == schedule.command(run)
+    (run.folder / records.RESULT).parent.mkdir(parents=True, exist_ok=True)
+    (run.folder / records.RESULT).write_text("{")  # the warning about it must not be among the commands
     assert board(seeds=3, **{"dry-run": True, "commands": True})[1] == printed
-    (task.folder / records.RESULT).unlink()
+    (run.folder / records.RESULT).unlink()
     assert words[:3] == ["python", "-m", "recbole_conrec"]
-    read = parse(words[3:])[1]  # the command says what the board would run, to the last option
-    assert (read.pop("model"), read.pop("dataset")) == ("SASRec", "tiny") and read == task.options
+    read = parse(words[3:])[1]  # the command is what the board would run, to the last option
+    assert (read.pop("model"), read.pop("dataset")) == ("SASRec", "tiny") and read == run.options
 
 
 def test_identity_follows_options_data_and_place(small, tmp_path):
     folder, options = small
     board = read_board(str(folder / "board.yaml"))
-    one = board.narrow(**options).tasks[0]
-    assert board.narrow(**{**options, "checkpoint_dir": "elsewhere"}).tasks[0].identity == one.identity
-    assert board.narrow(**options, learning_rate=0.5).tasks[0].identity != one.identity
+    one = board.narrow(**options).runs[0]
+    assert board.narrow(**{**options, "checkpoint_dir": "elsewhere"}).runs[0].identity == one.identity
+    pop, _, sasrec, *_ = board.narrow(**options).runs
+    changed = board.narrow(**options, learning_rate=0.5).runs
+    assert changed[2].identity != sasrec.identity and changed[0].identity == pop.identity  # Pop does not read it
     shutil.copytree(Path(options["data_path"]) / "tiny", tmp_path / "tiny")
     moved = {**options, "data_path": str(tmp_path)}
-    assert board.narrow(**moved).tasks[0].identity == one.identity  # the same files elsewhere
+    assert board.narrow(**moved).runs[0].identity == one.identity  # the same files elsewhere
     with (tmp_path / "tiny" / "tiny.inter").open("a") as file:
         file.write("u1\ti1\t1\t1005000000\n")
-    assert board.narrow(**moved).tasks[0].identity != one.identity
+    assert board.narrow(**moved).runs[0].identity != one.identity
 
 
 def test_identity_follows_the_files_that_options_name(small, tmp_path):
     vectors = tmp_path / "vectors.npy"
     encoder = [{"name": "file", "path": str(vectors)}]
-    board = read_board("paper").narrow(rows=["CoNRec"], **{"tokenizer.encoder": encoder})
+    board = read_board("paper").narrow(methods=["CoNRec"], **{"tokenizer.encoder": encoder})
     seen = set()
     for content in (None, [1.0], [2.0]):  # absent, there, changed
         if content:
             np.save(vectors, content)
-        seen.add(records.identify(board.tasks[0].config, registry.find_model("CoNRec")))
+        seen.add(records.identify(board.runs[0].config, registry.find_model("CoNRec")))
     assert len(seen) == 3
 
 
@@ -206,63 +281,42 @@ def test_records_merge_by_copying_and_corrupt_ones_are_named(small, tmp_path):
     folder, options = small
     there = read_board(str(folder / "board.yaml")).narrow(**{**options, "checkpoint_dir": str(tmp_path)})
     said = []
-    assert len(schedule.missing(there.tasks, said.append)) == 4 and not said
+    assert len(schedule.missing(there.runs, said.append)) == 4 and not said
     for file in (folder / "saved" / "tiny").glob("*/*"):
         if file.name in (records.RESULT, records.OUTCOMES):
             (tmp_path / "tiny" / file.parent.name).mkdir(parents=True, exist_ok=True)
             shutil.copy(file, tmp_path / "tiny" / file.parent.name)
-    assert schedule.missing(there.tasks, said.append) == [] and not said
-    first, second, third, _ = there.tasks
+    assert schedule.missing(there.runs, said.append) == [] and not said
+    first, second, third, _ = there.runs
     (first.folder / records.RESULT).write_text((first.folder / records.RESULT).read_text()[:500])
     (second.folder / records.OUTCOMES).write_bytes((second.folder / records.OUTCOMES).read_bytes()[:-7])
     record = json.loads((third.folder / records.RESULT).read_text())
     (third.folder / records.RESULT).write_text(json.dumps({**record, "identity": "0"}))
-    assert schedule.missing(there.tasks, said.append) == [first, second, third]
+    assert schedule.missing(there.runs, said.append) == [first, second, third]
     (third.folder / records.RESULT).write_text(json.dumps({**record, "cost": {}}))
     assert "keys are missing" in records.read(third.folder)[1]
     (third.folder / records.RESULT).write_text(json.dumps({**record, "identity": "0"}))
-    for task, line in zip((first, second, third), said, strict=True):
-        assert str(task.folder) in line and "corrupt" in line or "of another run" in line
+    for run, line in zip((first, second, third), said, strict=True):
+        assert (str(run.folder) in line and "corrupt" in line) or "of another run" in line
     notes = [line.note for line in standings(there)[0].lines]
     assert "not run yet" in notes[0] and "corrupt" in notes[0]
 
 
-def test_rows_under_different_protocols_share_no_table(small):
+def test_methods_under_different_protocols_share_no_table(small):
     folder, options = small
-    board = read_board(str(folder / "board.yaml")).narrow(**options, rows=["Pop"])
+    board = read_board(str(folder / "board.yaml")).narrow(**options, methods=["Pop"])
     (section,) = standings(board)
     record = section.lines[0].records[5]
     other = records.Record(record.folder, {**record.result, "data_fingerprint": "0" * 64})
     from recbole_conrec.leaderboard.standings import Line, _check_same_data
 
     with pytest.raises(UserError, match="different data or protocols"):
-        _check_same_data([section.lines[0], Line(board.rows[0], records={5: other})], "tiny")
-
-
-def _hold(folder, told):
-    with lock.hold(folder):
-        told.send("held")
-        signal.pause()
-
-
-def test_a_lock_ends_with_its_process(tmp_path):
-    here, there = multiprocessing.Pipe()
-    process = multiprocessing.get_context("fork").Process(target=_hold, args=(tmp_path, there))
-    assert not lock.is_held(tmp_path)
-    process.start()
-    assert here.recv() == "held" and lock.is_held(tmp_path)
-    with pytest.raises(lock.Busy, match=f"process {process.pid} on"), lock.hold(tmp_path, patience=0.2):
-        pytest.fail("two processes hold one lock")
-    os.kill(process.pid, signal.SIGKILL)
-    process.join()
-    assert not lock.is_held(tmp_path)
-    with lock.hold(tmp_path, patience=0):
-        assert lock.is_held(tmp_path)
+        _check_same_data([section.lines[0], Line(board.methods[0], records={5: other})], "tiny")
 
 
 def test_two_boards_share_the_work(small, tmp_path):
-    """Two commands at once, on no records; one row has no model."""
-    folder, options = small
+    """Two commands at once, without records; one method has no model."""
+    folder, _ = small
     board = (folder / "board.yaml").read_text() + "  - {name: Nothing, model: Nope}\n"
     (tmp_path / "two.yaml").write_text(board)
     words = [
@@ -273,7 +327,7 @@ def test_two_boards_share_the_work(small, tmp_path):
         "--leaderboard=two.yaml",
         f"--config_files={folder / 'options.yaml'}",
         "--checkpoint_dir=saved",
-        "--rows=Pop,Swing,Nothing",
+        "--methods=Pop,Swing,Nothing",
     ]
     boards = [
         subprocess.Popen(
@@ -286,17 +340,17 @@ def test_two_boards_share_the_work(small, tmp_path):
         for n in (1, 2)
     ]
     printed = [process.communicate()[0] for process in boards]
-    assert [process.returncode for process in boards] == [1, 1]  # of the row without a model
+    assert [process.returncode for process in boards] == [1, 1]  # of the method without a model
     lines = [line for text in printed for line in text.splitlines() if line.startswith("[")]
-    for row in ("Pop", "Swing"):
-        mine = [line for line in lines if f"] {row} on tiny" in line]
+    for method in ("Pop", "Swing"):
+        mine = [line for line in lines if f"] {method} on tiny" in line]
         assert sum("recorded by another process" not in line for line in mine) == 1, mine
     assert all("not available" in text and "Nothing" in text for text in printed)
     tables = [(tmp_path / f"results{n}" / "board.csv").read_text() for n in (1, 2)]
     assert tables[0] == tables[1] and tables[0].count("\ntiny,") == 15
 
 
-def test_a_row_that_fails_is_told_and_the_others_go_on(small, tmp_path, monkeypatch, board):
+def test_a_method_that_fails_is_reported_and_the_others_go_on(small, tmp_path, monkeypatch, board):
     """A model that cannot be made, and one that is recorded."""
     (tmp_path / "my_faulty.py").write_text(
         "from recbole_conrec.model.pop import Pop\n\n\nclass Faulty(Pop):\n"
@@ -305,22 +359,24 @@ def test_a_row_that_fails_is_told_and_the_others_go_on(small, tmp_path, monkeypa
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     (tmp_path / "more.yaml").write_text(
-        f"extends: {small[0] / 'board.yaml'}\nrows: [{{name: Faulty, model_class: 'my_faulty:Faulty', seeds: 1}}]\n"
+        f"extends: {small[0] / 'board.yaml'}\nmethods: [{{name: Faulty, model_class: 'my_faulty:Faulty', seeds: 1}}]\n"
     )
-    code, printed = board(leaderboard=str(tmp_path / "more.yaml"), rows=["Pop", "Faulty"])
+    code, printed = board(leaderboard=str(tmp_path / "more.yaml"), methods=["Pop", "Faulty"])
     assert code == 1 and "Faulty on tiny, seed 5: failed: RuntimeError: no such luck" in printed
     assert "terminal.log" in printed and "CandAcc" in printed
 
 
-def test_a_row_may_be_launched_by_accelerate(small, tmp_path, board):
+def test_a_method_may_be_launched_by_accelerate(small, tmp_path, board):
     (tmp_path / "more.yaml").write_text(
-        f"extends: {small[0] / 'board.yaml'}\nrows:\n"
+        f"extends: {small[0] / 'board.yaml'}\nmethods:\n"
         "  - {name: Large, model: Pop, seeds: 1, options: {train_batch_size: 7},\n"
         "     launch: accelerate launch --num_processes=1 --cpu}\n"
     )
-    code, printed = board(leaderboard=str(tmp_path / "more.yaml"), rows=["Pop", "Large"])
+    code, printed = board(leaderboard=str(tmp_path / "more.yaml"), methods=["Pop", "Large"])
     assert code == 0 and "Large on tiny, seed 5: HR@5" in printed
-    dry = board(leaderboard=str(tmp_path / "more.yaml"), rows=["Large"], seeds=[9], commands=True, **{"dry-run": True})
+    dry = board(
+        leaderboard=str(tmp_path / "more.yaml"), methods=["Large"], seeds=[9], commands=True, **{"dry-run": True}
+    )
     assert dry[1].startswith("accelerate launch --num_processes=1 --cpu -m recbole_conrec --model=Pop")
 
 
@@ -333,14 +389,14 @@ def test_a_row_may_be_launched_by_accelerate(small, tmp_path, board):
         ("class Other:\n    pass\n", "module 'my_broken' has no 'Mine'"),
     ],
 )
-def test_a_class_that_cannot_be_imported_is_told(source, words, small, tmp_path, monkeypatch, board):
+def test_a_class_that_cannot_be_imported_is_reported(source, words, small, tmp_path, monkeypatch, board):
     (tmp_path / "my_broken.py").write_text(source)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "my_broken", raising=False)
     (tmp_path / "more.yaml").write_text(
-        f"extends: {small[0] / 'board.yaml'}\nrows: [{{name: Mine, model_class: 'my_broken:Mine'}}]\n"
+        f"extends: {small[0] / 'board.yaml'}\nmethods: [{{name: Mine, model_class: 'my_broken:Mine'}}]\n"
     )
-    code, printed = board(leaderboard=str(tmp_path / "more.yaml"), rows=["Pop", "Mine"])
+    code, printed = board(leaderboard=str(tmp_path / "more.yaml"), methods=["Pop", "Mine"])
     assert code == 1 and "Mine: not available" in printed and words in printed
     with pytest.raises(UserError, match="'Mine': not available"):
         compare.from_board(read_board(str(tmp_path / "more.yaml")).narrow(**small[1]), ("Pop", "Mine"), "tiny", "HR@5")
@@ -350,13 +406,28 @@ def test_a_class_that_cannot_be_imported_is_told(source, words, small, tmp_path,
     "arguments, words",
     [
         (["--leaderboard=papre"], "unknown board 'papre'; did you mean 'paper'"),
-        (["--leaderboard=paper", "--jobs=many"], "--jobs=many"),
+        (["--leaderboard=paper", "--jobs=many"], "jobs: 'many'; expected a whole number of at least 1"),
         (["--leaderboard=paper", "--commands"], "--dry-run"),
-        (["--leaderboard=paper", "--dry-run", "--rows=Casar"], "did you mean 'Caser'"),
+        (["--leaderboard=paper", "--dry-run", "--methods=Casar"], "did you mean 'Caser'"),
         (["--leaderboard=paper", "--dry-run", "--datasets=ml-100k"], "--dataset=A,B"),
-        (["--leaderboard=quick", "--dry-run", "--rows="], "--rows= says nothing"),
+        (["--leaderboard=quick", "--dry-run", "--methods="], "methods: None; expected a list"),
         (["--leaderboard=quick", "--dry-run", "--dataset=ml-100"], "ml-100.inter: there is no such file"),
-        (["--leaderboard=quick", "--dry-run", "--epochz=2"], "row 'Pop': unknown option 'epochz'"),
+        (
+            ["--leaderboard=quick", "--dry-run", "--epochz=2"],
+            "method 'Pop': unknown option 'epochz'; did you mean 'epochs'",
+        ),
+        (["--leaderboard=quick", "--dry-run", "--seeds=[1, 1]"], "seeds: 1 is given twice"),
+        (
+            ["--leaderboard=quick", "--dry-run", "--seeds=0"],
+            "seeds: 0; expected a whole number of at least 1 or a list",
+        ),
+        (["--leaderboard=quick", "--dry-run", "--methods=Pop,Pop"], "methods: Pop is given twice"),
+        (
+            ["--leaderboard=paper", "--dry-run", "--methods=CoNRec", "--epochs=2"],
+            "option 'epochs': CoNRec does not read",
+        ),
+        (["--leaderboard=quick", "--dry-run", "--metrics=[NDCG]"], "metrics: 'NDCG' is unknown"),
+        (["publish", "--leaderboard=quick"], "publish.out is needed; expected text"),
         (["compare", "A"], "usage"),
         (["compare", "SASRec", "Caser", "--datasets=ml-100k"], "--dataset=A,B"),
         (["study", "metrics", "--datasets=sim-small"], "--dataset=A,B"),

@@ -1,4 +1,4 @@
-"""The tables, the page and the comparison of rows."""
+"""The tables, the page and the comparison of methods."""
 
 import csv
 import json
@@ -10,7 +10,8 @@ from rich.console import Console
 
 from recbole_conrec.cli import main
 from recbole_conrec.leaderboard import compare
-from recbole_conrec.leaderboard.board import Row, read_board
+from recbole_conrec.leaderboard.board import read_board
+from recbole_conrec.leaderboard.board_options import Method
 from recbole_conrec.leaderboard.page import page
 from recbole_conrec.leaderboard.standings import Cell, Line, Section, standings
 from recbole_conrec.leaderboard.tables import comma_separated, figure, latex, markdown, terminal
@@ -24,9 +25,9 @@ def section():
     second = Cell(0.1, None, 0.05, 0.12, 100, False, rank=2, versus="A_1", p=0.01)
     few = Cell(0.9, None, 0.5, 1.0, 12, True)
     lines = [
-        Line(Row("A_1", "A", {}), {"HR@20": best}),
-        Line(Row("B & C", "B", {}), {"HR@20": second, "LUF@20": few}),
-        Line(Row("D", "D", {}), note="not available: unknown model 'D'"),
+        Line(Method(name="A_1"), {"HR@20": best}),
+        Line(Method(name="B & C"), {"HR@20": second, "LUF@20": few}),
+        Line(Method(name="D"), note="not available: unknown model 'D'"),
     ]
     return Section("tiny", ["HR@20", "LUF@20"], lines, {"HR@20": (0.234, True)}, "A_1", {"HR@20": 100, "LUF@20": 12})
 
@@ -41,7 +42,7 @@ def test_markdown(section):
 
 @pytest.mark.parametrize("width", [80, 100, 160])
 def test_terminal(width, small, capsys):
-    """Every row's name and every figure is there in full, however wide the terminal."""
+    """Every method's name and every figure is there in full, however wide the terminal."""
     folder, options = small
     board = read_board(str(folder / "board.yaml")).narrow(**options)
     shown = standings(board)[0]
@@ -53,22 +54,22 @@ def test_terminal(width, small, capsys):
     blocks = len(terminal(shown, "Title", width))
     assert blocks == {80: 2, 100: 1, 160: 1}[width]
     for line in shown.lines:
-        found = [text for text in lines if text.startswith(line.row.name.split()[0])]
+        found = [text for text in lines if text.startswith(line.method.name.split()[0])]
         assert len([text for text in found if "over the best other" not in text]) >= blocks
     for cell in (cell for line in shown.lines for cell in line.cells.values()):
         assert any(f"[{figure(cell.low)} {figure(cell.high)}]" in text for text in lines)
 
 
-def test_intervals_do_not_depend_on_the_other_rows(small):
+def test_intervals_do_not_depend_on_the_other_methods(small):
     folder, options = small
     board = read_board(str(folder / "board.yaml")).narrow(**options)
-    every, alone = standings(board)[0].lines[1], standings(board.narrow(rows=["Swing"]))[0].lines[0]
-    assert every.row.name == alone.row.name and every.cells["HR@5"].low == alone.cells["HR@5"].low
+    every, alone = standings(board)[0].lines[1], standings(board.narrow(methods=["Swing"]))[0].lines[0]
+    assert every.method.name == alone.method.name and every.cells["HR@5"].low == alone.cells["HR@5"].low
     assert {name: cell.high for name, cell in every.cells.items()} == {n: c.high for n, c in alone.cells.items()}
 
 
 def test_latex_of_unusual_names(section):
-    section.lines[1].row = Row("C~{x}^$\\", "B", {})
+    section.lines[1].method = Method(name="C~{x}^$\\")
     assert "C\\textasciitilde{}\\{x\\}\\textasciicircum{}\\$\\textbackslash{} & " in latex([section], "T")
 
 
@@ -82,7 +83,9 @@ def test_latex(section):
 
 def test_csv(section):
     rows = list(csv.DictReader(comma_separated([section]).splitlines()))
+    assert list(rows[0])[:5] == ["dataset", "method", "metric", "n", "seeds"] and list(rows[0])[-1] == "note"
     assert len(rows) == 6 and rows[0]["mean"] == "0.1234" and rows[0]["significant"] == "1"
+    assert rows[0]["method"] == "A_1" and rows[2]["sd"] == ""
     assert rows[3]["n"] == "12" and rows[3]["rank"] == "" and rows[5]["note"].startswith("not available")
 
 
@@ -97,15 +100,15 @@ def test_page_is_self_contained(small, tmp_path):
     assert text.count("</script>") == 2 and "{{data}}" not in text
     data = json.loads(re.search(r'id="data">(.*?)</script>', text, re.S)[1])
     (shown,) = data["sections"]
-    assert [row["name"] for row in shown["rows"]] == ["Pop", "Swing", "SASRec (both)"]
-    assert shown["rows"][0]["note"].startswith("</script>")
+    assert [method["name"] for method in shown["methods"]] == ["Pop", "Swing", "SASRec (both)"]
+    assert shown["methods"][0]["note"].startswith("</script>")
     assert {"split", "window", "exclusion", "candidates", "normalisation"} <= {name for name, _ in shown["protocol"]}
     assert shown["valid_metrics"] == ["HR@5", "CandAcc"]  # curves of two metrics share no axis
-    assert [row["valid_metric"] for row in shown["rows"]] == ["CandAcc", "HR@5", "HR@5"]
+    assert [method["valid_metric"] for method in shown["methods"]] == ["CandAcc", "HR@5", "HR@5"]
     assert dict(shown["protocol"])["model selection"].endswith("by HR@5; CandAcc (Pop)")
-    for row in shown["rows"]:
-        assert all((tmp_path / record["href"]).resolve().is_file() for record in row["records"])
-        assert row["curves"] and row["cost"]["fit_s"] > 0
+    for method in shown["methods"]:
+        assert all((tmp_path / record["href"]).resolve().is_file() for record in method["records"])
+        assert method["curves"] and method["cost"]["fit_s"] > 0
 
 
 def pair(first, second, **facts) -> compare.Pair:
@@ -131,8 +134,8 @@ def test_groups_cover_every_instance_once():
     assert compare.bins(np.zeros(4, int))[0][0] == "0"
 
 
-def test_compare_rows_and_folders(small, tmp_path, capsys, monkeypatch):
-    folder, options = small
+def test_compare_methods_and_folders(small, tmp_path, capsys):
+    folder, _ = small
     words = [f"--leaderboard={folder / 'board.yaml'}", f"--config_files={folder / 'options.yaml'}", "--metric=HR@5"]
     assert main(["compare", "Swing", "SASRec (both)", *words, f"--out={tmp_path / 'all.csv'}"]) == 0
     printed = capsys.readouterr().out
@@ -141,10 +144,12 @@ def test_compare_rows_and_folders(small, tmp_path, capsys, monkeypatch):
     assert (tmp_path / "all.csv").exists()
     folders = [str(next((folder / "saved" / "tiny").glob(f"{name}-*"))) for name in ("Pop", "ItemSwing")]
     assert main(["compare", *folders, "--metric=FHR@5"]) == 0
+    assert main(["compare", *folders, "--metric=FHR@5", "--dataset=tiny"]) == 2
+    assert "two folders need no 'dataset'" in capsys.readouterr().err
     assert main(["compare", "Pop", "Caser", *words]) == 2
 
 
-def test_rows_of_different_data_are_not_compared(small):
+def test_methods_on_different_data_are_not_compared(small):
     folder, options = small
     board = read_board(str(folder / "board.yaml")).narrow(**options)
     record = standings(board)[0].lines[0].records[5]

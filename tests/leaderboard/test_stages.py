@@ -1,4 +1,4 @@
-"""What a board prints of rows that train in stages, and which way of ranking candidates its caption names."""
+"""What a board prints of methods that train in stages, and which scoring of candidates its caption names."""
 
 import io
 from types import SimpleNamespace
@@ -9,10 +9,10 @@ from recbole_conrec.leaderboard import stages, tables
 from recbole_conrec.leaderboard.board import read_board
 
 
-def section(**rows):
-    """rows: name -> one list of (stage, valid, alignment) for each seed."""
+def section(**methods):
+    """methods: name -> one list of (stage, valid, alignment) for each seed."""
     lines = []
-    for name, seeds in rows.items():
+    for name, seeds in methods.items():
         config = {"candidate_scores": ["beam", "likelihood"]} if seeds[0] else {}
         entries = [
             [
@@ -22,11 +22,11 @@ def section(**rows):
             for seed in seeds
         ]
         records = {n: SimpleNamespace(result={"config": config, "stages": entry}) for n, entry in enumerate(entries)}
-        lines.append(SimpleNamespace(row=SimpleNamespace(name=name), records=records, cells={}))
+        lines.append(SimpleNamespace(method=SimpleNamespace(name=name), records=records, cells={}))
     return SimpleNamespace(dataset="d", lines=lines)
 
 
-def test_rows_with_stages_show_what_is_left_after_each():
+def test_methods_with_stages_show_what_is_left_after_each():
     shown = section(
         Pop=[[]],
         Plain=[[("a", 0.1, None)]],
@@ -34,7 +34,7 @@ def test_rows_with_stages_show_what_is_left_after_each():
         CoNRec=[[("align", 0.02, 0.75), ("sft", 0.1, 0.5)], [("align", 0.04, 0.77), ("sft", 0.3, 0.6)]],
     )
     text = stages.markdown(shown)
-    assert "| row | after each stage | align | sft |" in text and "Pop" not in text and "Plain" not in text
+    assert "| method | after each stage | align | sft |" in text and "Pop" not in text and "Plain" not in text
     assert "| Alone | alignment | .7500 | - |" in text
     assert "| CoNRec | valid | .0300 ± .0141 | .2000 ± .1414 |" in text
     assert "| CoNRec | alignment | .7600 ± .0141 | .5500 ± .0707 |" in text
@@ -44,12 +44,12 @@ def test_rows_with_stages_show_what_is_left_after_each():
     assert stages.markdown(section(Pop=[[]])) == "" and stages.terminal(section(Pop=[[]])) is None
 
 
-def test_the_caption_names_the_way_of_candacc():
-    assert "CandAcc of rows that answer with IDs: by beam" in tables.key(section(CoNRec=[[("a", 1, 1)]]))
+def test_the_caption_names_the_scoring_of_candacc():
+    assert "CandAcc of methods that answer with IDs: by beam" in tables.key(section(CoNRec=[[("a", 1, 1)]]))
     assert "CandAcc" not in tables.key(section(Pop=[[]]))
 
 
-def test_a_board_may_show_every_way(tmp_path):
+def test_a_board_may_show_every_scoring(tmp_path):
     file = tmp_path / "mine.yaml"
-    file.write_text("datasets: [tiny]\nmetrics: [HR, CandAcc, CandAcc.beam]\nrows: [CoNRec]\n")
+    file.write_text("datasets: [tiny]\nmetrics: [HR, CandAcc, CandAcc.beam]\nmethods: [CoNRec]\n")
     assert read_board(str(file)).columns == ["HR@20", "CandAcc", "CandAcc.beam"]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from recbole_conrec.leaderboard import standings, statistics
-from recbole_conrec.leaderboard.board import Row
+from recbole_conrec.leaderboard.board_options import Method
 from recbole_conrec.leaderboard.standings import Line
 
 
@@ -24,7 +24,7 @@ def test_sums_by_user(rng):
         np.testing.assert_array_equal(counts[place], (~np.isnan(values[user == u])).sum(axis=0))
 
 
-def test_interval_of_single_instances_is_the_textbooks(rng):
+def test_interval_of_single_instances_is_that_of_textbooks(rng):
     values = (rng.random((2000, 1)) < 0.3).astype(float)
     low, high = statistics.intervals(*statistics.by_user(values, np.arange(2000)), rng)[:, 0]
     half = 1.96 * values.std() / np.sqrt(2000)
@@ -68,7 +68,7 @@ def test_randomisation_keeps_its_level(rng):
     assert 0.02 < (p < 0.05).mean() < 0.09
 
 
-def test_rows_that_agree_do_not_differ(rng):
+def test_methods_that_agree_do_not_differ(rng):
     assert statistics.randomisation(np.zeros((30, 1)), rng)[0] == 1
 
 
@@ -79,11 +79,11 @@ def test_holm():
 
 def lines(**outcomes) -> dict[str, Line]:
     made = {
-        name: Line(Row(name, name, {}), outcomes={"HR@5": np.array(values, dtype=float)})
+        name: Line(Method(name=name), outcomes={"HR@5": np.array(values, dtype=float)})
         for name, values in outcomes.items()
     }
     n = len(next(iter(made.values())).outcomes["HR@5"][0])
-    standings._fill(list(made.values()), ["HR@5"], np.arange(n), np.random.default_rng(0))
+    standings._fill(list(made.values()), ["HR@5"], np.arange(n), seed=0)
     return made
 
 

@@ -1,4 +1,4 @@
-"""What test_distributed runs on one process and, through `accelerate launch`, on two: train, then evaluate."""
+"""What test_distributed runs on one process and, through `accelerate launch`, on two: training, then evaluation."""
 
 import sys
 
@@ -8,9 +8,10 @@ from safetensors.torch import save_file
 
 from recbole_conrec.llm.batch import left_pad
 from recbole_conrec.llm.decoding import beam_search
-from recbole_conrec.llm.grpo import train_grpo
-from recbole_conrec.llm.sft import train_sft
-from recbole_conrec.llm.t5 import load_t5
+from recbole_conrec.llm.grpo import GRPOOptions, train_grpo
+from recbole_conrec.llm.sft import SFTOptions, train_sft
+from recbole_conrec.llm.t5 import T5Options, load_t5
+from recbole_conrec.llm.training import Runtime
 from recbole_conrec.utils.distributed import gather_by_id, my_batches, process_state
 
 LENGTHS = [5 + 7 * n % 19 for n in range(23)]  # 23 instances in batches of 4: six batches, the last of three
@@ -31,28 +32,27 @@ def evaluate(backbone):
 def main(folder):
     state = process_state()
     backbone = tiny_backbone(random_ids(60, (5, 6, 7)))
-    rows = [
-        {"input_ids": row, "completion_mask": [0] * (len(row) - 3) + [1] * 3} for row in prompts(backbone, LENGTHS[:16])
+    runtime = Runtime(folder, logging_steps=1)
+    examples = [
+        {"input_ids": ids, "completion_mask": [0] * (len(ids) - 3) + [1] * 3} for ids in prompts(backbone, LENGTHS[:16])
     ]
     untrained = evaluate(backbone)
-    batch = 8 // state.num_processes  # the same 8 rows a step
-    sft = train_sft(backbone, rows, output_dir=folder, batch_size=batch, epochs=2, lr=1e-3, logging_steps=1)
+    sft_options = SFTOptions(batch_size=8 // state.num_processes, epochs=2, lr=1e-3)  # the same 8 examples a step
+    sft = train_sft(backbone, examples, sft_options, runtime)
     trained = {name: p.detach().clone() for name, p in backbone.model.named_parameters()}
     train_grpo(
         backbone,
         backbone.semantic_ids.trie,
-        [{"input_ids": row["input_ids"]} for row in rows],
+        [{"input_ids": example["input_ids"]} for example in examples],
         lambda items: (items < 20).float(),
-        output_dir=folder,
-        G=4,
-        prompts_per_step=4,
-        steps=2,
-        lr=1e-3,
+        GRPOOptions(G=4, prompts_per_step=4, steps=2, lr=1e-3),
+        runtime,
     )
     ids, leaves, scores = evaluate(backbone)
-    t5 = load_t5(backbone.semantic_ids, {"d_model": 16, "heads": 2, "d_kv": 8, "d_ff": 32, "layers": 1, "dropout": 0.0})
-    pairs = [{"input_ids": row, "labels": row[: 1 + n % 3]} for n, row in enumerate(prompts(t5, LENGTHS[:16]))]
-    train_sft(t5, pairs, output_dir=folder, batch_size=batch, epochs=2, lr=1e-3)
+    sizes = T5Options(d_model=16, heads=2, d_kv=8, d_ff=32, layers=1, dropout=0.0)
+    t5 = load_t5(backbone.semantic_ids, sizes)
+    pairs = [{"input_ids": ids, "labels": ids[: 1 + n % 3]} for n, ids in enumerate(prompts(t5, LENGTHS[:16]))]
+    train_sft(t5, pairs, sft_options, runtime)
     result = {
         "untrained": untrained[1],
         "untrained_scores": untrained[2],

@@ -5,7 +5,7 @@ import torch
 from transformers import AutoModelForCausalLM, T5Config, T5ForConditionalGeneration
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-from recbole_conrec.llm.backbone import Backbone, load_backbone
+from recbole_conrec.llm.backbone import Backbone, BackboneOptions, load_backbone
 from recbole_conrec.tokenizer.semantic_ids import SemanticIds
 
 TEXT = ["the user disliked these items in this order", "which one comes next", "Name the disliked one ?"]
@@ -28,8 +28,13 @@ def shake(model: torch.nn.Module, seed: int = 0, scale: float = 0.15) -> None:
             parameter.add_(torch.randn(parameter.shape, generator=generator) * scale)
 
 
+def options_of(**given) -> BackboneOptions:
+    """Options with the sizes of a small `tiny` backbone."""
+    return BackboneOptions.read(given | {"tiny": SMALL | given.get("tiny", {})}, "llm_options")
+
+
 def tiny_backbone(ids: SemanticIds, seed: int = 0, **options) -> Backbone:
-    backbone = load_backbone("tiny", ids, TEXT, tiny=SMALL | options.pop("tiny", {}), seed=seed, **options)
+    backbone = load_backbone("tiny", ids, TEXT, options_of(**options), seed=seed)
     shake(backbone.model, seed)
     backbone.model.eval()
     return backbone
@@ -71,7 +76,7 @@ def prompts(backbone: Backbone, lengths, seed: int = 0) -> list[list[int]]:
 
 
 def allowed_tokens(backbone: Backbone, prompt_length: int):
-    """transformers' `prefix_allowed_tokens_fn`, from a dict of prefixes."""
+    """The `prefix_allowed_tokens_fn` of transformers, from a dict of prefixes."""
     levels = [tokens.tolist() for tokens in backbone.level_tokens]
     following = {}
     for codes in backbone.semantic_ids.codes[1:]:
@@ -97,3 +102,14 @@ def teacher_forced(backbone: Backbone, prompt: list[int], answer: list[int]) -> 
     else:
         logits = model(input_ids=torch.tensor([prompt + answer[:-1]])).logits[0, len(prompt) - 1 :]
     return logits.log_softmax(-1).gather(1, torch.tensor(answer)[:, None])[:, 0]
+
+
+def even_items(items, **_):
+    """A reward that takes no columns, to be named by its path."""
+    return (items % 2 == 0).float()
+
+
+@torch.no_grad()
+def next_token_logps(backbone: Backbone, prompt: list[int], tokens: list[int]) -> torch.Tensor:
+    """Log-probability over the whole vocabulary of single tokens [n] right after a prompt, one plain forward -> [n]."""
+    return backbone.model(torch.tensor([prompt])).logits[0, -1].log_softmax(-1)[tokens]

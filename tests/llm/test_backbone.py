@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from llmtools import SMALL, TEXT, prompts, random_ids, tiny_backbone
+from llmtools import TEXT, options_of, prompts, random_ids, tiny_backbone
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from recbole_conrec.llm import loading, tiny
-from recbole_conrec.llm.backbone import load_backbone
+from recbole_conrec.llm.backbone import BackboneOptions, load_backbone
 from recbole_conrec.llm.batch import left_pad, trim
 from recbole_conrec.llm.decoding import beam_search
 from recbole_conrec.llm.sid_tokens import init_sid_rows
@@ -20,7 +20,7 @@ IDS = random_ids(60, (5, 6, 7))
 def base(tmp_path_factory):
     """A folder with a small pretrained Llama and a word tokenizer."""
     folder = tmp_path_factory.mktemp("base")
-    tokenizer = tiny.build_tokenizer(TEXT)
+    tokenizer = tiny.build_tokenizer(TEXT, tiny.TinyOptions())
     tokenizer.save_pretrained(folder)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
@@ -38,7 +38,7 @@ def base(tmp_path_factory):
 
 @pytest.mark.parametrize("kind", ["word", "bpe"])
 def test_every_code_is_one_token_wherever_it_stands(kind):
-    backbone = load_backbone("tiny", IDS, TEXT, tiny=SMALL | {"tokenizer": kind})
+    backbone = load_backbone("tiny", IDS, TEXT, options_of(tiny={"tokenizer": kind}))
     text = "The user disliked" + IDS.text(3) + " next " + IDS.text(4) + IDS.text(5) + "?"
     tokens = backbone.encode([text])[0]
     sids = [t for t in tokens if t in set(backbone.sid_tokens.tolist())]
@@ -68,11 +68,12 @@ def test_a_folder_loads_and_finds_valid_items_only(base):
     assert backbone.max_length == 64 and backbone.model.dtype == torch.float32
     leaves, _ = beam_search(backbone, IDS.trie, *left_pad(prompts(backbone, (5, 9)), backbone.pad_id), width=59)
     assert sorted(leaves[0].tolist()) == list(range(59))
-    assert load_backbone(str(base), IDS, dtype="bfloat16").model.dtype == torch.bfloat16
+    half = load_backbone(str(base), IDS, options=BackboneOptions(dtype="bfloat16"))
+    assert half.model.dtype == torch.bfloat16
 
 
 def test_new_rows_start_near_the_vocabularys_mean(base):
-    """Random rows would make a code's likelihood depend on the luck of its row."""
+    """With rows of another scale a code's likelihood would depend on its random row."""
     backbone = load_backbone(str(base), IDS)
     for matrix in (backbone.model.get_input_embeddings().weight, backbone.model.get_output_embeddings().weight):
         words, sids = matrix[:-18], matrix[-18:]
@@ -80,13 +81,13 @@ def test_new_rows_start_near_the_vocabularys_mean(base):
         assert len(torch.unique(sids, dim=0)) == 18
 
 
-def test_rows_started_from_text_are_near_those_of_items_with_like_text():
-    """Codes 0 and 1 of a level hold items of one genre, 2 and 3 of another: rows of one genre point one way."""
+def test_sid_rows_started_from_text_are_near_those_of_items_with_like_text():
+    """Codes 0 and 1 of a level hold items of one genre, 2 and 3 of another: rows of a genre point in one direction."""
     words = ["dragon castle sword quest", "engine race car tyre"]
     codes = np.array([[-1]] + [[n % 4] for n in range(4)])
     ids = type(IDS)(np.vstack([codes]), [np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)])
     texts = ["", *(words[n // 2] + f" number{n}" for n in range(4))]
-    backbone = load_backbone("tiny", ids, texts, item_texts=texts, sid_init="text", tiny=SMALL)
+    backbone = load_backbone("tiny", ids, texts, options_of(sid_init="text"), item_texts=texts)
     matrix = backbone.model.get_input_embeddings().weight.detach()
     rows = torch.nn.functional.normalize(matrix[backbone.sid_tokens] - matrix[: backbone.sid_tokens[0]].mean(0))
     cosine = rows @ rows.T
@@ -141,11 +142,15 @@ def write_gguf(path, arch="llama"):
     writer.close()
 
 
+def load_gguf(folder, name):
+    return load_backbone(str(folder / name), IDS, options=BackboneOptions(cache_dir=str(folder / "cache")))
+
+
 def test_a_gguf_file_is_unpacked_once_and_can_be_saved(tmp_path, monkeypatch):
     write_gguf(tmp_path / "small.gguf")
-    backbone = load_backbone(str(tmp_path / "small.gguf"), IDS, cache_dir=tmp_path / "cache")
+    backbone = load_gguf(tmp_path, "small.gguf")
     monkeypatch.setattr(loading, "find_spec", lambda name: pytest.fail("read again"))
-    again = load_backbone(str(tmp_path / "small.gguf"), IDS, cache_dir=tmp_path / "cache")
+    again = load_gguf(tmp_path, "small.gguf")
     padded = left_pad(prompts(backbone, (5, 9)), backbone.pad_id)
     assert torch.equal(
         beam_search(backbone, IDS.trie, *padded, width=5)[1], beam_search(again, IDS.trie, *padded, width=5)[1]
@@ -156,17 +161,17 @@ def test_a_gguf_file_is_unpacked_once_and_can_be_saved(tmp_path, monkeypatch):
 def test_a_gguf_of_an_unsupported_architecture_is_named(tmp_path):
     write_gguf(tmp_path / "odd.gguf", arch="parrot")
     with pytest.raises(UserError, match="odd.gguf cannot be read: .*parrot.*Use a GGUF of a Llama, Qwen or Mistral"):
-        load_backbone(str(tmp_path / "odd.gguf"), IDS, cache_dir=tmp_path / "cache")
+        load_gguf(tmp_path, "odd.gguf")
     (tmp_path / "noise.gguf").write_bytes(b"no such thing as a model")
     with pytest.raises(UserError, match="noise.gguf cannot be read"):
-        load_backbone(str(tmp_path / "noise.gguf"), IDS, cache_dir=tmp_path / "cache")
+        load_gguf(tmp_path, "noise.gguf")
 
 
 def test_gguf_without_the_package_says_what_to_install(tmp_path, monkeypatch):
     write_gguf(tmp_path / "small.gguf")
     monkeypatch.setattr(loading, "find_spec", lambda name: None)
     with pytest.raises(UserError, match="needs the package gguf; install it with: pip install gguf"):
-        load_backbone(str(tmp_path / "small.gguf"), IDS, cache_dir=tmp_path / "cache")
+        load_gguf(tmp_path, "small.gguf")
 
 
 @pytest.mark.parametrize(
@@ -174,31 +179,47 @@ def test_gguf_without_the_package_says_what_to_install(tmp_path, monkeypatch):
     [
         ({"llm": "nowhere/no-such-folder"}, "is neither 'tiny', nor a .gguf file, nor a folder"),
         ({"llm": "no-such-file.gguf"}, "there is no file no-such-file.gguf"),
-        ({"dtype": "float64"}, "dtype: 'float64' is none of auto, float32"),
-        ({"quantize": "2bit", "lora": {}}, "quantize: '2bit' is none of 8bit, 4bit"),
-        ({"quantize": "4bit"}, "quantised weights cannot be trained; set lora as well"),
-        ({"sid_init": "luck"}, "sid_init: 'luck' is none of mean, text"),
+        ({"dtype": "float64"}, "llm_options.dtype: 'float64'; expected one of float32, bfloat16, float16, auto"),
+        ({"quantize": "2bit", "lora": {}}, "llm_options.quantize: '2bit'; expected one of 8bit, 4bit or null"),
+        ({"quantize": "4bit"}, "llm_options: quantize: quantised weights cannot be trained; set lora as well"),
+        (
+            {"llm": "tiny", "quantize": "4bit", "lora": {}},
+            "llm_options.quantize: the backbone tiny cannot be quantised",
+        ),
+        ({"sid_init": "luck"}, "llm_options.sid_init: 'luck'; expected one of mean, text"),
         ({"sid_init": "text"}, "sid_init: text needs the items' texts"),
         ({"pad_token": "<nope>"}, "has no token '<nope>'"),
-        ({"dtyp": "float32"}, "llm_options: unknown option 'dtyp'; known are item_texts, tiny, lora, sid_init, dtype"),
-        ({"attn_implementation": "flash_attention_2"}, "attn_implementation: 'flash_attention_2' takes no mask"),
+        (
+            {"dtyp": "float32"},
+            "llm_options: unknown option 'dtyp'; did you mean 'dtype'?; its options: tiny, lora, sid_",
+        ),
+        (
+            {"attn_implementation": "flash_attention_2"},
+            "attn_implementation: 'flash_attention_2'; expected one of sdpa",
+        ),
         ({"device_map": "nowhere"}, "with device_map: nowhere cannot be loaded"),
         ({"lora": {"target": ["nope"]}}, "lora: .*'nope'.* does not fit this model"),
-        ({"lora": {"r": "many"}}, "lora: .*'many'.* does not fit this model"),
-        ({"llm": "tiny", "tiny": {"depth": 3}}, "tiny: unknown option 'depth'; known are layers"),
-        ({"llm": "tiny", "tiny": {"tokenizer": "char"}}, "'char' is none of word, bpe"),
+        ({"lora": {"r": "many"}}, "llm_options.lora.r: 'many'; expected a whole number of at least 1"),
+        ({"lora": {"rank": 4}}, "llm_options.lora: unknown option 'rank'; .*its options: r, alpha"),
+        ({"lora": {"dropout": 1}}, "llm_options.lora.dropout: 1; expected a number of at least 0 and below 1"),
+        ({"tiny": {"depth": 3}}, "llm_options.tiny: unknown option 'depth'; its options: layers"),
+        ({"tiny": {"tokenizer": "char"}}, "llm_options.tiny.tokenizer: 'char'; expected one of word, bpe"),
+        ({"tiny": {"hidden": 36, "heads": 4}}, "tiny: hidden is 36 and heads is 4; expected a hidden divisible by 2"),
+        ({"tiny": {"heads": 4, "kv_heads": 3}}, "tiny: heads is 4 and kv_heads is 3; expected heads divisible by kv"),
     ],
 )
 def test_wrong_options_are_named(base, monkeypatch, options, message):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(UserError, match=message):
-        load_backbone(**{"llm": str(base), "semantic_ids": IDS, "texts": TEXT} | options)
+    llm = options.get("llm", str(base))
+    options = {name: value for name, value in options.items() if name != "llm"}
+    with pytest.raises(UserError, match=message.replace("?", r"\?")):
+        load_backbone(llm, IDS, TEXT, BackboneOptions.read(options, "llm_options"))
 
 
 def test_quantisation_without_its_library_says_so(base, monkeypatch):
     monkeypatch.setattr(loading, "find_spec", lambda name: None)
     with pytest.raises(UserError, match="quantize: 4bit needs the package bitsandbytes"):
-        load_backbone(str(base), IDS, quantize="4bit", lora={})
+        load_backbone(str(base), IDS, options=BackboneOptions(quantize="4bit", lora={}))
 
 
 def test_a_model_without_a_pad_token_says_how_to_name_one(base, tmp_path):
@@ -209,7 +230,7 @@ def test_a_model_without_a_pad_token_says_how_to_name_one(base, tmp_path):
     tokenizer.save_pretrained(tmp_path)
     with pytest.raises(UserError, match="has no padding token; name one of its tokens, e.g. pad_token: '<eos>'"):
         load_backbone(str(tmp_path), IDS)
-    backbone = load_backbone(str(tmp_path), IDS, pad_token="<eos>")
+    backbone = load_backbone(str(tmp_path), IDS, options=BackboneOptions(pad_token="<eos>"))
     assert backbone.pad_id == backbone.eos_id == backbone.model.config.pad_token_id
 
 
@@ -264,7 +285,7 @@ def test_padding():
     assert ids.tolist() == [[4]] and mask.tolist() == [[1]]
 
 
-def test_rows_can_be_started_again():
+def test_sid_rows_can_be_started_again():
     backbone = tiny_backbone(IDS)
     rows = backbone.model.get_input_embeddings().weight
     before = rows.detach().clone()

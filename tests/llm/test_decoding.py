@@ -16,7 +16,7 @@ from llmtools import (
 )
 
 from recbole_conrec.llm.batch import left_pad
-from recbole_conrec.llm.decoding import beam_search, next_token_logps, sample, score, search_and_score
+from recbole_conrec.llm.decoding import beam_search, sample, score, search_and_score
 from recbole_conrec.utils.errors import UserError
 
 LENGTHS = (9, 1, 23, 4)
@@ -34,7 +34,7 @@ ARCHITECTURES = {
 
 
 def generate(backbone, prompt, width):
-    """transformers' beam search under the same trie -> (tokens [n, depth], scores [n]) of its real beams."""
+    """The beam search of transformers under the same trie -> (tokens [n, depth], scores [n]) of its real beams."""
     depth = backbone.semantic_ids.depth
     model, ids = backbone.model, torch.tensor([prompt])
     begin = 1 if model.config.is_encoder_decoder else len(prompt)
@@ -130,7 +130,7 @@ def test_allowed_normalisation_is_a_distribution_over_the_catalogue(backbone, ba
 
 @pytest.mark.parametrize("name", ["mistral", "t5"])
 @pytest.mark.parametrize("chunk", [None, 3])
-def test_one_run_of_the_prompts_serves_search_and_scores(name, chunk):
+def test_one_pass_over_the_prompts_serves_search_and_scores(name, chunk):
     ids = random_ids(90, (6, 6, 6))
     backbone = bare_backbone(name.split("-")[0], ids, **ARCHITECTURES[name])
     padded = left_pad(prompts(backbone, LENGTHS), 0)
@@ -176,7 +176,7 @@ def test_chunks_change_nothing(backbone, batch):
 
 
 def test_forbidden_leaves_never_come_out_and_take_no_place(backbone, batch):
-    """Most IDs are forbidden, among them all of many prefixes: the beam must still fill with the best of the rest."""
+    """Most IDs are forbidden, among them all of many prefixes: the beam must still fill with the best others."""
     trie = backbone.semantic_ids.trie
     generator = torch.Generator().manual_seed(2)
     forbidden = torch.stack([torch.randperm(trie.n_leaves, generator=generator)[:170] for _ in LENGTHS])
@@ -199,14 +199,6 @@ def test_everything_forbidden_is_an_empty_answer(backbone, batch):
     forbidden = torch.arange(trie.n_leaves).expand(len(LENGTHS), -1)
     leaves, scores = beam_search(backbone, trie, *batch[1], width=5, forbidden=forbidden)
     assert (leaves == -1).all() and (scores == -math.inf).all()
-
-
-def test_next_token_logps(backbone, batch):
-    words = torch.tensor([5, 7])
-    mine = next_token_logps(backbone, *batch[1], words)
-    for prompt, row in zip(batch[0], mine, strict=True):
-        for word, value in zip(words.tolist(), row, strict=True):
-            torch.testing.assert_close(value, teacher_forced(backbone, prompt, [word])[0], atol=1e-4, rtol=0)
 
 
 def test_dropout_is_off_while_decoding_and_as_before_afterwards():

@@ -58,7 +58,7 @@ def results(tmp_path_factory):
     return {n: [load_file(folder / f"{n}-{rank}.safetensors") for rank in range(n)] for n in (1, 2)}
 
 
-def test_evaluation_is_that_of_one_process_to_the_last_digit(results):
+def test_evaluation_equals_that_of_one_process_to_the_last_digit(results):
     (one,), (first, second) = results[1], results[2]
     assert one["ids"].tolist() == list(range(23))
     for name in ("untrained", "untrained_scores"):
@@ -76,7 +76,7 @@ def test_both_processes_hold_the_same_model_after_training(results):
 
 
 def test_two_processes_fine_tune_the_model_that_one_does(results):
-    """The same 8 rows a step, four on each process: the loss is the mean over all answer tokens."""
+    """The same 8 examples a step, four on each process: the loss is the mean over all answer tokens."""
     (one,), (first, _) = results[1], results[2]
     torch.testing.assert_close(first["loss"], one["loss"], atol=1e-4, rtol=0)
     for name in one:
@@ -85,7 +85,7 @@ def test_two_processes_fine_tune_the_model_that_one_does(results):
 
 
 def test_one_process_takes_all_batches():
-    assert my_batches(10, 4) == [range(0, 4), range(4, 8), range(8, 10)]
+    assert my_batches(10, 4) == [range(4), range(4, 8), range(8, 10)]
     ids, leaves, _ = launched.evaluate(tiny_backbone(random_ids(60, (5, 6, 7))))
     assert ids.tolist() == list(range(23)) and leaves.shape == (23, 10)
 

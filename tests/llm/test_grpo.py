@@ -1,17 +1,20 @@
-"""GRPO: the same gradients as TRL's own path, one policy that samples and trains, resume, what is logged."""
+"""GRPO: the same gradients as TRL's own path, one policy that samples and trains, resume, what is logged, options."""
 
 import copy
+import math
+import re
 
 import pytest
 import torch
 from llmtools import leaf_tokens, prompts, random_ids, tiny_backbone
-from trl import GRPOConfig, GRPOTrainer
+from trl import GRPOTrainer
 
 from recbole_conrec.llm.batch import left_pad
 from recbole_conrec.llm.constraint import Constraint, Free
 from recbole_conrec.llm.decoding import beam_search, sample, score
-from recbole_conrec.llm.grpo import ConstrainedGRPOTrainer, train_grpo
+from recbole_conrec.llm.grpo import ConstrainedGRPOTrainer, GRPOOptions, train_grpo
 from recbole_conrec.llm.packed import completion_logps, group_rows
+from recbole_conrec.llm.training import Runtime
 from recbole_conrec.utils.errors import UserError
 
 LENGTHS = (9, 1, 23, 4, 12, 7, 15, 3)
@@ -23,7 +26,7 @@ def backbone():
     return tiny_backbone(random_ids(60, (5, 6, 7)))
 
 
-def training_rows(backbone, lengths=LENGTHS):
+def training_examples(backbone, lengths=LENGTHS):
     return [{"input_ids": row, "liked": [n]} for n, row in enumerate(prompts(backbone, lengths))]
 
 
@@ -37,26 +40,14 @@ def grads(model):
     return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
 
-def make_trainer(backbone, tmp_path, beta, packed):
-    args = GRPOConfig(
-        str(tmp_path),
-        per_device_train_batch_size=4 * G,
-        num_generations=G,
-        loss_type="grpo",
-        use_cpu=True,
-        bf16=False,
-        gradient_checkpointing=False,
-        remove_unused_columns=False,
-    )
+def make_trainer(backbone, tmp_path, **options):
     return ConstrainedGRPOTrainer(
         backbone,
         backbone.semantic_ids.trie,
-        training_rows(backbone),
-        [likes_low_codes],
-        beta=beta,
-        args=args,
-        normalise="vocabulary",
-        packed=packed,
+        training_examples(backbone),
+        likes_low_codes,
+        GRPOOptions(G=G, prompts_per_step=4, **options),
+        Runtime(str(tmp_path)),
     )
 
 
@@ -89,7 +80,7 @@ def shuffled_batch(backbone, beta):
 @pytest.mark.parametrize("beta", [0.0, 0.1])
 def test_gradients_equal_trls_own_path(backbone, tmp_path, beta, packed):
     batch = shuffled_batch(backbone, beta)
-    trainer = make_trainer(backbone, tmp_path, beta=beta, packed=packed)
+    trainer = make_trainer(backbone, tmp_path, beta=beta, packed=packed, normalise="vocabulary")
     trainer.current_gradient_accumulation_steps = 1
     backbone.model.train()
 
@@ -143,15 +134,15 @@ def test_groups_are_found_again_after_a_shuffle():
     assert torch.equal(group[first], torch.arange(3))
 
 
-def run(backbone, tmp_path, rewards=likes_low_codes, lengths=LENGTHS, **options):
+def run(backbone, tmp_path, rewards=likes_low_codes, lengths=LENGTHS, runtime=None, **options):
     settings = {"G": G, "prompts_per_step": 4, "steps": 4, "lr": 1e-2, "beta": 0.05} | options
     return train_grpo(
         backbone,
         backbone.semantic_ids.trie,
-        training_rows(backbone, lengths),
+        training_examples(backbone, lengths),
         rewards,
-        output_dir=str(tmp_path),
-        **settings,
+        GRPOOptions.read(settings, "stages[0]"),
+        Runtime(str(tmp_path), logging_steps=1, **(runtime or {})),
     )
 
 
@@ -173,7 +164,8 @@ def test_it_learns_and_logs(backbone, tmp_path):
     wanted = trie.item_leaf[1:20].expand(len(LENGTHS), -1)
     before = score(backbone, trie, *padded, wanted, normalise="allowed").exp().sum(1).mean()
     seen = []
-    log = run(backbone, tmp_path, steps=25, progress=lambda step, of, entry: seen.append((step, of)))
+    progress = {"progress": lambda step, last, entry: seen.append((step, last))}
+    log = run(backbone, tmp_path, steps=25, runtime=progress)
     after = score(backbone, trie, *padded, wanted, normalise="allowed").exp().sum(1).mean()
     assert after > before + 0.2
     first, last = log[0], log[24]
@@ -214,10 +206,8 @@ def test_zero_advantage_and_distinct_are_what_they_say(backbone, tmp_path):
 
 
 def test_rewards_are_weighted_and_get_their_prompts_columns(backbone, tmp_path):
-    order = [row["input_ids"] for row in training_rows(backbone)]
-
     def first(items, liked):
-        assert all(len(column) == 1 and 0 <= column[0] < len(order) for column in liked)
+        assert all(len(column) == 1 and 0 <= column[0] < len(LENGTHS) for column in liked)
         return torch.ones(items.shape)
 
     def second(items, liked):
@@ -230,11 +220,12 @@ def test_rewards_are_weighted_and_get_their_prompts_columns(backbone, tmp_path):
 
 @pytest.mark.parametrize("stop", [3, 5])
 def test_resume_is_exact_within_and_across_epochs(backbone, tmp_path, stop):
-    """16 prompts, 4 a step: step 3 lies within the first epoch and step 5 within the second."""
+    """16 prompts, 4 a step: step 3 is within the first epoch and step 5 within the second."""
     straight, interrupted = copy.deepcopy(backbone), copy.deepcopy(backbone)
-    options = {"steps": 6, "schedule": "linear", "save_steps": stop, "lengths": LENGTHS * 2}
-    run(straight, tmp_path, **options)
-    run(interrupted, tmp_path, **options, resume=str(tmp_path / f"checkpoint-{stop}"))
+    options = {"steps": 6, "schedule": "linear", "lengths": LENGTHS * 2}
+    run(straight, tmp_path, **options, runtime={"save_steps": stop})
+    resume = {"save_steps": stop, "resume": str(tmp_path / f"checkpoint-{stop}")}
+    run(interrupted, tmp_path, **options, runtime=resume)
     for name, value in weights(straight).items():
         assert torch.equal(value, weights(interrupted)[name]), name
 
@@ -248,17 +239,17 @@ def test_several_updates_per_rollout_and_accumulation(backbone, tmp_path):
     assert any(not torch.equal(before[name], value) for name, value in weights(backbone).items())
 
 
-def test_a_group_of_beams_holds_the_likeliest_and_no_ID_twice(backbone, tmp_path):
+def test_a_group_of_beams_holds_the_likeliest_and_no_id_twice(backbone, tmp_path):
     trie = backbone.semantic_ids.trie
-    rows = training_rows(backbone)
+    examples = training_examples(backbone)
     drawn = {}
 
     def remember(items, liked):
         drawn.update({n[0]: row for n, row in zip(liked, items, strict=True)})
-        return -torch.arange(G).expand(items.shape).float()  # rank: the best beam is wanted least
+        return -torch.arange(G).expand(items.shape).float()  # by rank: the best beam is wanted least
 
     before = beam_search(
-        backbone, trie, *left_pad([row["input_ids"] for row in rows], backbone.pad_id), width=G, normalise="allowed"
+        backbone, trie, *left_pad([one["input_ids"] for one in examples], backbone.pad_id), width=G, normalise="allowed"
     )[0]
     log = run(backbone, tmp_path, remember, steps=1, rollout="beam")
     assert len(drawn) == 4 and log[0]["distinct"] == G
@@ -266,8 +257,6 @@ def test_a_group_of_beams_holds_the_likeliest_and_no_ID_twice(backbone, tmp_path
         assert torch.equal(trie.item_leaf[items], before[n])
     with pytest.raises(UserError, match="beam needs G different IDs and the catalogue has 59; lower G"):
         run(backbone, tmp_path, rollout="beam", G=64)
-    with pytest.raises(UserError, match="rollout: 'greedy' is none of sample, beam"):
-        run(backbone, tmp_path, rollout="greedy")
 
 
 def test_without_the_constraint_the_whole_vocabulary_is_sampled_and_trained(backbone, tmp_path):
@@ -301,10 +290,95 @@ def test_without_the_constraint_the_whole_vocabulary_is_sampled_and_trained(back
         assert entry["reward"] == pytest.approx(1 - entry["invalid"], abs=1e-6)
     assert 0 < log[0]["invalid"] < 1 and len(seen) == 2
     assert log[0]["clip_ratio/region_mean"] == 0  # what samples is what trains
-    with pytest.raises(UserError, match="beams are constrained to IDs"):
-        run(backbone, tmp_path, valid, constrained=False, rollout="beam")
 
 
-def test_too_few_prompts_are_named(backbone, tmp_path):
-    with pytest.raises(UserError, match="8 prompts are fewer than prompts_per_step=9"):
-        run(backbone, tmp_path, prompts_per_step=9)
+@pytest.mark.parametrize(
+    "loss_type, same",
+    [("dapo", True), ("dr_grpo", True), ("bnpo", True), ("sapo", False), ("vespo", False), ("cispo", False)],
+)
+def test_every_loss_trains_and_those_that_differ_in_token_counts_are_one(backbone, tmp_path, loss_type, same):
+    """IDs are equally long, so a mean over tokens of sequences, of the batch or of the longest length is one mean."""
+    batch = shuffled_batch(backbone, beta=0.1)
+    options = {"loss_type": loss_type, "clip": 5 if loss_type == "cispo" else 0.2}
+    found = []
+    for given in ({}, options):
+        trainer = make_trainer(backbone, tmp_path, beta=0.1, accumulate=2, **given)
+        trainer.current_gradient_accumulation_steps = 2
+        backbone.model.train()
+        backbone.model.zero_grad()
+        trainer._compute_loss(trainer.model, batch).backward()
+        found.append(torch.cat([value.flatten() for value in grads(backbone.model).values()]))
+    plain, other = found
+    assert torch.allclose(plain, other, atol=1e-5 * float(plain.abs().max()), rtol=0) == same
+    before = weights(backbone)
+    log = run(backbone, tmp_path, steps=2, **options)
+    assert all(math.isfinite(entry["loss"]) for entry in log[:2])
+    assert any(not torch.equal(before[name], value) for name, value in weights(backbone).items())
+
+
+def test_a_reward_by_its_path_takes_the_columns_that_it_needs(backbone, tmp_path):
+    log = run(backbone, tmp_path, "llmtools:even_items", steps=1)
+    assert 0 < log[0]["rewards/even_items/mean"] < 1
+    assert log[0]["reward"] == log[0]["rewards/even_items/mean"]
+
+
+@pytest.mark.parametrize(
+    "reward, message",
+    [
+        ("llmtools:odd_items", "'llmtools:odd_items': module 'llmtools' has no 'odd_items'"),
+        ("llmtools", "'llmtools' is no dotted path: expected 'package.module:name'"),
+        ("llmtools:TEXT", "reward: 'llmtools:TEXT' is no function; expected f(items, **columns)"),
+        (lambda items: items, "unexpected keyword argument 'liked'; it is called with items and the columns liked;"),
+        (lambda items, disliked, **_: items, "missing a required argument: 'disliked'"),
+        (
+            lambda items, **_: items[:, 0],
+            "it returned the shape (4,); expected one number for each of the items (4, 4)",
+        ),
+    ],
+)
+def test_rewards_that_do_not_fit_are_named(backbone, tmp_path, reward, message):
+    with pytest.raises(UserError, match=re.escape(message)):
+        run(backbone, tmp_path, reward, steps=1)
+
+
+def test_an_example_without_a_column_is_named(backbone, tmp_path):
+    examples = training_examples(backbone)
+    del examples[3]["liked"]
+    with pytest.raises(UserError, match="training example 3: no liked; the first example has it, and all must"):
+        train_grpo(
+            backbone,
+            backbone.semantic_ids.trie,
+            examples,
+            likes_low_codes,
+            GRPOOptions(G=G, prompts_per_step=4),
+            Runtime(str(tmp_path)),
+        )
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"G": 1}, "stages[0].G: 1; expected a whole number of at least 2"),
+        ({"rollout": "greedy"}, "stages[0].rollout: 'greedy'; expected one of sample, beam"),
+        ({"rollout": "beam", "constrained": False}, "rollout: beams are constrained to IDs; take rollout: sample"),
+        ({"loss_type": "cispo"}, "clip: 0.2; loss_type: cispo takes the largest weight, at least 1"),
+        ({"loss_type": "luspo"}, "stages[0].loss_type: 'luspo'; expected one of grpo, dapo"),
+        ({"beta": -0.1}, "stages[0].beta: -0.1; expected a number of at least 0"),
+        ({"lr": float("nan")}, "stages[0].lr: nan; expected a finite number"),
+        ({"temperature": 0}, "stages[0].temperature: 0; expected a number above 0"),
+        ({"gradient_checkpoint": True}, "unknown option 'gradient_checkpoint'; did you mean 'gradient_checkpointing'"),
+        ({"reward_weights": [1.0, 2.0]}, "reward_weights: 2 weights for 1 rewards; give one for each"),
+        ({"prompts_per_step": 9}, "8 prompts are fewer than prompts_per_step=9"),
+    ],
+)
+def test_wrong_options_are_named(backbone, tmp_path, options, message):
+    with pytest.raises(UserError, match=re.escape(message)):
+        run(backbone, tmp_path, **options)
+
+
+def test_gradient_checkpointing_trains_the_same(backbone, tmp_path):
+    other = copy.deepcopy(backbone)
+    run(backbone, tmp_path / "a", lr=1e-4)
+    run(other, tmp_path / "b", lr=1e-4, gradient_checkpointing=True)
+    for name, value in weights(backbone).items():
+        torch.testing.assert_close(value, weights(other)[name], atol=1e-5, rtol=0, msg=name)

@@ -1,4 +1,4 @@
-"""SFT: the loss is TRL's, on answers only; mixtures and buckets show what they promise; resume; errors."""
+"""SFT: the loss is TRL's, on answers only; mixtures and buckets keep their promises; resume; errors."""
 
 import copy
 
@@ -9,9 +9,10 @@ from llmtools import prompts, random_ids, tiny_backbone
 from transformers import Trainer
 from trl import SFTTrainer
 
-from recbole_conrec.llm import sft
+from recbole_conrec.llm.collators import CausalCollator
 from recbole_conrec.llm.mixture import MixtureSampler
-from recbole_conrec.llm.sft import CompactSFTTrainer, train_sft
+from recbole_conrec.llm.sft import CompactSFTTrainer, SFTOptions, train_sft
+from recbole_conrec.llm.training import Runtime
 from recbole_conrec.utils.errors import UserError
 
 
@@ -20,18 +21,19 @@ def backbone():
     return tiny_backbone(random_ids(60, (5, 6, 7)))
 
 
-def training_rows(backbone, n=24, seed=0):
-    """Rows with answers in several places."""
+def training_examples(backbone, n=24, seed=0):
+    """Examples with answers in several places."""
     rng = np.random.default_rng(seed)
-    rows = [{"input_ids": row} for row in prompts(backbone, rng.integers(4, 30, size=n), seed)]
-    for row in rows:
-        row["completion_mask"] = (rng.random(len(row["input_ids"])) < 0.4).astype(int).tolist()
-        row["completion_mask"][-1] = 1
-    return rows
+    examples = [{"input_ids": ids} for ids in prompts(backbone, rng.integers(4, 30, size=n), seed)]
+    for example in examples:
+        example["completion_mask"] = (rng.random(len(example["input_ids"])) < 0.4).astype(int).tolist()
+        example["completion_mask"][-1] = 1
+    return examples
 
 
-def train(backbone, tmp_path, rows, **options):
-    return train_sft(backbone, rows, output_dir=str(tmp_path), **{"batch_size": 4, "lr": 1e-3} | options)
+def train(backbone, tmp_path, examples, weights=None, runtime=None, **options):
+    runtime = Runtime(str(tmp_path), **{"logging_steps": 1} | (runtime or {}))
+    return train_sft(backbone, examples, SFTOptions(**{"batch_size": 4} | options), runtime, weights=weights)
 
 
 def weights(backbone):
@@ -39,20 +41,20 @@ def weights(backbone):
 
 
 def test_it_trains_the_same_model_as_trls_trainer(backbone, tmp_path, monkeypatch):
-    """One optimizer step of plain gradient descent over ragged rows, accumulated over two batches."""
-    rows = training_rows(backbone, 8)
+    """Two optimizer steps over ragged examples, each accumulated over two batches."""
+    examples = training_examples(backbone, 8)
     theirs = copy.deepcopy(backbone)
     options = {"max_steps": 2, "batch_size": 2, "accumulate": 2, "schedule": "constant", "warmup": 0.0, "lr": 1e-2}
-    mine_log = train(backbone, tmp_path / "a", rows, **options, logging_steps=1)
+    mine_log = train(backbone, tmp_path / "a", examples, **options)
     monkeypatch.setattr(CompactSFTTrainer, "compute_loss", SFTTrainer.compute_loss)
-    padded = sft._Collator.__call__
+    padded = CausalCollator.__call__
 
-    def with_padding_mask(self, examples):  # TRL's loss needs it for its token count
-        batch = padded(self, examples)
+    def with_padding_mask(self, numbers):  # TRL's loss needs it for its token count
+        batch = padded(self, numbers)
         return batch | {"attention_mask": (batch["input_ids"] != self.pad_id).long()}
 
-    monkeypatch.setattr(sft._Collator, "__call__", with_padding_mask)
-    their_log = train(theirs, tmp_path / "b", rows, **options, logging_steps=1)
+    monkeypatch.setattr(CausalCollator, "__call__", with_padding_mask)
+    their_log = train(theirs, tmp_path / "b", examples, **options)
     assert mine_log[0]["loss"] == pytest.approx(their_log[0]["loss"], abs=1e-5)
     assert mine_log[0]["grad_norm"] == pytest.approx(their_log[0]["grad_norm"], rel=1e-5)
     for name, value in weights(backbone).items():
@@ -60,29 +62,21 @@ def test_it_trains_the_same_model_as_trls_trainer(backbone, tmp_path, monkeypatc
 
 
 def test_loss_is_on_the_marked_tokens_only(backbone, tmp_path):
-    rows = training_rows(backbone, 4)
-    log = train(backbone, tmp_path, rows, max_steps=1, lr=0.0, logging_steps=1)
+    examples = training_examples(backbone, 4)
+    log = train(backbone, tmp_path, examples, max_steps=1, lr=0.0)
     nll = []
     with torch.no_grad():
-        for row in rows:
-            ids = torch.tensor([row["input_ids"]])
+        for example in examples:
+            ids = torch.tensor([example["input_ids"]])
             logps = backbone.model(ids).logits.log_softmax(-1)[0, :-1].gather(1, ids[0, 1:, None])[:, 0]
-            nll += (-logps[torch.tensor(row["completion_mask"][1:], dtype=torch.bool)]).tolist()
+            nll += (-logps[torch.tensor(example["completion_mask"][1:], dtype=torch.bool)]).tolist()
     assert log[0]["loss"] == pytest.approx(np.mean(nll), abs=1e-4)
 
 
 def test_it_learns_and_reports(backbone, tmp_path):
-    rows = training_rows(backbone)
     seen = []
-    log = train(
-        backbone,
-        tmp_path,
-        rows,
-        epochs=20,
-        lr=1e-2,
-        logging_steps=10,
-        progress=lambda step, of, entry: seen.append((step, of)),
-    )
+    runtime = {"logging_steps": 10, "progress": lambda step, last, entry: seen.append((step, last))}
+    log = train(backbone, tmp_path, training_examples(backbone), epochs=20, lr=1e-2, runtime=runtime)
     losses = [entry["loss"] for entry in log if "loss" in entry]
     assert losses[-1] < losses[0] / 2
     assert seen[0] == (10, 120) and log[-1]["train_samples_per_second"] > 0
@@ -93,9 +87,10 @@ def test_it_learns_and_reports(backbone, tmp_path):
 @pytest.mark.parametrize("stop", [5, 7])
 def test_resume_is_exact_within_and_across_epochs(backbone, tmp_path, stop):
     straight, interrupted = copy.deepcopy(backbone), copy.deepcopy(backbone)
-    rows = training_rows(backbone)  # 6 steps an epoch
-    train(straight, tmp_path, rows, max_steps=9, save_steps=stop)
-    train(interrupted, tmp_path, rows, max_steps=9, save_steps=stop, resume=str(tmp_path / f"checkpoint-{stop}"))
+    examples = training_examples(backbone)  # 6 steps an epoch
+    train(straight, tmp_path, examples, max_steps=9, runtime={"save_steps": stop})
+    resume = {"save_steps": stop, "resume": str(tmp_path / f"checkpoint-{stop}")}
+    train(interrupted, tmp_path, examples, max_steps=9, runtime=resume)
     for name, value in weights(straight).items():
         assert torch.equal(value, weights(interrupted)[name]), name
 
@@ -109,7 +104,7 @@ def test_a_run_without_anomaly_detection_and_telemetry(backbone, tmp_path, monke
     )
     monkeypatch.setattr("trl.trainer.base_trainer.send_telemetry", lambda *a, **k: pytest.fail("telemetry"))
     with torch.autograd.set_detect_anomaly(True):
-        train(backbone, tmp_path, training_rows(backbone, 4), max_steps=1)
+        train(backbone, tmp_path, training_examples(backbone, 4), max_steps=1)
     assert modes == [False]
 
 
@@ -130,7 +125,7 @@ def test_mixture_shows_each_task_as_often_as_its_weight_says():
     assert set(epochs[0][task[epochs[0]] == 1]) != set(epochs[1][task[epochs[1]] == 1])
 
 
-def test_batches_hold_rows_of_like_length():
+def test_batches_hold_examples_of_like_length():
     lengths = np.random.default_rng(0).integers(5, 200, size=2000)
     sampler = MixtureSampler(lengths, np.zeros(2000, dtype=int), [1.0], batch_size=16, seed=0)
     batches = lengths[np.array(list(sampler))].reshape(-1, 16)
@@ -141,37 +136,57 @@ def test_batches_hold_rows_of_like_length():
 
 
 def test_tasks_with_weights_train_together(backbone, tmp_path):
-    tasks = {"next": training_rows(backbone, 8), "title": training_rows(backbone, 8, seed=1)}
-    log = train(backbone, tmp_path, tasks, weights={"title": 0.5}, logging_steps=1)
-    assert log[-1]["step"] == 3  # 8 + 4 rows, 4 a step
+    tasks = {"next": training_examples(backbone, 8), "title": training_examples(backbone, 8, seed=1)}
+    log = train(backbone, tmp_path, tasks, weights={"title": 0.5})
+    assert log[-1]["step"] == 3  # 8 + 4 examples, 4 a step
 
 
 @pytest.mark.parametrize(
     "change, message",
     [
-        (lambda rows: rows.clear(), "there are none"),
-        (lambda rows: rows[2]["input_ids"].__setitem__(0, 9999), "training row 2: token 9999 is not in the vocabulary"),
+        (lambda examples: examples.clear(), "training examples: there are none"),
         (
-            lambda rows: rows[1]["completion_mask"].pop(),
-            "training row 1: completion_mask and input_ids differ in length",
+            lambda examples: examples[2]["input_ids"].__setitem__(0, 9999),
+            "training example 2: token 9999 is not in the vocabulary",
+        ),
+        (
+            lambda examples: examples[1]["completion_mask"].pop(),
+            "training example 1: completion_mask and input_ids differ in length",
         ),
     ],
 )
-def test_bad_rows_are_named(backbone, tmp_path, change, message):
-    rows = training_rows(backbone, 4)
-    change(rows)
+def test_bad_examples_are_named(backbone, tmp_path, change, message):
+    examples = training_examples(backbone, 4)
+    change(examples)
     with pytest.raises(UserError, match=message):
-        train(backbone, tmp_path, rows)
+        train(backbone, tmp_path, examples)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"epochs": 0}, "stages[0].epochs: 0; expected a number above 0"),
+        ({"batch_size": 0}, "stages[0].batch_size: 0; expected a whole number of at least 1"),
+        ({"schedule": "cosin"}, "stages[0].schedule: 'cosin'; expected one of cosine, .*; did you mean 'cosine'"),
+        ({"lr": "1e-3"}, "stages[0].lr: '1e-3'; expected a number of at least 0"),
+        ({"max_steps": -2}, "stages[0].max_steps: -2; expected a whole number of at least -1"),
+        ({"bf16": 1}, "stages[0].bf16: 1; expected true or false"),
+        ({"learning_rate": 1.0}, "unknown option 'learning_rate'"),
+    ],
+)
+def test_wrong_options_are_named(options, message):
+    with pytest.raises(UserError, match=message.replace("[0]", r"\[0\]")):
+        SFTOptions.read(options, "stages[0]")
 
 
 def test_a_missing_checkpoint_is_named(backbone, tmp_path):
     with pytest.raises(UserError, match="is no checkpoint folder"):
-        train(backbone, tmp_path, training_rows(backbone, 4), resume=str(tmp_path / "checkpoint-7"))
+        train(backbone, tmp_path, training_examples(backbone, 4), runtime={"resume": str(tmp_path / "checkpoint-7")})
 
 
 def test_bad_weights_are_named(backbone, tmp_path):
-    rows = {"next": training_rows(backbone, 4)}
+    examples = {"next": training_examples(backbone, 4)}
     with pytest.raises(UserError, match="no task is called 'nxt'; tasks are next"):
-        train(backbone, tmp_path, rows, weights={"nxt": 1.0})
-    with pytest.raises(UserError, match="the weights leave no training rows"):
-        train(backbone, tmp_path, rows, weights={"next": 0.0})
+        train(backbone, tmp_path, examples, weights={"nxt": 1.0})
+    with pytest.raises(UserError, match="the weights leave no training examples"):
+        train(backbone, tmp_path, examples, weights={"next": 0.0})

@@ -7,7 +7,7 @@ import torch
 from recbole.data.interaction import Interaction
 
 from recbole_conrec.data.events import NEGATIVE, POSITIVE, EventLog
-from recbole_conrec.data.swing import swing
+from recbole_conrec.data.swing import SwingOptions, swing
 
 N_USERS, N_ITEMS, CUT = 16, 20, 60
 
@@ -29,7 +29,7 @@ def make_dataset(seed=0, events=400):
         log=log,
         train_mask=train,
         num=sizes.__getitem__,
-        swing=lambda: swing(log.user[rows], log.item[rows], N_USERS, N_ITEMS, min_common=2, top=3),
+        swing=lambda: swing(log.user[rows], log.item[rows], N_USERS, N_ITEMS, SwingOptions(min_common=2, top=3)),
     )
 
 

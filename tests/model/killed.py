@@ -1,4 +1,4 @@
-"""A run in a process of its own that dies where it is told to. For test_conrec_resume.py."""
+"""A run in its own process that dies at a given point. For test_conrec_resume.py."""
 
 import multiprocessing
 import os
@@ -20,7 +20,8 @@ CONTEXT.set_forkserver_preload(
 
 def run(argv: list[str], die: tuple[str, str, int, int] | None, folder) -> int:
     """Run the command line `argv` in `folder`. die: (stage, 'step' or 'save', number of the step, signal), or None.
-    Returns the exit code, -signal for one that was killed."""
+    Returns the exit code, -signal for one that was killed.
+    """
     process = CONTEXT.Process(target=_start, args=(argv, die, str(folder)))
     process.start()
     process.join(240)
@@ -37,7 +38,7 @@ def _start(argv, die, folder) -> None:
 
     torch.set_num_threads(1)
     os.chdir(folder)
-    sys.stdout = sys.stderr = open("terminal.log", "a")
+    sys.stdout = sys.stderr = open("terminal.log", "a")  # noqa: SIM115  (open as long as the process)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # the server ignores it, and a fork inherits that
     if die:
         _arm(*die)
@@ -45,21 +46,19 @@ def _start(argv, die, folder) -> None:
 
 
 def _arm(stage: str, moment: str, step: int, number: int) -> None:
-    from recbole_conrec.generative import stage as stages
+    from recbole_conrec.generative.best_weights import BestWeights
 
     name = {"step": "on_step_end", "save": "on_save"}[moment]
-    before = getattr(stages.BestWeights, name)
-    running = []
-    run_stage = stages.StageRun.__init__
+    before, start = getattr(BestWeights, name), BestWeights.__init__
 
-    def started(self, model, data, stage, *rest, **more):
-        running.append(stage["name"])
-        run_stage(self, model, data, stage, *rest, **more)
+    def started(self, lm, score, options, *rest, **more):
+        self.stage_name = options.name
+        start(self, lm, score, options, *rest, **more)
 
     def fatal(self, args, state, control, **kwargs):
-        if running[-1] == stage and state.global_step == step:
+        if self.stage_name == stage and state.global_step == step:
             os.kill(os.getpid(), number)
         return before(self, args, state, control, **kwargs)
 
-    stages.StageRun.__init__ = started
-    setattr(stages.BestWeights, name, fatal)
+    BestWeights.__init__ = started
+    setattr(BestWeights, name, fatal)

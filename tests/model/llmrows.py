@@ -1,4 +1,4 @@
-"""What the tests of the language-model rows share: a small model, what it says, and three checks of it."""
+"""What the tests of the language models share: a small model, what it answers, and three checks of it."""
 
 import copy
 from types import SimpleNamespace
@@ -9,7 +9,7 @@ from test_conrec_leak import some_rows, with_log
 
 from recbole_conrec import registry
 from recbole_conrec.data.events import Instances
-from recbole_conrec.runs.config import merge
+from recbole_conrec.options.layers import merge
 from recbole_conrec.runs.trainer import find_trainer
 
 SMALL = {
@@ -30,7 +30,7 @@ def make_row(make_tiny, name: str, folder, small: dict = SMALL, **fixed):
 
 
 def train_on(made, instances: int | None = None):
-    """The trainer and the training part (its first so many instances) after training."""
+    """The trainer and the training part (only its first instances, if a number is given) after training."""
     config, data, model = made
     train, valid, _ = data.build()
     if instances is not None:
@@ -44,7 +44,7 @@ def train_on(made, instances: int | None = None):
 
 
 def check_learns(made, right=None) -> None:
-    """Overfits 50 instances above 0.9, its loss falls, and what it says follows the history.
+    """Overfits 50 instances above 0.9, its loss falls, and its answers follow the history.
 
     `right`: (model, training part, batch) -> bool [50]; default HR@20.
     """
@@ -68,7 +68,8 @@ def check_learns(made, right=None) -> None:
 
 def check_no_leak(made, by: str, prompt) -> None:
     """Everything at or after t0 is changed, of everybody for a split by time, of the user for a split by user: nothing
-    moves. `prompt`: (model, batch) -> (input_ids, attention_mask)."""
+    moves. `prompt`: (model, batch) -> (input_ids, attention_mask).
+    """
     config, data, _ = made
     log, rng = data.log, np.random.default_rng(1)
 
@@ -77,7 +78,7 @@ def check_no_leak(made, by: str, prompt) -> None:
         serving = copy.copy(data)
         serving.instances = Instances.of_rows(data.log, one.row)
         batch = serving[[0]]
-        ids, mask = prompt(model, batch)
+        ids, mask = prompt(model, batch).pair
         return ids[mask.bool()].tolist(), model.score_candidates(batch, torch.tensor([[1, 2, 3, 4]])).tolist()
 
     for one in some_rows(data, rng):

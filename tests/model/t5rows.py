@@ -25,7 +25,7 @@ def check_prompts(model, data, tell) -> None:
     """Prompts of test instances against ``tell(user, [(item, feedback), ...]) -> tokens``."""
     log, test = data.log, data.build()[2]
     picked = np.random.default_rng(0).permutation(len(test))[:25]
-    ids, mask = model.prompt(test[picked])
+    ids, mask = model.prompt(test[picked]).pair
     lengths = set()
     for n, row in enumerate(picked):
         user, t0 = test.instances.user[row], test.instances.time[row]

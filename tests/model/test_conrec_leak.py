@@ -41,17 +41,17 @@ def with_log(data, item, feedback):
     other = copy.copy(data)
     other._shared, other.log = {}, replace(data.log, item=item, feedback=feedback.astype(np.int8))
     other.first_dislike = np.isin(np.arange(len(item)), first_dislikes(other.log))
-    other._history = FeedbackStream(other.log, other._kinds)
+    other._history = FeedbackStream(other.log, other.options.kinds)
     return other
 
 
 def facts(config, data, row: int) -> dict:
-    """What a fresh CoNRec has on the instance of log row `row`, the item asked for left aside."""
+    """What an untrained CoNRec has on the instance of log row `row`, except for the target item."""
     model = CoNRec(config, data).eval()
     serving = copy.copy(data)
     serving.instances = Instances.of_rows(data.log, np.array([row]))
     batch = serving[[0]]
-    ids, mask = model.prompt(batch)
+    ids, mask = model.prompt(batch).pair
     items = from_dataset(data)
     return {
         "prompt": ids[mask.bool()].tolist(),
@@ -66,7 +66,7 @@ def facts(config, data, row: int) -> dict:
 
 
 def some_rows(data, rng):
-    """Evaluation instances with something to tell before t0, one of each part."""
+    """Evaluation instances with events before t0, one of each part."""
     for part in ("valid", "test"):
         those = data.splits[part]
         told = FeedbackStream(data.log, (-1, 1)).count(those.begin, those.end)

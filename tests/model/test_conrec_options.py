@@ -1,48 +1,42 @@
-"""CoNRec's YAML files and boards: every row is a valid configuration, and differs in what its name says."""
+"""CoNRec's YAML files and boards: every method is a valid configuration, and differs in what its name states."""
 
 import importlib
-import inspect
 from types import SimpleNamespace
 
 import pytest
 import torch
 
 from recbole_conrec import registry
-from recbole_conrec.generative.stage import check_stages, stage_context, stage_window
+from recbole_conrec.data.events import Window
+from recbole_conrec.generative.stage_options import StageWindow
 from recbole_conrec.generative.stage_store import StageStore
-from recbole_conrec.generative.tasks import TASKS
 from recbole_conrec.leaderboard.board import read_board
-from recbole_conrec.llm import adapters
-from recbole_conrec.llm.backbone import load_backbone
-from recbole_conrec.model.conrec import CoNRec
+from recbole_conrec.model.conrec import CoNRec, CoNRecGRPOStage
+from recbole_conrec.runs.checks import read_by
 from recbole_conrec.runs.config import make_config
-from recbole_conrec.tokenizer import options as tokenizer_options
 from recbole_conrec.utils.errors import UserError
 
 BOARDS = ("ablation", "reward", "sensitivity", "backbone", "forgetting")
 
 
-def check(config) -> dict[str, dict]:
-    """All that can be checked without a model; the stages by name."""
-    check_stages(config["stages"], TASKS, config)
-    tokenizer_options.parse(config["tokenizer"])
-    options = config["llm_options"]
-    assert set(options) <= set(inspect.signature(load_backbone).parameters)
-    assert set(options.get("lora") or {}) <= set(adapters.DEFAULTS)
-    return {stage["name"]: stage for stage in config["stages"]}
+def check(config) -> dict[str, CoNRecGRPOStage]:
+    """The options of the stages by name; raises UserError for what does not fit."""
+    return {stage.name: stage for stage in CoNRec.read_options(config)[1]}
 
 
 @pytest.mark.parametrize("name", BOARDS)
-def test_every_row_of_a_board_is_valid_and_no_two_are_the_same(name):
+def test_every_method_of_a_board_is_valid_and_no_two_are_the_same(name):
     board = read_board(name).narrow(seeds=1)
-    stages = [check(task.config) for task in board.tasks]
-    assert len({task.identity for task in board.tasks}) == len(board.tasks) == len(board.rows)
-    assert all(list(one)[0] == "translation" for one in stages)
-    assert all("warm-up" in one for one, row in zip(stages, board.rows, strict=True) if row.name != "alignment alone")
+    stages = [check(planned.config) for planned in board.runs]
+    assert len({planned.identity for planned in board.runs}) == len(board.runs) == len(board.methods)
+    assert all(next(iter(one)) == "translation" for one in stages)
+    assert all(
+        "warm-up" in one for one, method in zip(stages, board.methods, strict=True) if method.name != "alignment alone"
+    )
 
 
 def test_the_ablation_is_cumulative():
-    rows = [check(task.config) for task in read_board("ablation").narrow(seeds=1).tasks]
+    rows = [check(planned.config) for planned in read_board("ablation").narrow(seeds=1).runs]
     full = list(check(make_config("CoNRec", "ml-100k")))
     assert full == ["translation", "alignment", "warm-up", "grpo-1", "grpo-2", "grpo-3"]
     assert [list(row) for row in rows] == [
@@ -54,59 +48,65 @@ def test_the_ablation_is_cumulative():
         ["translation", "alignment", "warm-up", "grpo-3"],
     ]
     last = [row["grpo-3"] for row in rows[2:]]
-    assert [stage["reward"] for stage in last] == ["negatives", "negatives", *["negatives_minus_positives"] * 2]
-    assert [(stage.get("future"), stage["neighbours"] > 0) for stage in last] == [("next", False), *[(None, True)] * 3]
-    assert last[3]["steps"] == sum(rows[4][f"grpo-{n}"]["steps"] for n in (1, 2, 3))
+    assert [stage.reward for stage in last] == ["negatives", "negatives", *["negatives_minus_positives"] * 2]
+    assert [(stage.future, stage.neighbours > 0) for stage in last] == [("next", False), *[(None, True)] * 3]
+    assert last[3].steps == sum(rows[4][f"grpo-{n}"].steps for n in (1, 2, 3))
 
 
 def test_the_papers_setting_is_valid_and_the_papers():
     config = make_config("CoNRec-paper", "ml-100k")
     stages = check(config)
-    assert registry.find_model("CoNRec-paper") is registry.find_model("CoNRec") and config["row"] == "CoNRec-paper"
+    assert registry.find_model("CoNRec-paper") is registry.find_model("CoNRec") and config["method"] == "CoNRec-paper"
     assert (config["llm"], config["tokenizer"]["sizes"], config["tokenizer"]["depth"]) == ("Qwen/Qwen3-14B", 8192, 3)
-    assert [stages[f"grpo-{n}"]["samples"] for n in (1, 2, 3)] == [100_000] * 3
-    assert stages["alignment"]["samples"] == 4_000_000
-    assert stage_context(stages["grpo-1"], config).window.length == 3
+    assert [stages[f"grpo-{n}"].samples for n in (1, 2, 3)] == [100_000] * 3
+    assert stages["alignment"].samples == 4_000_000
+    assert stages["grpo-1"].window.length == 3
     assert set(config.final_config_dict) == set(make_config("CoNRec", "ml-100k").final_config_dict)
 
 
 def test_windows_count_in_windows_of_the_data():
-    config = {"window": {"unit": "events", "length": 20}, "context": "both", "history": 9}
-    stage = {"name": "g", "window": {"unit": "window", "length": 0.43}}
-    window = stage_context(stage, config).window
-    assert (window.unit, window.length) == ("events", 9)
-    window = stage_context(stage, config | {"window": {"unit": "days", "length": 7}}).window
-    assert window.unit == "days" and window.length == pytest.approx(3.01)
-    window = stage_window({"name": "g", "future": {"unit": "seconds", "length": 5}}, "future", config)
-    assert (window.unit, window.length) == ("seconds", 5)
-    for window, length in ((20, 0), (20, "x"), (None, 0.5)):
-        with pytest.raises(UserError, match="stage g: window: .* times the option `window`"):
-            stage_context(
-                {"name": "g", "window": {"unit": "window", "length": length}},
-                config | {"window": {"unit": "events", "length": window}},
-            )
-    for wrong in ("later", {"unit": "days"}, ["next"]):
-        with pytest.raises(UserError, match="stage g: future: .* must be a mapping of `unit` and `length`"):
-            stage_window({"name": "g", "future": wrong}, "future", config)
+    share = StageWindow(unit="window", length=0.43)
+    assert share.resolve(Window(unit="events", length=20), "g.window") == Window(unit="events", length=9)
+    days = share.resolve(Window(unit="days", length=7), "g.window")
+    assert days.unit == "days" and days.length == pytest.approx(3.01)
+    own = StageWindow(unit="seconds", length=5)
+    assert own.resolve(Window(unit="days", length=7), "g.future") == Window(unit="seconds", length=5)
+    with pytest.raises(UserError, match="g.window: 0.43 times the option `window`"):
+        share.resolve(Window(unit="events", length=None), "g.window")
 
 
 @pytest.mark.parametrize(
     "change, words",
     [
-        ({"warm-up": {"window": {"unit": "days", "length": 3}}}, "'window' is no option of the task 'next'"),
-        ({"warm-up": {"batch_size": 0}}, "batch_size is 0; expected at least 1"),
-        ({"warm-up": {"epochs": 0}}, "epochs is 0; expected at least 1"),
-        ({"warm-up": {"weights": 3}}, "'weights' is no option of the task 'next'"),
-        ({"warm-up": {"schedule": "linaer"}}, "schedule is 'linaer'; expected one of cosine, linear"),
-        ({"warm-up": {"bf16": "yes"}}, "bf16 is 'yes'; expected one of True, False"),
-        ({"grpo-1": {"rollout": "greedy"}}, "rollout is 'greedy'; expected one of sample, beam"),
-        ({"grpo-2": {"clean": {"factor": 1.5}}}, "clean is .* expected a mapping"),
-        ({"grpo-*": {"clean": 5}}, "clean is 5; expected a mapping"),
+        ({"warm-up": {"window": {"unit": "days", "length": 3}}}, "stages.warm-up: unknown option 'window'"),
+        ({"warm-up": {"batch_size": 0}}, "stages.warm-up.batch_size: 0; expected a whole number of at least 1"),
+        ({"warm-up": {"epochs": 0}}, "stages.warm-up.epochs: 0; expected"),
+        ({"warm-up": {"lr": float("nan")}}, "stages.warm-up.lr: nan; expected a finite number"),
+        ({"warm-up": {"weights": 3}}, "stages.warm-up: unknown option 'weights'"),
+        ({"warm-up": {"schedule": "linaer"}}, "stages.warm-up.schedule: 'linaer'; .*did you mean 'linear'"),
+        ({"warm-up": {"bf16": "yes"}}, "stages.warm-up.bf16: 'yes'; expected true or false"),
+        ({"warm-up": {"task": "nxt"}}, "stages.warm-up.task: 'nxt'; .*did you mean 'next'"),
+        ({"warm-up": {"algorithm": "grop"}}, "stages.warm-up.algorithm: 'grop' is unknown; did you mean 'grpo'"),
+        ({"grpo-1": {"rollout": "greedy"}}, "stages.grpo-1.rollout: 'greedy'; expected one of sample, beam"),
+        ({"grpo-1": {"reward": "negative"}}, "stages.grpo-1.reward: 'negative' is no reward; did you mean 'negatives'"),
+        ({"grpo-1": {"G": 1}}, "stages.grpo-1.G: 1; expected a whole number of at least 2"),
+        ({"grpo-1": {"future": "later"}}, "stages.grpo-1.future: 'later'; expected next or"),
+        ({"grpo-2": {"window": {"unit": "days"}}}, "stages.grpo-2.window.length is needed"),
+        ({"grpo-2": {"clean": {"factor": 1.5}}}, "stages.grpo-2.clean.factor: 1.5; expected a whole number"),
+        ({"grpo-*": {"clean": 5}}, "stages.grpo-1.clean: 5; expected a mapping of threshold, factor"),
     ],
 )
-def test_what_a_stage_cannot_do_is_said_before_anything_is_trained(change, words):
+def test_what_a_stage_cannot_do_is_an_error_before_anything_is_trained(change, words):
     with pytest.raises(UserError, match=words):
-        check(make_config("CoNRec", "ml-100k", options={"stages": change}))
+        make_config("CoNRec", "ml-100k", options={"stages": change})
+
+
+@pytest.mark.parametrize("option", ["learning_rate", "epochs", "train_batch_size", "stopping_step"])
+def test_options_that_conrec_does_not_read_are_refused(option):
+    with pytest.raises(UserError, match=f"option '{option}': CoNRec does not read it"):
+        make_config("CoNRec", "ml-100k", options={option: 1})
+    assert read_by("CoNRec", {option: 1, "history": 3, "stages.grpo-1.G": 4}) == {"history": 3, "stages.grpo-1.G": 4}
+    assert read_by("SASRec", {option: 1}) == {option: 1}
 
 
 def stage_folder(model, **options):

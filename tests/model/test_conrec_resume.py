@@ -12,6 +12,8 @@ import pytest
 import tinylog
 import yaml
 
+from recbole_conrec.runs.checks import read_by
+
 STAGES = [
     {"name": "alignment", "task": "alignment", "samples": 64, "epochs": 1, "lr": 0.003, "batch_size": 16},
     {"name": "sft", "task": "next", "epochs": 3, "lr": 0.005, "batch_size": 16, "evaluate_every": 3, "save_every": 4},
@@ -45,7 +47,7 @@ def command(tiny_path, tmp_path):
         (tmp_path / "run.yaml").write_text(
             yaml.safe_dump(
                 {
-                    **tinylog.OPTIONS,
+                    **read_by("CoNRec", tinylog.OPTIONS),
                     "data_path": str(tiny_path),
                     "gpu_id": "",
                     "topk": [5],

@@ -5,6 +5,7 @@ from recbole.model.sequential_recommender import DIN
 
 from recbole_conrec.model import dislikedin
 from recbole_conrec.model.dislikedin import DislikeDIN
+from recbole_conrec.utils.errors import UserError
 
 
 def make(make_tiny, **options):
@@ -58,5 +59,5 @@ def test_random_items_keep_the_history_of_their_dislike(make_tiny):
 
 
 def test_a_wrong_contrast_is_named(make_tiny):
-    with pytest.raises(ValueError, match="contrast: 'none' is unknown"):
+    with pytest.raises(UserError, match="contrast: 'none'; expected one of shown, random"):
         make(make_tiny, contrast="none")

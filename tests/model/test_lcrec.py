@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from llmrows import check_learns, check_no_leak, make_row
 
-from recbole_conrec.generative import language_tasks
 from recbole_conrec.generative.stage import StageRun
+from recbole_conrec.generative.tasks import LANGUAGE_TASKS, tokens_of
 from recbole_conrec.utils.errors import UserError
 
 WEIGHTS = {"next": 1, "title_of": 0.2, "item_of": 0.2, "next_title": 0.2, "titles_next": 0.2}
@@ -34,23 +34,23 @@ def test_every_item_has_an_id_of_four_codes(make):
 
 @pytest.fixture
 def staged(make):
-    config, data, model = make(context="both")
-    return StageRun(model, data.build()[0], STAGE, config, np.random.default_rng(0), None, None, False)
+    _, data, model = make(context="both")
+    return StageRun(model, data.build()[0], model.stages[0], np.random.default_rng(0))
 
 
 def test_tasks_answer_with_the_target_s_id_or_title(staged):
     model, part = staged.model, staged.data.instances
     for task, answers in (
         ("titles_next", model.prompts.item_tokens[part.item].tolist()),
-        ("next_title", language_tasks.tokens_of(model.prompts.answer(part.item))),
-        ("titles_title", language_tasks.tokens_of(model.prompts.answer(part.item))),
+        ("next_title", tokens_of(model.prompts.answer(part.item))),
+        ("titles_title", tokens_of(model.prompts.answer(part.item))),
     ):
-        rows = language_tasks.TASKS[task](staged)
+        rows = LANGUAGE_TASKS[task](staged)
         assert len(rows) == len(part)
         for row, answer in zip(rows, answers, strict=True):
             assert row["input_ids"][-len(answer) :] == answer
             assert row["completion_mask"] == [0] * (len(row["input_ids"]) - len(answer)) + [1] * len(answer)
-    title, item = language_tasks.TASKS["title_of"](staged), language_tasks.TASKS["item_of"](staged)
+    title, item = LANGUAGE_TASKS["title_of"](staged), LANGUAGE_TASKS["item_of"](staged)
     for n, sid in enumerate(model.prompts.item_tokens[1:].tolist()):
         assert item[n]["input_ids"][-4:] == sid and str(sid)[1:-1] in str(title[n]["input_ids"])
 

@@ -73,5 +73,5 @@ def test_a_kind_of_prompts_may_be_left_out(make):
 def test_prompts_of_other_kinds_are_refused(make):
     with pytest.raises(UserError, match="next, item_of, titles_next"):
         make(stages=[TUNING, {**GRPO, "weights": {"title_of": 1}}])
-    with pytest.raises(UserError, match="a share above 0"):
+    with pytest.raises(UserError, match="one of them above 0"):
         make(stages=[TUNING, {**GRPO, "weights": {"next": 0, "item_of": 0}}])

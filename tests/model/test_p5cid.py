@@ -18,7 +18,7 @@ def make(make_tiny, tmp_path):
 @pytest.mark.parametrize("context", ["negative", "both"])
 @pytest.mark.parametrize("base", [100, 10])
 def test_prompts_are_user_number_items_and_a_question(make, context, base, monkeypatch):
-    """Base 10 stands for catalogues of users that need several digits."""
+    """With base 10, small user numbers have several digits, too, as those of large catalogues of users do."""
     for name, value in {
         "BASE": base,
         "USER": base,

@@ -27,7 +27,7 @@ def test_the_contrastive_term_against_a_loop(make_tiny):
 
 
 def test_encoders_share_items_only(make_tiny):
-    model, data = make(make_tiny)
+    model, _ = make(make_tiny)
     assert model.positive.item_embedding is model.negative.item_embedding
     alone, _ = make(make_tiny, context="negative")
     shared = model._items.numel()
@@ -67,5 +67,5 @@ def test_wrong_options_are_named(tiny_path, tmp_path, monkeypatch):
 
     monkeypatch.chdir(tmp_path)
     options = {**tinylog.OPTIONS, "data_path": str(tiny_path), "gpu_id": "", "leading": "none"}
-    with pytest.raises(UserError, match="leading: 'none' is unknown"):
+    with pytest.raises(UserError, match="leading: 'none'; expected one of negative, positive"):
         run("PNFRec", "tiny", options=options)

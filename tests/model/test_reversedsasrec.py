@@ -5,6 +5,7 @@ import torch
 from test_rows_learn import TRANSFORMER, losses, network
 
 from recbole_conrec.data.events import POSITIVE
+from recbole_conrec.dense.likes import LikeSASRec
 from recbole_conrec.dense.targets import Targets
 from recbole_conrec.model.reversedsasrec import ReversedSASRec
 
@@ -39,7 +40,7 @@ def test_a_dislike_in_the_history_is_not_a_like(make_tiny):
     batch["feedback_list"] = -batch["feedback_list"]
     assert not torch.allclose(before, model.like_logits(batch))
     batch["feedback_list"] = batch["feedback_list"].abs()  # only likes: then it is RecBole's SASRec
-    assert torch.allclose(model.like_logits(batch), super(ReversedSASRec, model).full_sort_predict(batch), atol=1e-6)
+    assert torch.allclose(model.like_logits(batch), super(LikeSASRec, model).full_sort_predict(batch), atol=1e-6)
 
 
 def test_other_losses_are_refused(make_tiny):

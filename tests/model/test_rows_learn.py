@@ -1,5 +1,6 @@
-"""Every dense row learns on the small log: it overfits 50 instances, its predictions follow the history, and nothing
-at or after t0, or the user's validation, reaches it."""
+"""Every dense method learns on the small log: it overfits 50 instances, its predictions follow the history, and nothing
+at or after t0, or the user's validation, reaches it.
+"""
 
 import copy
 from functools import cache
@@ -18,7 +19,7 @@ from recbole_conrec.evaluation.ranking import recommend
 from recbole_conrec.runs.runner import run
 
 TRANSFORMER = {"n_layers": 1, "hidden_size": 32, "inner_size": 64, "hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0}
-ROWS = {  # row: options of its own
+ROWS = {  # method: its own options
     "SASRec": TRANSFORMER,
     "Caser": {"embedding_size": 32, "dropout_prob": 0.0},
     "BERT4Rec": TRANSFORMER,
@@ -35,7 +36,7 @@ TRAINING = {"BERT4Rec": (120, 0.01), "NotToRecommend": (80, 0.003), "DislikeDIN"
 
 @pytest.fixture(scope="module")
 def made(make_tiny):
-    """Function (row, **options) -> (config, data set)."""
+    """Function (method, **options) -> (config, data set)."""
 
     @cache
     def make(name, **options):
@@ -76,7 +77,8 @@ def serving(data, instances):
 def fifty(data, name):
     """(instances to train on, positions of 50 among them). RecBole trains BERT4Rec on masked items of the histories,
     never on the first place: so it is asked only for targets that a later instance has in its history, and with two
-    dislikes before them."""
+    dislikes before them.
+    """
     train = data.splits["train"]
     if name != "BERT4Rec":
         return train[:50], np.arange(50)
@@ -154,7 +156,7 @@ def test_training_sees_nothing_from_validation_on(made, name):
 
 @pytest.mark.parametrize("name", ["PNFRec", "NotToRecommend", "ReversedSASRec", "DislikeDIN"])
 def test_a_run_fills_every_column(tiny_path, tmp_path, monkeypatch, name):
-    """Through the harness: early stopping by the row's own metric, saved and loaded weights, test instances."""
+    """Through the harness: early stopping by the method's own metric, saved and loaded weights, test instances."""
     monkeypatch.chdir(tmp_path)
     small = {} if name == "DislikeDIN" else TRANSFORMER
     record = run(

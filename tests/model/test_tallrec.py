@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 from llmrows import check_learns, check_no_leak, make_row, train_on
+from llmtools import next_token_logps
 
 from recbole_conrec.data.events import POSITIVE, Instances
 from recbole_conrec.evaluation.ranking import rank
 from recbole_conrec.generative.text_prompts import NO, YES
-from recbole_conrec.llm.decoding import next_token_logps
 from recbole_conrec.utils.errors import UserError
 
 STAGE = {"name": "tuning", "task": "yes_no", "samples": 2000, "epochs": 30, "lr": 0.005, "batch_size": 10}
@@ -48,12 +48,12 @@ def test_a_score_is_the_log_odds_of_no_after_the_question(make):
     batch, items = data[[5, 60]], torch.tensor([[3, 9, 0], [1, 2, 4]])
     found = model.eval().score_candidates(batch, items)
     assert found[0, 2] == -torch.inf
-    ids, mask = model.prompt(batch)
+    ids, mask = model.prompt(batch).pair
     tokens = [model.prompts.encode(word)[0] for word in (NO, YES)]
     for row, item, column in ((0, 3, 0), (0, 9, 1), (1, 4, 2)):
         question = model.prompts.question(np.array(item))
-        whole = torch.cat([ids[row][mask[row].bool()], torch.from_numpy(question[question >= 0])])[None]
-        no, yes = next_token_logps(model.backbone, whole, torch.ones_like(whole), tokens)[0]
+        whole = torch.cat([ids[row][mask[row].bool()], torch.from_numpy(question[question >= 0])])
+        no, yes = next_token_logps(model.backbone, whole.tolist(), tokens)
         assert found[row, column] == pytest.approx(float(no - yes), abs=1e-4)
 
 

@@ -21,7 +21,7 @@ def make(make_tiny, tmp_path):
 @pytest.mark.parametrize("context", ["negative", "both"])
 @pytest.mark.parametrize("users", [5, 0])
 def test_prompts_are_user_items_and_an_end(make, context, users):
-    config, data, model = make(context=context, user_tokens=users)
+    _, data, model = make(context=context, user_tokens=users)
 
     def tell(user, events):
         told = [] if not users else [FIRST_EXTRA + int(model.layout.user[user, 0])]
@@ -73,7 +73,7 @@ def test_letter_is_a_tokenizer_option(make):
 
 
 def test_user_tokens_must_be_a_number(make):
-    with pytest.raises(UserError, match="user_tokens: -1 is no whole number"):
+    with pytest.raises(UserError, match="user_tokens: -1; expected a whole number of at least 0"):
         make(user_tokens=-1)
 
 
@@ -83,7 +83,7 @@ def test_scores_are_the_likelihoods_of_whole_ids(make):
     batch = data[[3]]
     items = torch.tensor([[1, 7, 0, 50]])
     found = model.eval().score_candidates(batch, items)[0]
-    ids, mask = model.prompt(batch)
+    ids, mask = model.prompt(batch).pair
     for item, value in zip(items[0].tolist(), found.tolist(), strict=True):
         if not item:
             assert value == -np.inf

@@ -8,13 +8,13 @@ from scipy import sparse
 
 from recbole_conrec.cli import main
 from recbole_conrec.data.events import NEGATIVE
-from recbole_conrec.study.coverage import TOPS, another_user, cover, study_coverage
+from recbole_conrec.study.coverage import TOPS, CoverageOptions, another_user, cover, study_coverage
 from recbole_conrec.study.interests import Interests, interests
 from recbole_conrec.utils.errors import UserError
 
 
 def covered(profile: Counter, reached: set, k: int) -> float:
-    """The share of all orders of the tied interests in which one of the first k is reached, by trying all."""
+    """The share of all orders of the tied interests in which one of the first k is covered, by trying all."""
     if not profile:
         return 0.0
     counts = sorted(profile.values(), reverse=True)
@@ -35,7 +35,7 @@ def test_cover_tries_all_orders_of_ties():
         for row, hit in zip(profile, reached, strict=True)
     ]
     np.testing.assert_allclose(found, expected, atol=1e-12)
-    assert ((found > 0) & (found < 1)).mean() > 0.1  # ties are there
+    assert ((found > 0) & (found < 1)).mean() > 0.1  # there are ties
 
 
 def slow_study(dataset, groups: list[set], neighbours: int, min_dislikes: int):
@@ -66,7 +66,7 @@ def test_the_study_equals_a_slow_one(make_tiny, kind):
     kinds = interests(kind, config, dataset)
     groups = [set(kinds.of_item[i].indices.tolist()) for i in range(dataset.item_num)]
     expected, instances = slow_study(dataset, groups, 3, 4)
-    found = study_coverage(dataset, kinds, neighbours=3, min_dislikes=4, chunk=40)
+    found = study_coverage(dataset, kinds, CoverageOptions(neighbours=3, min_dislikes=4), chunk=40)
     np.testing.assert_allclose(found.covered, expected, atol=1e-12)
     assert found.instances == instances > 50
     assert found.left_out == len(dataset.splits["test"]) - instances
@@ -89,10 +89,10 @@ def test_interests_are_the_categories_and_the_prefixes(make_tiny):
     assert (same == (codes[1:, None, :2] == codes[1:, :2]).all(axis=2)).all()
 
 
-def test_a_user_who_repeats_himself_is_covered_and_another_is_not(make_tiny):
+def test_sets_cover_their_own_user_better_than_another(make_tiny):
     """In `tiny` users dislike two of six genres: their own windows cover more than those of others."""
     config, dataset = make_tiny()
-    found = study_coverage(dataset, interests("category", config, dataset), min_dislikes=4)
+    found = study_coverage(dataset, interests("category", config, dataset), CoverageOptions(min_dislikes=4))
     assert (found.covered[0] > found.chance[0] + 0.1).all()
 
 
@@ -104,11 +104,13 @@ def test_another_user_is_another():
 
 
 def test_mistakes_are_named(make_tiny):
-    config, dataset = make_tiny()
-    with pytest.raises(UserError, match="'genre' is unknown; give some of category, sid-1"):
-        interests("genre", config, dataset)
+    dataset = make_tiny()[1]
+    with pytest.raises(UserError, match="'sid-3' needs IDs with at least 3 levels; these have 2"):
+        two_levels = {"name": "rqkmeans", "depth": 2, "sizes": [16, 16], "encoder": ["tfidf"]}
+        interests("sid-3", make_tiny(tokenizer=two_levels)[0], dataset)
     with pytest.raises(UserError, match="--min_dislikes"):
-        study_coverage(dataset, Interests.from_codes("x", np.zeros((dataset.item_num, 1), int), 1), min_dislikes=10_000)
+        one = Interests.from_codes("x", np.zeros((dataset.item_num, 1), int), 1)
+        study_coverage(dataset, one, CoverageOptions(min_dislikes=10_000))
 
 
 def test_the_command_prints_a_table_and_writes_a_picture(tiny_path, tmp_path, capsys):
@@ -125,7 +127,9 @@ def test_the_command_prints_a_table_and_writes_a_picture(tiny_path, tmp_path, ca
     for argv, words in (
         (["study"], "usage"),
         (["study", "cover"], "there is no 'cover'"),
-        (["study", "coverage", "--neighbours=x"], "neighbours = 'x'"),
+        (["study", "coverage", "--neighbours=x"], "study coverage.neighbours: 'x'; expected a whole number of at lea"),
+        (["study", "coverage", "--min_dislikes=-1"], "study coverage.min_dislikes: -1; expected a whole number of at"),
+        (["study", "coverage", "--interests=genre"], "expected a list (each one of category, sid-1, sid-2, sid-3)"),
     ):
         assert main(argv) == 2
         assert words in capsys.readouterr().err

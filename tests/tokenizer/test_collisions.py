@@ -32,7 +32,7 @@ def test_a_hundred_identical_texts_get_a_hundred_ids(strategy, name):
 def test_shared_keeps_collisions_and_lists_all_items_of_an_id():
     ids = train(parse({"name": "rqkmeans", "sizes": 8, "collisions": "shared"}), identical_and_others())
     assert set(ids.items_of(ids.codes[1])) >= set(range(1, 101))
-    assert set(ids.items_of(ids.codes[-1])) >= set(range(161, 171))  # nothing is known of them: one ID
+    assert set(ids.items_of(ids.codes[-1])) >= set(range(161, 171))  # nothing is known of them: they share one ID
     assert ids.trie.n_leaves < 170
 
 

@@ -8,10 +8,10 @@ import scipy.sparse
 from safetensors.numpy import save_file
 
 from recbole_conrec.tokenizer import Items, SemanticIds, features, parse, train
-from recbole_conrec.tokenizer.behaviour import Behaviour
-from recbole_conrec.tokenizer.encoders import Tfidf
-from recbole_conrec.tokenizer.sentence import SentenceTransformers
-from recbole_conrec.tokenizer.vectors_file import VectorsFile
+from recbole_conrec.tokenizer.behaviour import Behaviour, BehaviourOptions
+from recbole_conrec.tokenizer.encoders import read_encoders
+from recbole_conrec.tokenizer.tfidf import Tfidf, TfidfOptions
+from recbole_conrec.tokenizer.vectors_file import FileOptions, VectorsFile
 from recbole_conrec.utils.errors import UserError
 
 TEXTS = ["", "red fox", "red wolf", "blue whale", "", "blue shark", "red fox", "green frog pond", "green toad pond"]
@@ -23,7 +23,7 @@ def cos(vectors):
 
 
 def test_tfidf_puts_texts_that_share_words_together_and_knows_nothing_of_empty_ones():
-    encoder = Tfidf(dim=4)
+    encoder = Tfidf(TfidfOptions(dim=4))
     vectors = encoder.fit(Items(TEXTS))
     assert vectors.shape == (9, 4) and not vectors[[0, 4]].any()
     similarity = cos(vectors)
@@ -34,7 +34,7 @@ def test_tfidf_puts_texts_that_share_words_together_and_knows_nothing_of_empty_o
 
 def test_tfidf_of_all_words_is_the_textbook_formula():
     """(1 + ln tf) * (1 + ln((1 + n) / (1 + df)))"""
-    encoder = Tfidf(dim=100)
+    encoder = Tfidf(TfidfOptions(dim=100))
     vectors = encoder.fit(Items(["", "a a b", "b c"]))
     idf = {"a": 1 + np.log(3 / 2), "b": 1.0, "c": 1 + np.log(3 / 2)}
     expected = np.array([(1 + np.log(2)) * idf["a"], idf["b"], 0])
@@ -42,7 +42,7 @@ def test_tfidf_of_all_words_is_the_textbook_formula():
 
 
 def test_tfidf_survives_as_json_and_arrays():
-    encoder = Tfidf(dim=4, analyzer="char_wb", ngrams=[2, 3])
+    encoder = Tfidf(TfidfOptions(dim=4, analyzer="char_wb", ngrams=[2, 3]))
     encoder.fit(Items(TEXTS))
     state, arrays = encoder.state()
     again = Tfidf.from_state(json.loads(json.dumps(state)), arrays)
@@ -50,11 +50,15 @@ def test_tfidf_survives_as_json_and_arrays():
     np.testing.assert_allclose(again.transform(fresh), encoder.transform(fresh), atol=1e-6)
 
 
-def test_texts_without_words_are_told():
+def test_texts_without_words_are_an_error():
     with pytest.raises(UserError, match="no item has a text"):
-        Tfidf().fit(Items(["", " "]))
-    with pytest.raises(UserError, match="hold no words"):
-        Tfidf().fit(Items(["", "!!! ???"]))
+        Tfidf(TfidfOptions()).fit(Items(["", " "]))
+    with pytest.raises(UserError, match="contain no words"):
+        Tfidf(TfidfOptions()).fit(Items(["", "!!! ???"]))
+
+
+def vectors_file(path, ids=None):
+    return VectorsFile(FileOptions(path=str(path), ids=None if ids is None else str(ids)))
 
 
 def events(pairs, users=6, items=6):
@@ -65,7 +69,7 @@ def events(pairs, users=6, items=6):
 def test_behaviour_puts_items_with_the_same_users_together_and_cold_ones_nowhere():
     negative = events([(1, 1), (2, 1), (1, 2), (2, 2), (3, 3), (4, 3), (3, 4), (5, 4)])
     items = Items([""] * 6, interactions={"negative": negative, "positive": negative * 0})
-    encoder = Behaviour(dim=3)
+    encoder = Behaviour(BehaviourOptions(dim=3))
     vectors = encoder.fit(items)
     assert not vectors[[0, 5]].any()
     assert cos(vectors)[1, 2] == pytest.approx(1, abs=1e-4) and abs(cos(vectors)[1, 3]) < 1e-4
@@ -76,19 +80,19 @@ def test_behaviour_puts_items_with_the_same_users_together_and_cold_ones_nowhere
 
 def test_liking_and_disliking_an_item_are_different_facts():
     one, other = events([(1, 1), (2, 1), (3, 3)]), events([(1, 2), (2, 2), (3, 4)])
-    apart = Behaviour(dim=4).fit(Items([""] * 6, interactions={"negative": one, "positive": other}))
-    same = Behaviour(dim=3, feedback="negative").fit(Items([""] * 6, interactions={"negative": one + other}))
+    apart = Behaviour(BehaviourOptions(dim=4)).fit(Items([""] * 6, interactions={"negative": one, "positive": other}))
+    same = Behaviour(BehaviourOptions(dim=3, feedback="negative")).fit(
+        Items([""] * 6, interactions={"negative": one + other})
+    )
     assert cos(same)[1, 2] == pytest.approx(1, abs=1e-4) and abs(cos(apart)[1, 2]) < 1e-4
 
 
-def test_behaviour_without_events_is_told():
+def test_behaviour_without_events_is_an_error():
     with pytest.raises(UserError, match="needs the training events"):
-        Behaviour().fit(Items(["", "a"]))
+        Behaviour(BehaviourOptions()).fit(Items(["", "a"]))
     with pytest.raises(UserError, match="nothing to learn from"):
         nothing = events([(1, 1)]) * 0
-        Behaviour().fit(Items([""] * 6, interactions={"negative": nothing, "positive": nothing}))
-    with pytest.raises(UserError, match="'dislike' is none of"):
-        Behaviour(feedback=["dislike"])
+        Behaviour(BehaviourOptions()).fit(Items([""] * 6, interactions={"negative": nothing, "positive": nothing}))
 
 
 @pytest.mark.parametrize("kind", ["npy", "safetensors"])
@@ -97,13 +101,13 @@ def test_vectors_of_a_file_are_found_by_id(tmp_path, kind):
     path = tmp_path / f"v.{kind}"
     np.save(path, vectors) if kind == "npy" else save_file({"vectors": vectors}, path)
     (tmp_path / "ids.txt").write_text("7\nx9\n3\n")
-    got = VectorsFile(path=path, ids=tmp_path / "ids.txt").fit(Items([""] * 4, ids=["[PAD]", "3", "absent", "7"]))
+    got = vectors_file(path=path, ids=tmp_path / "ids.txt").fit(Items([""] * 4, ids=["[PAD]", "3", "absent", "7"]))
     assert got.tolist() == [[0, 0], [5, 6], [0, 0], [1, 2]]
 
 
 def test_whole_number_ids_may_lie_beside_the_vectors(tmp_path):
     save_file({"vectors": np.eye(2, dtype=np.float32), "ids": np.array([12, 5])}, tmp_path / "v.safetensors")
-    got = VectorsFile(path=tmp_path / "v.safetensors").fit(Items([""] * 2, ids=["[PAD]", "5"]))
+    got = vectors_file(path=tmp_path / "v.safetensors").fit(Items([""] * 2, ids=["[PAD]", "5"]))
     assert got.tolist() == [[0, 0], [0, 1]]
 
 
@@ -111,7 +115,7 @@ def test_whole_number_ids_may_lie_beside_the_vectors(tmp_path):
     ("vectors", "ids", "message"),
     [
         ([[1.0, 2]], "a\nb", r"expected vectors \[2, dim\]"),
-        ([[1.0, 2], [3, 4]], "a\na", "'a' comes twice"),
+        ([[1.0, 2], [3, 4]], "a\na", "'a' occurs twice"),
         ([[1.0, 2], [3, np.nan]], "a\nb", "item 'b'"),
         ([[1.0, 2], [3, 4]], "c\nd", "none of the data set's items"),
         ([[1.0, 2], [3, 4]], None, "no such file"),
@@ -122,7 +126,7 @@ def test_mistakes_in_a_file_of_vectors_are_named(tmp_path, vectors, ids, message
     if ids:
         (tmp_path / "ids.txt").write_text(ids)
     with pytest.raises(UserError, match=message):
-        VectorsFile(path=tmp_path / "v.npy", ids=tmp_path / "ids.txt").fit(Items(["", ""], ids=["[PAD]", "a"]))
+        vectors_file(path=tmp_path / "v.npy", ids=tmp_path / "ids.txt").fit(Items(["", ""], ids=["[PAD]", "a"]))
 
 
 def owners_file(path, vectors, ids):
@@ -138,16 +142,16 @@ def owners_file(path, vectors, ids):
 @pytest.mark.parametrize("ids", [[7, 9, 3], ["7", "x", "3"]])
 def test_files_that_hold_their_own_ids(tmp_path, name, ids):
     path = owners_file(tmp_path / name, [[1.0, 2], [3, 4], [5, 6]], ids)
-    got = VectorsFile(path=path).fit(Items([""] * 4, ids=["[PAD]", "3", "absent", "7"]))
+    got = vectors_file(path=path).fit(Items([""] * 4, ids=["[PAD]", "3", "absent", "7"]))
     assert got.dtype == np.float32 and got.tolist() == [[0, 0], [5, 6], [0, 0], [1, 2]]
-    assert VectorsFile(path=path).transform(Items([""], ids=["new"])).tolist() == [[0, 0]]
+    assert vectors_file(path=path).transform(Items([""], ids=["new"])).tolist() == [[0, 0]]
 
 
 def test_a_track_without_a_vector_and_a_large_file(tmp_path):
     rows = 200_000  # more than one batch
     vectors = [None, *([[float(n), 1.0] for n in range(1, rows)])]
     path = owners_file(tmp_path / "v.parquet", vectors, list(range(rows)))
-    got = VectorsFile(path=path).fit(Items([""] * 3, ids=["0", "199999", "5"]))
+    got = vectors_file(path=path).fit(Items([""] * 3, ids=["0", "199999", "5"]))
     assert got.tolist() == [[0, 0], [199999, 1], [5, 1]]
 
 
@@ -155,7 +159,7 @@ def test_a_track_without_a_vector_and_a_large_file(tmp_path):
     ("name", "columns", "ids", "message"),
     [
         ("v.npz", {"vec": [[1.0]], "item_id": [1]}, None, "no array 'embedding'; it holds vec, item_id"),
-        ("v.npz", {"embedding": [[1.0]]}, None, "say which item each row"),
+        ("v.npz", {"embedding": [[1.0]]}, None, "name a text file with the item id of each row"),
         ("v.npz", {"embedding": [[1.0]], "item_id": [1, 2]}, None, r"expected vectors \[2, dim\]"),
         ("v.npz", {"embedding": np.array([[1.0]], dtype=object), "item_id": [1]}, None, "cannot be read"),
         ("v.npz", None, None, "cannot be read"),
@@ -165,7 +169,7 @@ def test_a_track_without_a_vector_and_a_large_file(tmp_path):
         ("v.parquet", {"embed": [1.0], "item_id": [1]}, None, "cannot be read"),
         ("v.parquet", {"embed": [["x"]], "item_id": [1]}, None, "cannot be read"),
         ("v.parquet", {"embed": [[np.nan]], "item_id": [1]}, None, "item '1'"),
-        ("v.parquet", {"embed": [[1.0], [2.0]], "item_id": [1, 1]}, None, "'1' comes twice"),
+        ("v.parquet", {"embed": [[1.0], [2.0]], "item_id": [1, 1]}, None, "'1' occurs twice"),
         ("v.parquet", {"embed": [[1.0]], "item_id": [2]}, None, "none of the data set's items"),
         ("v.parquet", {"embed": [[1.0]], "item_id": [1]}, "1", "leave it out"),
         ("v.parquet", None, None, "cannot be read"),
@@ -184,68 +188,15 @@ def test_mistakes_in_an_owners_file_are_named(tmp_path, name, columns, ids, mess
     if ids:
         (tmp_path / "ids.txt").write_text(ids)
     with pytest.raises(UserError, match=message) as error:
-        VectorsFile(path=path, ids=tmp_path / "ids.txt" if ids else None).fit(Items(["", ""], ids=["[PAD]", "1"]))
+        vectors_file(path=path, ids=tmp_path / "ids.txt" if ids else None).fit(Items(["", ""], ids=["[PAD]", "1"]))
     assert "\n" not in str(error.value)
-
-
-@pytest.fixture(scope="module")
-def tiny_bert(tmp_path_factory):
-    """A random model of two layers and a tokenizer that splits at spaces."""
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
-
-    folder = tmp_path_factory.mktemp("bert")
-    words = sorted({w for t in TEXTS for w in t.split()})
-    vocabulary = {w: i for i, w in enumerate(["[PAD]", "[UNK]", *words])}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]").save_pretrained(folder)
-    config = BertConfig(
-        vocab_size=len(vocabulary), hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=16
-    )
-    BertModel(config).save_pretrained(folder)
-    return folder
-
-
-def test_sentence_embeddings_do_not_depend_on_the_batch_and_are_mean_states(tiny_bert):
-    import torch
-    from transformers import AutoModel, AutoTokenizer
-
-    vectors = SentenceTransformers(model=tiny_bert, batch=4, device="cpu").fit(Items(TEXTS))
-    model, tokenizer = AutoModel.from_pretrained(tiny_bert).eval(), AutoTokenizer.from_pretrained(tiny_bert)
-    for row, text in enumerate(TEXTS):
-        if not text:
-            assert not vectors[row].any()
-            continue
-        with torch.inference_mode():
-            states = model(**tokenizer(text, return_tensors="pt")).last_hidden_state[0].numpy().mean(axis=0)
-        np.testing.assert_allclose(vectors[row], states / np.linalg.norm(states), atol=1e-5)
-
-
-def test_the_models_own_pooling_is_used(tiny_bert, tmp_path):
-    import shutil
-
-    folder = shutil.copytree(tiny_bert, tmp_path / "cls")
-    (folder / "1_Pooling").mkdir()
-    settings = {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}
-    (folder / "1_Pooling" / "config.json").write_text(json.dumps(settings))
-    mean, first = (SentenceTransformers(model=m, device="cpu").fit(Items(["", "red fox"])) for m in (tiny_bert, folder))
-    assert np.abs(mean[1] - first[1]).max() > 1e-3
-    (folder / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_lasttoken": True}))
-    with pytest.raises(UserError, match="pools by pooling_mode_lasttoken"):
-        SentenceTransformers(model=folder).fit(Items(["", "red fox"]))
-
-
-def test_a_model_that_is_not_there_is_told(tmp_path):
-    with pytest.raises(UserError, match="cannot be loaded"):
-        SentenceTransformers(model=str(tmp_path / "nothing")).fit(Items(["", "a"]))
 
 
 def test_encoders_side_by_side_keep_their_weights_and_missing_parts_are_zero():
     negative = events([(1, 1), (2, 1), (1, 2), (3, 3), (4, 3), (3, 4), (5, 4)], items=9)
     items = Items(TEXTS, interactions={"negative": negative, "positive": negative * 0})
-    specs = [{"name": "tfidf", "dim": 4}, {"name": "behaviour", "dim": 3, "weight": 0.25}]
-    made, vectors = features.fit(specs, items)
+    encoders = read_encoders([{"name": "tfidf", "dim": 4}, {"name": "behaviour", "dim": 3, "weight": 0.25}])
+    made, vectors = features.fit(encoders, items)
     text, behaviour = vectors[:, :4], vectors[:, 4:]
     known_text, known_behaviour = [1, 2, 3, 5, 6, 7, 8], [1, 2, 3, 4]
     assert (text[known_text] ** 2).sum(axis=1).mean() == pytest.approx(1, rel=1e-4)
@@ -264,7 +215,7 @@ def test_principal_components_keep_the_most_that_so_few_can():
     assert (features.principal(vectors, None) == np.eye(10)).all()
 
 
-def test_every_encoder_comes_back_from_disk(tiny_bert, tmp_path):
+def test_every_encoder_comes_back_from_disk(tmp_path):
     np.save(tmp_path / "v.npy", np.random.default_rng(0).normal(size=(8, 5)))
     (tmp_path / "ids.txt").write_text("\n".join(f"i{n}" for n in range(1, 9)))
     negative = events([(1, 1), (2, 1), (1, 2), (3, 3), (4, 3), (3, 4), (5, 4)], items=9)
@@ -278,7 +229,6 @@ def test_every_encoder_comes_back_from_disk(tiny_bert, tmp_path):
         "sizes": 3,
         "encoder": [
             "tfidf",
-            {"name": "sentence-transformers", "model": str(tiny_bert), "device": "cpu"},
             "behaviour",
             {"name": "file", "path": str(tmp_path / "v.npy"), "ids": str(tmp_path / "ids.txt")},
         ],
@@ -288,3 +238,14 @@ def test_every_encoder_comes_back_from_disk(tiny_bert, tmp_path):
     fresh = Items(["red frog", ""], ids=["i3", "other"])
     np.testing.assert_allclose(SemanticIds.load(tmp_path / "ids").vectors(fresh), ids.vectors(fresh), atol=1e-5)
     assert ids.vectors(fresh)[0].any() and not ids.vectors(fresh)[1].any()
+
+
+def test_a_file_that_has_changed_its_dimensions_is_an_error(tmp_path):
+    np.save(tmp_path / "v.npy", np.random.default_rng(0).normal(size=(8, 5)))
+    (tmp_path / "ids.txt").write_text("\n".join(f"i{n}" for n in range(1, 9)))
+    items = Items([""] * 9, ids=["[PAD]", *(f"i{n}" for n in range(1, 9))])
+    encoder = {"name": "file", "path": str(tmp_path / "v.npy"), "ids": str(tmp_path / "ids.txt")}
+    ids = train(parse({"sizes": 3, "encoder": encoder}), items)
+    np.save(tmp_path / "v.npy", np.ones((8, 4)))
+    with pytest.raises(UserError, match="gives vectors of 4 dimensions, but these semantic IDs were made from 5"):
+        ids.vectors(items)

@@ -1,4 +1,3 @@
-import dataclasses
 import io
 import json
 
@@ -9,8 +8,9 @@ from rich.console import Console
 from recbole_conrec.tokenizer import Items, SemanticIds, build, parse
 from recbole_conrec.tokenizer.diagnostics import diagnose
 from recbole_conrec.tokenizer.pipeline import assemble, catalogue, encode_items
-from recbole_conrec.tokenizer.report import tokenize
+from recbole_conrec.tokenizer.report import TokenizeOptions, tokenize
 from recbole_conrec.tokenizer.stability import under_another_seed, under_noise
+from recbole_conrec.utils.errors import UserError
 
 
 def measured(options, items, **more):
@@ -67,7 +67,7 @@ def test_stability_falls_with_noise_and_an_exact_refit_keeps_everything():
     kept = under_noise(ids, options, items, vectors, np.random.default_rng(0))
     means = [np.mean(kept[p]) for p in (0.01, 0.05, 0.10)]
     assert 1 >= means[0] > means[2] > 0.5
-    same = dataclasses.replace(options, seed=options.seed - 1)  # whose next seed is the one that was used
+    same = options.model_copy(update={"seed": options.seed - 1})  # its next seed is the one that was used
     assert under_another_seed(ids, same, items, vectors) == [1, 1, 1]
     assert under_another_seed(ids, options, items, vectors)[2] < 1
 
@@ -84,7 +84,8 @@ def test_collaborative_ids_are_shaken_by_leaving_events_out(make_tiny):
 def test_tokenize_reports_and_a_second_time_reads(make_tiny, tmp_path):
     config, dataset = make_tiny(tokenizer={"name": "rqkmeans", "sizes": 8}, checkpoint_dir=str(tmp_path / "saved"))
     console = Console(width=100, record=True, file=io.StringIO())
-    ids = tokenize(config, dataset, tmp_path / "out", console)
+    options = TokenizeOptions(out=str(tmp_path / "out"))
+    ids = tokenize(config, dataset, options, console)
     text = console.export_text()
     assert "made in" in text and "codes in use, per level" in text and "pass" in text
     report = json.loads((tmp_path / "out" / "report.json").read_text())
@@ -92,6 +93,21 @@ def test_tokenize_reports_and_a_second_time_reads(make_tiny, tmp_path):
     assert {m["group"] for m in report["measures"]} == {"codes", "prefixes", "vectors", "stability"}
     for picture in ("codes.png", "map.png"):
         assert (tmp_path / "out" / picture).read_bytes().startswith(b"\x89PNG")
-    tokenize(config, dataset, tmp_path / "out", console)
+    tokenize(config, dataset, options, console)
     assert "read from" in console.export_text()
     assert build(config, dataset).fingerprint == ids.fingerprint
+
+
+def test_the_report_without_stability_is_beside_the_cached_ids(make_tiny, tmp_path):
+    config, dataset = make_tiny(tokenizer={"name": "rqkmeans", "sizes": 8}, checkpoint_dir=str(tmp_path))
+    tokenize(config, dataset, TokenizeOptions(stability=False), Console(file=io.StringIO()))
+    (file,) = (tmp_path / "tokenizers").glob("*/report.json")
+    groups = {m["group"] for m in json.loads(file.read_text())["measures"]}
+    assert groups == {"codes", "prefixes", "vectors"}
+
+
+def test_options_of_the_subcommand_are_checked():
+    with pytest.raises(UserError, match="tokenize.stability: 'no way'; expected true or false"):
+        TokenizeOptions.read({"stability": "no way"}, "tokenize")
+    own, others = TokenizeOptions.take({"out": 2024, "tokenizer.name": "opq"}, "tokenize")
+    assert own.out == "2024" and others == {"tokenizer.name": "opq"}

@@ -6,7 +6,7 @@ import pytest
 from recbole_conrec.tokenizer import Items, SemanticIds, parse, train
 from recbole_conrec.utils.errors import UserError
 
-WORDS = "war love space dog night city summer ghost king river".split()
+WORDS = ["war", "love", "space", "dog", "night", "city", "summer", "ghost", "king", "river"]
 
 
 def catalogue(n=80, seed=0):
@@ -52,7 +52,7 @@ def test_items_that_are_near_in_content_are_near_in_code_space():
     assert np.corrcoef((cos[0] @ cos[0].T)[upper], (cos[1] @ cos[1].T)[upper])[0, 1] > 0.8
 
 
-def test_saved_and_loaded_ids_are_the_same_object_in_all_but_name(ids, tmp_path):
+def test_saved_and_loaded_ids_are_equal(ids, tmp_path):
     ids.save(tmp_path / "ids")
     loaded = SemanticIds.load(tmp_path / "ids")
     assert loaded.fingerprint == ids.fingerprint and loaded.sizes == ids.sizes
@@ -62,7 +62,7 @@ def test_saved_and_loaded_ids_are_the_same_object_in_all_but_name(ids, tmp_path)
     assert {f.suffix for f in (tmp_path / "ids").iterdir()} == {".json", ".safetensors"}
 
 
-def test_damaged_or_foreign_folders_are_told_by_name(ids, tmp_path):
+def test_damaged_or_foreign_folders_are_named(ids, tmp_path):
     with pytest.raises(UserError, match="semantic_ids.json: no such file"):
         SemanticIds.load(tmp_path)
     ids.save(tmp_path)

@@ -8,7 +8,7 @@ from sklearn.cluster import SpectralClustering
 from sklearn.metrics import adjusted_rand_score
 
 from recbole_conrec.tokenizer import Items, collaborative, opq, parse, rqkmeans, rqvae, train
-from recbole_conrec.tokenizer.fitting import Task, default_sizes
+from recbole_conrec.tokenizer.fitting import FitInput, default_sizes
 from recbole_conrec.tokenizer.quantise import decode, encode, nearest, relative_error
 from recbole_conrec.utils.errors import UserError
 
@@ -19,8 +19,8 @@ def blobs(n=240, dim=9, centres=6, noise=0.05, seed=0):
     return (rng.normal(size=(centres, dim))[label] + noise * rng.normal(size=(n, dim))).astype(np.float32), label
 
 
-def task(vectors, sizes, seed=0, **more):
-    return Task(vectors, np.ones(len(vectors), dtype=bool), list(sizes), seed, **more)
+def given(vectors, sizes, seed=0, **more):
+    return FitInput(vectors, np.ones(len(vectors), dtype=bool), list(sizes), seed, **more)
 
 
 def test_greedy_codes_are_the_nearest_code_of_every_residual():
@@ -38,7 +38,7 @@ def test_greedy_codes_are_the_nearest_code_of_every_residual():
 @pytest.mark.parametrize("name", [rqkmeans, rqvae])
 def test_first_codes_find_the_clusters_and_deeper_ones_lower_the_error(name):
     vectors, label = blobs()
-    fit = name.fit(task(vectors, (6, 8, 8)), name.Options())
+    fit = name.fit(given(vectors, (6, 8, 8)), name.Options())
     space = vectors
     for weight, bias in fit.layers:
         space = space @ weight.T + bias
@@ -60,8 +60,8 @@ def test_kmeans_survives_an_outlier_at_the_origin_of_the_residuals():
 def test_balanced_codes_hold_equally_many_items():
     rng = np.random.default_rng(0)
     vectors = np.concatenate([rng.normal(size=(150, 5)) * 0.1, rng.normal(size=(50, 5)) + 5]).astype("f4")
-    plain = rqkmeans.fit(task(vectors, (8, 8)), rqkmeans.Options())
-    even = rqkmeans.fit(task(vectors, (8, 8)), rqkmeans.Options(balanced=True))
+    plain = rqkmeans.fit(given(vectors, (8, 8)), rqkmeans.Options())
+    even = rqkmeans.fit(given(vectors, (8, 8)), rqkmeans.Options(balanced=True))
     assert np.bincount(encode(vectors, plain.codebooks)[:, 0]).max() > 50
     for level in range(2):
         assert np.bincount(even.codes[:, level], minlength=8).max() == 25
@@ -70,7 +70,7 @@ def test_balanced_codes_hold_equally_many_items():
 def test_rqvae_meets_its_loss_and_leaves_the_global_random_state_alone():
     vectors, _ = blobs(noise=0.5)
     state = torch.random.get_rng_state()
-    fit = rqvae.fit(task(vectors, (8, 8, 8)), rqvae.Options())
+    fit = rqvae.fit(given(vectors, (8, 8, 8)), rqvae.Options())
     assert torch.equal(torch.random.get_rng_state(), state)
     ((weight, bias),) = fit.layers
     space = vectors @ weight.T + bias
@@ -80,7 +80,7 @@ def test_rqvae_meets_its_loss_and_leaves_the_global_random_state_alone():
 
 
 def _kmeans_books(vectors):
-    return rqkmeans.fit(task(vectors, (8, 8, 8)), rqkmeans.Options()).codebooks
+    return rqkmeans.fit(given(vectors, (8, 8, 8)), rqkmeans.Options()).codebooks
 
 
 def test_a_dead_code_restarts_only_where_the_reset_is_on(monkeypatch):
@@ -94,7 +94,7 @@ def test_a_dead_code_restarts_only_where_the_reset_is_on(monkeypatch):
 
     monkeypatch.setattr(rqvae, "_start", with_a_dead_code)
     reset, left = (
-        rqvae.fit(task(vectors, (8,)), rqvae.Options(dead_code=d, steps=3)).codebooks[0] for d in (0.125, 0.0)
+        rqvae.fit(given(vectors, (8,)), rqvae.Options(dead_code=d, steps=3)).codebooks[0] for d in (0.125, 0.0)
     )
     assert np.abs(reset).max() < 10 < np.abs(left).max()
 
@@ -102,7 +102,7 @@ def test_a_dead_code_restarts_only_where_the_reset_is_on(monkeypatch):
 def test_codes_that_see_less_than_an_item_a_batch_are_not_dead():
     vectors = np.random.default_rng(0).normal(size=(1500, 8)).astype("f4")
     left, reset = (
-        rqvae.fit(task(vectors, (256,)), rqvae.Options(batch=64, steps=60, decay=0.99, dead_code=d))
+        rqvae.fit(given(vectors, (256,)), rqvae.Options(batch=64, steps=60, decay=0.99, dead_code=d))
         for d in (0.0, 0.125)
     )
     assert reset.info["error_through_decoder"] < 1.1 * left.info["error_through_decoder"]
@@ -113,15 +113,16 @@ def test_codes_that_see_less_than_an_item_a_batch_are_not_dead():
     [{"rotation_trick": True}, {"latent": 4}, {"latent": 4, "hidden": (12,)}, {"latent": 4, "rotation_trick": True}],
 )
 def test_variants_of_the_network_train(options):
-    vectors, label = blobs()
-    fit = rqvae.fit(task(vectors, (6, 8)), rqvae.Options(steps=300, lr=3e-3, **options))
+    vectors, _ = blobs()
+    fit = rqvae.fit(given(vectors, (6, 8)), rqvae.Options(steps=300, lr=3e-3, **options))
     assert fit.info["error_through_decoder"] < 0.1
     assert fit.codebooks[0].shape == (6, options.get("latent", 9))
 
 
 def test_hidden_layers_need_a_latent_space():
-    with pytest.raises(UserError, match="set tokenizer.rqvae.latent"):
-        rqvae.fit(task(blobs()[0], (4,)), rqvae.Options(hidden=(8,)))
+    with pytest.raises(UserError, match="tokenizer.rqvae: hidden layers need a latent space; set latent"):
+        parse({"name": "rqvae", "rqvae": {"hidden": [8]}})
+    assert parse({"name": "rqvae", "rqvae": {"hidden": [8], "latent": 4}}).rqvae.hidden == (8,)
 
 
 def test_contrastive_loss_is_info_nce_over_items_with_behaviour():
@@ -160,7 +161,7 @@ def test_collaborative_term_brings_items_with_the_same_users_together():
     alike = []
     for weight in (0.0, 3.0):
         fit = rqvae.fit(
-            task(vectors, (8, 8), interactions={"negative": events, "positive": events * 0}),
+            given(vectors, (8, 8), interactions={"negative": events, "positive": events * 0}),
             rqvae.Options(contrastive=weight, steps=300, lr=3e-3, commitment=1.0, behaviour={"dim": 4}),
         )
         ((matrix, bias),) = fit.layers
@@ -215,7 +216,7 @@ def test_leaves_are_small_and_ids_unique(clusters, leaf):
 def test_opq_rotates_correlated_vectors_into_parallel_codes():
     rng = np.random.default_rng(0)
     vectors = (rng.normal(size=(2000, 8)) * [5, 4, 3, 2, 0.1, 0.1, 0.1, 0.1]).astype("f4")
-    plain, rotated = (opq.fit(task(vectors, (16, 16)), opq.Options(rotations=r)).codebooks for r in (0, 25))
+    plain, rotated = (opq.fit(given(vectors, (16, 16)), opq.Options(rotations=r)).codebooks for r in (0, 25))
     errors = [relative_error(vectors, decode(encode(vectors, b), b)) for b in (plain, rotated)]
     assert errors[1] < 0.7 * errors[0]
     np.testing.assert_allclose(rotated[0] @ rotated[1].T, 0, atol=1e-3)  # levels code orthogonal subspaces
@@ -223,7 +224,7 @@ def test_opq_rotates_correlated_vectors_into_parallel_codes():
 
 def test_opq_pads_dimensions_that_do_not_divide():
     vectors, _ = blobs(dim=10)
-    books = opq.fit(task(vectors, (8, 8, 8)), opq.Options()).codebooks
+    books = opq.fit(given(vectors, (8, 8, 8)), opq.Options()).codebooks
     assert [b.shape for b in books] == [(8, 10)] * 3
     assert relative_error(vectors, decode(encode(vectors, books), books)) < 0.3
 
@@ -231,7 +232,7 @@ def test_opq_pads_dimensions_that_do_not_divide():
 def test_more_codes_than_items_is_the_users_mistake():
     for name in (rqvae, rqkmeans, opq):
         with pytest.raises(UserError, match="300 codes for 240 items"):
-            name.fit(task(blobs()[0], (300,)), name.Options())
+            name.fit(given(blobs()[0], (300,)), name.Options())
 
 
 @pytest.mark.parametrize(

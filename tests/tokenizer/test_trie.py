@@ -52,7 +52,7 @@ def test_dead_beams_have_no_children_and_leave_the_others_alone():
     assert torch.equal(mixed[2][0, 0], alive[2][0, 0]) and torch.equal(mixed[1][0, 0], alive[1][0, 0])
 
 
-def test_find_tells_valid_prefixes_from_invalid_ones():
+def test_find_separates_valid_prefixes_from_invalid_ones():
     codes = random_codes(60)
     trie = Trie.from_codes(codes)
     everything = torch.cartesian_prod(*(torch.arange(s) for s in (6, 4, 5)))  # one code too many on every level

@@ -22,15 +22,11 @@ import pyarrow as pa
 
 from recbole_conrec.data.convert.chunk import Chunk
 from recbole_conrec.data.convert.draft import Draft, text_tables
-from recbole_conrec.data.convert.reading import (
-    csv_chunks,
-    find,
-    find_all,
-    is_json,
-    json_chunks,
-    literal_chunks,
-    literal_lines,
-)
+from recbole_conrec.data.convert.finding import find, matching
+from recbole_conrec.data.convert.options import ConvertOptions
+from recbole_conrec.data.convert.reading import csv_chunks, is_json, json_chunks, literal_chunks, literal_lines
+from recbole_conrec.data.convert.writing import protocol_options
+from recbole_conrec.options.schema import Text
 from recbole_conrec.utils.errors import UserError
 
 OLD = {"reviewerID": "user", "asin": "item", "overall": "rating", "unixReviewTime": "time"}
@@ -40,17 +36,18 @@ KINDS = {"user": pa.string(), "item": pa.string(), "rating": pa.float64(), "time
 _TAGS = re.compile(r"<[^>]*>")
 
 
-def convert(raw: Path, draft: Draft, *, year: int, category: str = "*") -> None:
-    """Args: category: e.g. Beauty or All_Beauty, if several lie in the folder."""
+class AmazonOptions(ConvertOptions):
+    """The options of the three releases."""
+
+    category: Text = "*"
+    """The category to convert, such as Beauty or All_Beauty, if there are several in the folder."""
+
+
+def convert(options: AmazonOptions, draft: Draft, *, year: int) -> None:
+    raw, category = Path(options.raw), options.category
     draft.protocol(
-        f"Amazon reviews {year}. Buyers review seldom: the window is 30 days.",
-        {
-            "feedback": {"negative": "rating <= 2", "positive": "rating >= 4"},
-            "item_text": ["title", "brand", "categories"],
-            "item_category": "categories",
-            "split": {"by": "time", "ratio": [0.7, 0.1, 0.2]},
-            "window": {"unit": "days", "length": 30},
-        },
+        f"Amazon reviews {year}. Buyers review rarely: the window is 30 days.",
+        protocol_options("rating <= 2", "rating >= 4", ["title", "brand", "categories"], "categories", days=30),
     )
     reviews = _reviews(raw, year, category)
     meta = find(raw, f"meta_{category}.json", f"meta_{category}.jsonl", what="features of items")
@@ -67,13 +64,11 @@ def _reviews(raw: Path, year: int, category: str) -> Path:
         for ending in ("_5.json", ".json", ".jsonl", "_5.csv", ".csv")
     ]
     for pattern in patterns:
-        files = [
-            path for path in find_all(raw, pattern, what="reviews", optional=True) if not path.name.startswith("meta_")
-        ]
+        files = [path for path in matching(raw, pattern) if not path.name.startswith("meta_")]
         if len(files) > 1:
             raise UserError(
-                f"{raw}: {len(files)} files of reviews ({', '.join(path.name for path in files[:4])}); say "
-                f"which by --category"
+                f"{raw}: {len(files)} files of reviews ({', '.join(path.name for path in files[:4])}); choose "
+                f"one by --category"
             )
         if files:
             return files[0]
@@ -115,19 +110,20 @@ def _items(path: Path, year: int) -> Iterator[tuple]:
 
 
 def _title(title) -> str:
-    """Some of 2018's titles are a page's script instead of a title."""
+    """A title without HTML. Some of 2018's titles are a script of the page instead: ''."""
     text = _words(title)
     return "" if "getTime()" in text else text
 
 
 def _words(text) -> str:
-    """Entities and tags of HTML resolved."""
+    """Text with HTML's entities resolved and its tags removed."""
     return _TAGS.sub(" ", html.unescape(text)) if isinstance(text, str) else ""
 
 
 def _path(item: dict) -> str:
-    """The steps of an item's (first) path of categories, one word each: 'Beauty Skin-Care Face'. Where it has none, its
-    main category."""
+    """The steps of an item's first path of categories, one word each: 'Beauty Skin-Care Face'; without a path, its main
+    category.
+    """
     paths = item.get("categories") or item.get("category") or []
     path = paths if isinstance(paths, list) else [paths]
     path = path[0] if path and isinstance(path[0], list) else path

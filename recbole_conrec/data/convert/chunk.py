@@ -1,4 +1,4 @@
-"""A stretch of a raw file as columns, checked when they are read."""
+"""Some rows of a raw file as columns, checked when they are read."""
 
 from calendar import timegm
 from dataclasses import dataclass
@@ -34,8 +34,9 @@ class Chunk:
         return self.table[field]
 
     def ids(self, field: str) -> pa.ChunkedArray:
-        """Ids as text, cut of blanks around them. Raises UserError for one that is empty or that an atomic file
-        cannot hold."""
+        """Ids as text, without blanks around them. Raises UserError for an id that is empty or that an atomic file
+        cannot hold.
+        """
         column = self.column(field)
         if pa.types.is_floating(column.type):
             self.refuse(field, pc.not_equal(column, pc.round(column)), "a whole number or text as an id")
@@ -67,8 +68,8 @@ class Chunk:
         """Seconds since 1970 (UTC), int64.
 
         Args:
-            unit: of numbers: 's', 'ms', 'us' or 'ns'; parts of a second are cut off. 'iso': dates, as Arrow's
-                timestamps or as text like 2024-01-31 or 2024-01-31 23:59:59.5+01:00 (UTC where nothing is said).
+            unit: of numbers: 's', 'ms', 'us' or 'ns', rounded down to seconds. 'iso': dates, as Arrow's timestamps or
+                as text such as 2024-01-31 or 2024-01-31 23:59:59.5+01:00 (UTC without an offset).
         """
         if unit != "iso":
             per_second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[unit]
@@ -86,7 +87,7 @@ class Chunk:
         return pa.array(micros // 10**6)
 
     def _moments(self, field: str, column: pa.ChunkedArray) -> pa.Array:
-        """Text that Arrow does not read as it stands: with offsets from UTC, or not a date at all."""
+        """Text that Arrow does not read as dates: it has offsets from UTC, or is not a date at all."""
         texts = column.combine_chunks().dictionary_encode()
         seconds = pa.array([_seconds(text) for text in texts.dictionary.to_pylist()], pa.int64()).take(texts.indices)
         self.refuse(field, pc.is_null(seconds), "a date or time like 2024-01-31 23:59:59")
@@ -98,13 +99,13 @@ class Chunk:
         return [clean(" ".join(map(str, value)) if isinstance(value, list) else value) for value in values]
 
     def refuse(self, field: str, bad, expected: str) -> None:
-        """Raise UserError for the first row where ``bad`` (bool, null as false) is true."""
+        """Raise UserError naming the first row where ``bad`` (bool; null counts as false) is true."""
         if pc.any(bad).as_py():
             place = pc.index(bad, True).as_py()
             value = self.table[field][place].as_py()
             raise UserError(
-                f"{self.path}, row {self.row + place}: '{field}' is {value!r}; expected {expected}. Mend "
-                f"or remove that row"
+                f"{self.path}, row {self.row + place}: '{field}' is {value!r}; expected {expected}. "
+                "Correct or remove that row"
             )
 
     def _cast_slowly(self, field: str, column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
@@ -122,7 +123,7 @@ def _is_text(column: pa.ChunkedArray) -> bool:
 
 
 def _number(cell) -> float:
-    """A cell's number; NaN if it is empty, infinite if it is none."""
+    """A cell's number; NaN if it is empty, infinite if it is not a number."""
     try:
         return np.nan if cell is None else float(cell)
     except (TypeError, ValueError):

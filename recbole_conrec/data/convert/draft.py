@@ -1,4 +1,4 @@
-"""A data set under construction: the one way in which every converter writes its events, items, users and protocol."""
+"""A data set under construction: how every converter writes its events, items, users and protocol."""
 
 import itertools
 from collections.abc import Iterable, Iterator
@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from recbole_conrec.data.convert.sorting import TimeSorter, without_repeats
 from recbole_conrec.data.convert.writing import AtomicFile, clean, write_yaml
+from recbole_conrec.data.events import NEGATIVE, POSITIVE
 from recbole_conrec.data.feedback import FeedbackRules
 from recbole_conrec.utils.errors import UserError
 from recbole_conrec.utils.names import nearest
@@ -18,7 +19,7 @@ SLICE = 200_000  # items or users handled at a time
 
 
 class Draft:
-    """Files of the data set ``name`` in ``folder``; :func:`writing.new_dataset` puts the folder in its place.
+    """The files of the data set ``name`` in ``folder``, which :func:`writing.new_dataset` moves to its place.
 
     A converter calls :meth:`protocol`, then :meth:`events`, then :meth:`items` and :meth:`users` if it has them.
 
@@ -26,15 +27,16 @@ class Draft:
         summary: counts for the user: events, users, items, negatives, positives, repeats dropped ...
     """
 
+    _rules: FeedbackRules
+
     def __init__(self, folder: Path, name: str):
         self.folder, self.name = folder, name
         self.summary: dict[str, int] = {}
-        self._rules: FeedbackRules | None = None
         self._known: dict[str, Ids] = {}
 
     def protocol(self, comment: str, options: dict) -> None:
-        """Write ``name.yaml``: feedback rules, split, window and the fields of items."""
-        self._rules = FeedbackRules.parse(**options["feedback"])
+        """Write ``name.yaml``: the options that a run on this data set starts from (see writing.protocol_options)."""
+        self._rules = FeedbackRules.read(options["feedback"], "feedback")
         write_yaml(self.folder / f"{self.name}.yaml", options, comment)
 
     def events(self, header: list[str], tables: Iterable[pa.Table], *, order: str | None = "timestamp") -> None:
@@ -43,14 +45,17 @@ class Draft:
         Args:
             header: 'name:type' of the columns to write; user_id, item_id, timestamp among them.
             tables: events; ids as text, timestamps int64.
-            order: the int64 column to sort by (it may be finer than the timestamp, and not be written); rows equal to
-                an earlier one are dropped. None: the tables come in the order wanted, and nothing is dropped.
+            order: the int64 column to sort by (it may be finer than the timestamp, and need not be written); rows equal
+                to an earlier one are dropped. None: the tables are in order already, and nothing is dropped.
+
+        Raises UserError for a rule on a missing field, no events, no negative events, or an event that is both negative
+        and positive.
         """
         names = [column.split(":")[0] for column in header]
         for field, rule in self._rules.fields.items():
             if field not in names:
                 raise UserError(
-                    f"{self.name}: the feedback rule '{rule}' asks for '{field}', which the events do not "
+                    f"{self.name}: the feedback rule '{rule}' reads '{field}', which the events do not "
                     f"have{nearest(field, names)}; they have {', '.join(names)}"
                 )
         known = {"user_id": _Distinct(), "item_id": _Distinct()}
@@ -70,7 +75,7 @@ class Draft:
         if counts["negatives"] == 0:
             raise UserError(
                 f"{self.name}: none of {counts['events']} events is negative by the rule "
-                f"'{self._rules.negative.text}'; nothing could be predicted from this data set"
+                f"'{self._rules.negative}'; nothing can be predicted from this data set"
             )
         self._known = {field: Ids(distinct.values()) for field, distinct in known.items()}
         self.summary |= {"users": len(self._known["user_id"]), "items": len(self._known["item_id"]), **counts}
@@ -91,22 +96,22 @@ class Draft:
         runs.rmdir()
 
     def _count_feedback(self, table: pa.Table, counts: dict[str, int]) -> None:
-        frame = table.select(self._rules.fields).to_pandas()
-        negative = self._rules.negative.mask(frame)
+        rules, frame = self._rules.rules, table.select(list(self._rules.fields)).to_pandas()
+        negative = rules[NEGATIVE].mask(frame)
         counts["negatives"] += int(negative.sum())
-        if self._rules.positive is not None:
-            positive = self._rules.positive.mask(frame)
-            counts["positives"] += int(positive.sum())
-            if (negative & positive).any():
-                event = table.slice(int(np.argmax(negative & positive)), 1).to_pylist()[0]
-                raise UserError(
-                    f"{self.name}: user '{event['user_id']}', item '{event['item_id']}': the event is both "
-                    f"negative by '{self._rules.negative.text}' and positive by "
-                    f"'{self._rules.positive.text}'; make the rules exclude each other"
-                )
+        if POSITIVE not in rules:
+            return
+        positive = rules[POSITIVE].mask(frame)
+        counts["positives"] += int(positive.sum())
+        if (negative & positive).any():
+            event = table.slice(int(np.argmax(negative & positive)), 1).to_pylist()[0]
+            raise UserError(
+                f"{self.name}: user '{event['user_id']}', item '{event['item_id']}': the event is both negative by "
+                f"'{rules[NEGATIVE].text}' and positive by '{rules[POSITIVE].text}'; make the rules exclude each other"
+            )
 
     def items(self, header: list[str], tables: Iterable[pa.Table]) -> None:
-        """Write ``name.item``: one row for each item that has events, the first where its id comes again.
+        """Write ``name.item``: one row for each item that has events, the first one if its id is repeated.
 
         Args:
             header: 'item_id:token' and the other columns, in the tables' order.
@@ -115,7 +120,7 @@ class Draft:
         self._features("item", header, tables)
 
     def users(self, header: list[str], tables: Iterable[pa.Table]) -> None:
-        """Write ``name.user``, likewise."""
+        """Write ``name.user`` in the same way."""
         self._features("user", header, tables)
 
     def _features(self, suffix: str, header: list[str], tables: Iterable[pa.Table]) -> None:
@@ -132,7 +137,7 @@ class Draft:
 
 
 def text_tables(rows: Iterable[tuple]) -> Iterator[pa.Table]:
-    """Tuples of cells, of any type, as tables of clean text."""
+    """Tuples of cells, of any type -> tables of clean text."""
     rows = iter(rows)
     while part := list(itertools.islice(rows, SLICE)):
         columns = zip(*part, strict=True)
@@ -141,7 +146,7 @@ def text_tables(rows: Iterable[tuple]) -> Iterator[pa.Table]:
 
 
 class _Distinct:
-    """Distinct values of a column that comes in parts; memory grows with the values, not with the parts."""
+    """Distinct values of a column that arrives in parts; memory grows with the distinct values only."""
 
     def __init__(self):
         self._parts: list[pa.Array] = []

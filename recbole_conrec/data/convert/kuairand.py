@@ -15,29 +15,39 @@ import pyarrow as pa
 
 from recbole_conrec.data.convert.chunk import Chunk
 from recbole_conrec.data.convert.draft import Draft
-from recbole_conrec.data.convert.reading import csv_chunks, find, find_all
+from recbole_conrec.data.convert.finding import find, find_all, find_optional
+from recbole_conrec.data.convert.options import ConvertOptions
+from recbole_conrec.data.convert.reading import csv_chunks
+from recbole_conrec.data.convert.writing import protocol_options
 
 SIGNALS = ["is_hate", "is_click", "is_like", "long_view", "is_rand"]
 CAPTIONS, CATEGORIES = ["caption", "show_cover_text"], ["first_level_category_name"]
-UNKNOWN = {"-124", "-124.0", "UNKNOWN", "UNKNOW"}  # how the owners write that a video has no category or tag
+UNKNOWN = {"-124", "-124.0", "UNKNOWN", "UNKNOW"}  # the files' words for a video without a category or tag
 
 
-def convert(raw: Path, draft: Draft, *, random: bool = True) -> None:
-    """Args: random: keep the videos that were shown at random."""
-    captions = find(raw, "kuairand_video_captions*.csv", what="captions", optional=True)
-    categories = find(raw, "kuairand_video_categories*.csv", what="categories", optional=True)
+class KuaiRandOptions(ConvertOptions):
+    """The options of the three sizes."""
+
+    random: bool = True
+    """Keep the videos that were shown at random."""
+
+
+def convert(options: KuaiRandOptions, draft: Draft) -> None:
+    raw = Path(options.raw)
+    captions = find_optional(raw, "kuairand_video_captions*.csv", what="captions")
+    categories = find_optional(raw, "kuairand_video_categories*.csv", what="categories")
     draft.protocol(
         "KuaiRand: a log of exposures over a month; a dislike is `is_hate`.",
-        {
-            "feedback": {"negative": "is_hate == 1", "positive": "is_click == 1 and is_hate == 0"},
-            "item_text": ["caption", "cover_text", "category"] if captions else ["tag", "author", "video_type"],
-            "item_category": "category" if categories else "tag",
-            "split": {"by": "time", "ratio": [0.7, 0.1, 0.2]},
-            "window": {"unit": "days", "length": 7},
-        },
+        protocol_options(
+            "is_hate == 1",
+            "is_click == 1 and is_hate == 0",
+            ["caption", "cover_text", "category"] if captions else ["tag", "author", "video_type"],
+            "category" if categories else "tag",
+            days=7,
+        ),
     )
     logs = find_all(raw, "log_standard_*.csv", what="logs of standard recommendation")
-    logs += find_all(raw, "log_random_*.csv", what="log of random exposures") if random else []
+    logs += find_all(raw, "log_random_*.csv", what="log of random exposures") if options.random else []
     basic = find(raw, "video_features_basic_*.csv", what="features of videos")
     header = ["user_id:token", "item_id:token", *(f"{signal}:float" for signal in SIGNALS), "timestamp:float"]
     draft.events(header, (table for log in logs for table in _events(log)), order="time_ms")
@@ -95,16 +105,16 @@ def _known(text: str) -> str:
 
 
 class _Texts:
-    """Texts of the videos that have events, looked up by id: compact, because 27K has 32 million videos."""
+    """Texts of the videos that have events, found by id; in Arrow's arrays, because 27K has 32 million videos."""
 
     def __init__(self, chunks: Iterable[Chunk], fields: list[str], draft: Draft):
-        ids, columns = [np.empty(0, np.int64)], [pa.table({field: pa.array([], pa.string()) for field in fields})]
+        parts, columns = [np.empty(0, np.int64)], [pa.table({field: pa.array([], pa.string()) for field in fields})]
         for chunk in chunks:
             kept = np.flatnonzero(draft.has_items(chunk.ids("final_video_id")))
             part = Chunk(chunk.path, chunk.row, chunk.table.take(pa.array(kept)))
-            ids.append(part.numbers("final_video_id", pa.int64()).to_numpy())
+            parts.append(part.numbers("final_video_id", pa.int64()).to_numpy())
             columns.append(pa.table({field: pa.array(map(_known, part.text(field)), pa.string()) for field in fields}))
-        ids = np.concatenate(ids)
+        ids = np.concatenate(parts)
         order = np.argsort(ids, kind="stable")
         self._ids, self._columns = ids[order], pa.concat_tables(columns).take(pa.array(order))
 

@@ -16,44 +16,43 @@ from pathlib import Path
 import pyarrow as pa
 
 from recbole_conrec.data.convert.draft import Draft, text_tables
-from recbole_conrec.data.convert.reading import csv_chunks, delimited, find
+from recbole_conrec.data.convert.finding import find, find_optional
+from recbole_conrec.data.convert.options import ConvertOptions
+from recbole_conrec.data.convert.reading import csv_chunks, delimited
+from recbole_conrec.data.convert.writing import protocol_options
 
 INTER = ["user_id:token", "item_id:token", "rating:float", "timestamp:float"]
-GENRES = (
-    "unknown Action Adventure Animation Children's Comedy Crime Documentary Drama Fantasy Film-Noir Horror "
-    "Musical Mystery Romance Sci-Fi Thriller War Western"
-).split()
+_GENRES = (
+    "unknown Action Adventure Animation Children's Comedy Crime Documentary Drama Fantasy Film-Noir Horror Musical "
+    "Mystery Romance Sci-Fi Thriller War Western"
+)
+GENRES = _GENRES.split()
 _YEAR = re.compile(r"\s*\((\d{4})\)\s*$")
 
 
-def convert_100k(raw: Path, draft: Draft) -> None:
+def convert_100k(options: ConvertOptions, draft: Draft) -> None:
+    raw = Path(options.raw)
     header = _protocol(draft, "movie_title", "class")
     data = find(raw, "u.data", what="ratings of MovieLens-100K")
     names = ["user", "item", "rating", "time"]
     path = find(raw, "u.item", what="movies of MovieLens-100K")
     draft.events(INTER, _ratings(csv_chunks(data, names, names=names, separator="\t", quoted=False), *names))
     draft.items(header, text_tables(_movies_100k(path)))
-    path = find(raw, "u.user", what="users of MovieLens-100K", optional=True)
-    if path:
+    users = find_optional(raw, "u.user", what="users of MovieLens-100K")
+    if users:
         fields = ["id", "age", "gender", "occupation", "zip"]
         draft.users(
             ["user_id:token", "age:token", "gender:token", "occupation:token", "zip_code:token"],
-            text_tables(tuple(row.values()) for _, row in delimited(path, fields, "|", "latin-1")),
+            text_tables(tuple(row.values()) for _, row in delimited(users, fields, "|", "latin-1")),
         )
 
 
 def _protocol(draft: Draft, title: str, genre: str) -> list[str]:
-    """Write the YAML; returns the header of the .item file. Fields are named as in RecBole's own collection."""
-    # Most users rate in one sitting, so a cut in time would part users instead of histories.
+    """Write the YAML. Returns the header of the .item file; its fields are named as in RecBole's own collection."""
+    # Most users rate in one sitting: a cut in time would separate users instead of splitting histories.
     draft.protocol(
         "MovieLens. Users rate in one sitting: the split is per user, the window counts events.",
-        {
-            "feedback": {"negative": "rating <= 2", "positive": "rating >= 4"},
-            "item_text": [title, "release_year", genre],
-            "item_category": genre,
-            "split": {"by": "user", "ratio": [0.7, 0.1, 0.2]},
-            "window": {"unit": "events", "length": 20},
-        },
+        protocol_options("rating <= 2", "rating >= 4", [title, "release_year", genre], genre, events=20),
     )
     return ["item_id:token", f"{title}:token_seq", "release_year:token", f"{genre}:token_seq"]
 
@@ -66,7 +65,8 @@ def _movies_100k(path: Path) -> Iterator[tuple]:
         yield row["id"], title, year or row["released"][-4:], genres
 
 
-def convert_dat(raw: Path, draft: Draft, *, encoding: str, title: str, genre: str) -> None:
+def convert_dat(options: ConvertOptions, draft: Draft, *, encoding: str, title: str, genre: str) -> None:
+    raw = Path(options.raw)
     header = _protocol(draft, title, genre)
     data = find(raw, "ratings.dat", what="ratings of MovieLens-1M or 10M")
     names = ["user", "item", "rating", "time"]
@@ -74,16 +74,17 @@ def convert_dat(raw: Path, draft: Draft, *, encoding: str, title: str, genre: st
     draft.events(INTER, _ratings(csv_chunks(data, names, names=names, separator="::"), *names))
     rows = delimited(path, ["id", "title", "genres"], "::", encoding)
     draft.items(header, text_tables((row["id"], *split_title(row["title"]), _genres(row["genres"])) for _, row in rows))
-    path = find(raw, "users.dat", what="users of MovieLens-1M", optional=True)
-    if path:
+    users = find_optional(raw, "users.dat", what="users of MovieLens-1M")
+    if users:
         fields = ["id", "gender", "age", "occupation", "zip"]
         draft.users(
             ["user_id:token", "gender:token", "age:token", "occupation:token", "zip_code:token"],
-            text_tables(tuple(row.values()) for _, row in delimited(path, fields, "::", encoding)),
+            text_tables(tuple(row.values()) for _, row in delimited(users, fields, "::", encoding)),
         )
 
 
-def convert_csv(raw: Path, draft: Draft, *, title: str, genre: str) -> None:
+def convert_csv(options: ConvertOptions, draft: Draft, *, title: str, genre: str) -> None:
+    raw = Path(options.raw)
     header = _protocol(draft, title, genre)
     data = find(raw, "ratings.csv", what="ratings of MovieLens-20M or later")
     names = ["userId", "movieId", "rating", "timestamp"]

@@ -1,17 +1,16 @@
-"""Reading official downloads: found by name, streamed in chunks, every mistake with its file and row."""
+"""Reading official downloads: streamed in chunks; a mistake is an error with its file and row."""
 
 import ast
 import csv
 import gzip
 import io
 import json
-import os
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import pyarrow as pa
 import pyarrow.csv
@@ -26,65 +25,20 @@ BLOCK = 16 << 20  # bytes read at a time
 LITERALS = 100_000  # rows of Python literals read at a time
 
 
-def find(raw: Path, *patterns: str, what: str, optional: bool = False) -> Path | None:
-    """The one file in ``raw`` or below it that fits a pattern (also with .gz at its end); earlier patterns win.
-
-    Raises UserError saying ``what`` was looked for, if there is none (unless ``optional``) or more than one.
-    """
-    files = find_all(raw, *patterns, what=what, optional=optional)
-    if len(files) > 1:
-        raise UserError(
-            f"{raw}: {len(files)} files could be the {what}: {', '.join(map(str, files[:4]))}; let --raw "
-            f"point at the folder of one of them"
-        )
-    return files[0] if files else None
-
-
-def find_all(raw: Path, *patterns: str, what: str, optional: bool = False) -> list[Path]:
-    """All files that fit the first pattern that any file fits, sorted by path. Links to folders are followed."""
-    raw = Path(raw)
-    if not raw.is_dir():
-        raise UserError(f"{raw}: no such folder; --raw is the folder into which you unpacked the download")
-    folders = _folders(raw)
-    for pattern in patterns:
-        found = (path for folder in folders for ending in ("", ".gz") for path in folder.rglob(pattern + ending))
-        files = {path.resolve(): path for path in found if path.is_file()}  # each once, however many links lead to it
-        if files:
-            return sorted(files.values())
-    if optional:
-        return []
-    raise UserError(f"{raw}: no file {' or '.join(patterns)} ({what}); unpack the official download there")
-
-
-def _folders(raw: Path) -> list[Path]:
-    """``raw`` and the links to folders below it, into which ``rglob`` does not go; each folder once, so no loops."""
-    folders, seen = [raw], {raw.resolve()}
-    for folder, names, _ in os.walk(raw, followlinks=True):
-        for path in (Path(folder, name) for name in sorted(names)):
-            if not path.is_symlink():
-                continue
-            if path.resolve() in seen:
-                names.remove(path.name)
-            else:
-                seen.add(path.resolve())
-                folders.append(path)
-    return folders
-
-
 @contextmanager
 def opened(path: Path) -> Iterator[BinaryIO]:
-    """A file's bytes, unzipped if its name ends in .gz, with a progress bar over the bytes on disk.
+    """A file's bytes, decompressed if its name ends in .gz, with a progress bar over the bytes on disk.
 
-    Raises UserError if a .gz file ends too early or is none.
+    Raises UserError if a .gz file is cut short or is not one.
     """
     with (
-        open(path, "rb") as file,
+        path.open("rb") as file,
         tqdm.wrapattr(
             file, "read", total=path.stat().st_size, desc=path.name, unit="B", unit_scale=True, leave=False
         ) as counted,
     ):
         try:
-            yield gzip.GzipFile(fileobj=counted) if path.suffix == ".gz" else counted
+            yield cast(BinaryIO, gzip.GzipFile(fileobj=counted)) if path.suffix == ".gz" else counted
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise UserError(f"{path}: not a whole gzip file ({error}); download it again") from None
 
@@ -141,18 +95,23 @@ def csv_chunks(
         columns: those wanted. Raises UserError if the header lacks one.
         optional: others, left out where the header lacks them.
         names: names of all columns, if the file has no header.
-        separator: between cells. More than one character (MovieLens' '::') means no quoting.
+        separator: text between two cells; with more than one character (MovieLens' '::') nothing is quoted.
         quoted: cells may be in double quotes.
         multiline: quoted cells may hold line ends.
     """
     header = names or _header(path, separator, encoding)
     wanted = _wanted(path, header, columns, optional)
-    broken = []  # the row of another number of cells; an exception raised in Arrow's handler would be lost
+    broken: list[pa.csv.InvalidRow] = []  # rows of another length; an exception cannot leave Arrow's handler
+
+    def refuse(row: pa.csv.InvalidRow) -> str:
+        broken.append(row)
+        return "error"
+
     parsing = pa.csv.ParseOptions(
         delimiter=separator if len(separator) == 1 else "\x1f",
         newlines_in_values=multiline,
         quote_char='"' if quoted and len(separator) == 1 else False,
-        invalid_row_handler=lambda row: broken.append(row) or "error",
+        invalid_row_handler=refuse,
     )
     conversion = pa.csv.ConvertOptions(
         column_types=dict.fromkeys(header, pa.string()), strings_can_be_null=False, include_columns=wanted
@@ -189,21 +148,22 @@ def _wanted(path: Path, known: list[str], columns: list[str], optional: tuple[st
 
 
 def _why(path: Path, row, separator: str, encoding: str) -> str:
-    """Words for a row with a wrong number of cells. Streaming, Arrow does not know its number: look for it."""
+    """The error of a row with a wrong number of cells. Arrow does not know its number when it streams: look for it."""
     text = row.text.replace("\x1f", separator)
     number = next((number for number, line in lines(path, encoding) if line == text), "?")
     return (
         f"{path}, row {number}: {row.actual_columns} cells, expected {row.expected_columns}: {text[:80]!r}. "
-        f"Mend or remove that row"
+        "Correct or remove that row"
     )
 
 
 class _Replaced(io.RawIOBase):
-    """Bytes of a file with a separator of several characters replaced by the ASCII unit separator."""
+    """A file's bytes, each separator of several characters replaced by the ASCII unit separator."""
 
     def __init__(self, file, separator: bytes):
         self._file, self._separator = file, separator
-        self._rest, self._ready = b"", b""  # read but maybe cut inside a separator; replaced but not yet given
+        # read, but perhaps cut inside a separator; replaced, but not yet returned
+        self._rest, self._ready = b"", b""
 
     def readable(self) -> bool:
         return True
@@ -212,7 +172,7 @@ class _Replaced(io.RawIOBase):
         while not self._ready:
             block = self._file.read(BLOCK)
             whole = (self._rest + block).replace(self._separator, b"\x1f")
-            # an end that may be the begin of a separator waits for the next block
+            # an end that may be the start of a separator waits for the next block
             keep = next((n for n in range(len(self._separator) - 1, 0, -1) if whole.endswith(self._separator[:n])), 0)
             cut = len(whole) - keep if block else len(whole)
             self._ready, self._rest = whole[:cut], whole[cut:]
@@ -223,7 +183,7 @@ class _Replaced(io.RawIOBase):
 
 
 def json_chunks(path: Path, fields: dict[str, pa.DataType]) -> Iterator[Chunk]:
-    """Chunks of a JSON lines file: the given fields (null where a line has none), everything else ignored."""
+    """Chunks of a JSON lines file: the given fields (null where a line has none); other fields are ignored."""
     options = pa.json.ParseOptions(explicit_schema=pa.schema(list(fields.items())), unexpected_field_behavior="ignore")
     row = 1
     with opened(path) as file:
@@ -255,7 +215,7 @@ def _check_fields(path: Path, number: int, content: dict, fields: dict[str, pa.D
 
 
 def literal_lines(path: Path) -> Iterator[tuple[int, dict]]:
-    """Objects of a file with one JSON object, or (older releases) one Python literal, per line."""
+    """(row number, object) of a file with one JSON object or, in older releases, one Python literal per line."""
     for number, line in lines(path):
         try:
             content = json.loads(line)
@@ -270,7 +230,7 @@ def literal_lines(path: Path) -> Iterator[tuple[int, dict]]:
 
 
 def literal_chunks(path: Path, fields: dict[str, pa.DataType]) -> Iterator[Chunk]:
-    """As :func:`json_chunks`, of a file that :func:`literal_lines` reads: slower."""
+    """The same as :func:`json_chunks` for a file that :func:`literal_lines` reads; slower."""
     rows = literal_lines(path)
     while part := list(islice(rows, LITERALS)):
         try:
@@ -296,8 +256,12 @@ def is_json(path: Path) -> bool:
 def parquet_chunks(
     path: Path, columns: list[str], optional: tuple[str, ...] = (), rows: int = 1 << 20
 ) -> Iterator[Chunk]:
-    """Chunks of at most ``rows`` of a Parquet file: ``columns``, which it must have, and those of ``optional`` that it
-    has."""
+    """Chunks of at most ``rows`` rows of a Parquet file.
+
+    Args:
+        columns: those wanted. Raises UserError if the file lacks one.
+        optional: others, left out where the file lacks them.
+    """
     try:
         file = pa.parquet.ParquetFile(path)
     except pa.ArrowInvalid as error:

@@ -5,8 +5,7 @@ with lists of 0 and 1 of its length, ``hist_video_longview``, ``_like``, ``_foll
 then the same with ``target_`` for what came after; and ``pid2caption.parquet`` (``pid``, and ``caption`` or
 ``dense_caption``, in Chinese).
 
-There are no times: an event's time is its place in its user's sequence, so times of two users say nothing of each
-other.
+There are no times: an event's time is its place in its user's sequence, so the times of two users cannot be compared.
 """
 
 from collections.abc import Iterator
@@ -17,25 +16,26 @@ import pyarrow as pa
 
 from recbole_conrec.data.convert.chunk import Chunk
 from recbole_conrec.data.convert.draft import Draft
-from recbole_conrec.data.convert.reading import find, parquet_chunks
+from recbole_conrec.data.convert.finding import find
+from recbole_conrec.data.convert.options import ConvertOptions
+from recbole_conrec.data.convert.reading import parquet_chunks
+from recbole_conrec.data.convert.writing import protocol_options
 from recbole_conrec.utils.errors import UserError
 
 SIGNALS = ["not_interested", "like", "longview", "follow", "forward"]
 COLUMNS = [f"{part}_video_{field}" for part in ("hist", "target") for field in ("pid", *SIGNALS)]
 
 
-def convert(raw: Path, draft: Draft) -> None:
+def convert(options: ConvertOptions, draft: Draft) -> None:
+    raw = Path(options.raw)
     draft.protocol(
         "RecIF-Bench: exposures; times are places in each user's sequence, so cut and count per user.",
-        {
-            "feedback": {
-                "negative": "not_interested == 1",
-                "positive": "like == 1 and not_interested == 0 or longview == 1 and not_interested == 0",
-            },
-            "item_text": ["caption"],
-            "split": {"by": "user", "ratio": [0.7, 0.1, 0.2]},
-            "window": {"unit": "events", "length": 100},
-        },
+        protocol_options(
+            "not_interested == 1",
+            "like == 1 and not_interested == 0 or longview == 1 and not_interested == 0",
+            ["caption"],
+            events=100,
+        ),
     )
     path = find(raw, "onerec_bench_release.parquet", what="users' sequences")
     captions = find(raw, "pid2caption.parquet", what="captions")

@@ -1,6 +1,7 @@
-"""Putting events in time order when they may not fit in memory: sorted runs on disk, merged range by range."""
+"""Sorting events by time when they may not fit in memory: sorted runs on disk, merged range by range."""
 
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,10 @@ import pyarrow.ipc
 from tqdm import tqdm
 
 RUN = 2_000_000  # events sorted in memory at a time
-RANGE = 1_000_000  # events merged at a time; more only where so many share one time
+RANGE = 1_000_000  # events merged at a time; more only if more share one time
 BATCH = 8_192  # events read from a run at a time
-SAMPLE = 10_000  # times remembered of each RUN events, to cut the ranges
-FILES = 128  # runs of one size that become one: each is an open file, of which a process may have about 1,000
+SAMPLE = 10_000  # times kept of each RUN events, from which the ranges are chosen
+FILES = 128  # runs of one size that are merged into one: each is an open file, and a process may have about 1,000
 
 
 class TimeSorter:
@@ -41,7 +42,7 @@ class TimeSorter:
         table = _sort(pa.concat_tables(self._waiting), self.key)
         self._waiting = []
         self._add_run([table], 0)
-        # levels never rise along the runs: of FILES of them, the first and the last say that all are of one
+        # levels never rise along the runs: if the first and the last of FILES runs have one level, all have it
         while len(last := self._runs[-FILES:]) == FILES and last[0].level == last[-1].level:
             self._runs = self._runs[:-FILES]
             self._add_run(self._merged(last, "merge"), last[0].level + 1)
@@ -53,7 +54,7 @@ class TimeSorter:
         self._written += 1
 
     def sorted(self) -> Iterator[pa.Table]:
-        """The events in order, in tables that never part events of the same time. Call once, when all are added."""
+        """The events in order; events of the same time are in one table. Call once, when all are added."""
         if self._waiting:
             self._write_run()
         yield from self._merged(self._runs, "sort")
@@ -61,7 +62,7 @@ class TimeSorter:
     def _merged(self, runs: list["_Run"], what: str) -> Iterator[pa.Table]:
         with tqdm(total=sum(run.rows for run in runs), unit="event", unit_scale=True, desc=what, leave=False) as bar:
             bounds = [None, *_bounds(runs), None]
-            for low, high in zip(bounds, bounds[1:], strict=False):
+            for low, high in pairwise(bounds):
                 parts = [part for run in runs for part in run.between(low, high)]
                 if parts:
                     yield _sort(pa.concat_tables(parts), self.key)
@@ -69,7 +70,7 @@ class TimeSorter:
 
 
 def _bounds(runs: list["_Run"]) -> list[int]:
-    """Times that cut runs together into ranges of about RANGE events."""
+    """Times at which the runs are cut into ranges of about RANGE events."""
     sample = np.sort(np.concatenate([np.empty(0, np.int64), *(run.sample for run in runs)]))
     if len(sample) == 0:
         return []
@@ -78,16 +79,17 @@ def _bounds(runs: list["_Run"]) -> list[int]:
 
 
 class _Run:
-    """Sorted events in a file; only the first time of each batch and a sample of the times are remembered.
+    """Sorted events in a file; only the first time of each batch and a sample of the times are in memory.
 
     Args:
         tables: the events, in order.
-        level: how often they were merged; runs of one level are of about one size.
+        level: how often they were merged; runs of one level are about equally large.
     """
 
     def __init__(self, path: Path, tables: Iterable[pa.Table], key: str, level: int):
         self.path, self.key, self.level, self.rows = path, key, level, 0
-        first, sample, writer = [], [], None
+        first, sample = [], []
+        writer: pa.RecordBatchFileWriter | None = None
         step = max(1, RUN // SAMPLE)
         with pa.OSFile(str(path), "wb") as file:
             for table in tables:
@@ -98,7 +100,8 @@ class _Run:
                 for begin in range(0, len(table), BATCH):
                     writer.write_table(table.slice(begin, BATCH).combine_chunks())
                 self.rows += len(table)
-            writer.close()
+            if writer is not None:
+                writer.close()
         self.first, self.sample = np.concatenate(first), np.concatenate(sample)
         self._file = pa.OSFile(str(path))
         self._reader = pa.ipc.open_file(self._file)
@@ -125,7 +128,7 @@ def _sort(table: pa.Table, key: str) -> pa.Table:
 
 
 def without_repeats(table: pa.Table, key: str) -> pa.Table:
-    """A table sorted by ``key`` without the rows that equal an earlier one in every column."""
+    """A table sorted by ``key``, without the rows that equal an earlier one in every column."""
     times = table[key].to_numpy()
     tied = np.zeros(len(times), dtype=bool)
     if len(times) > 1:

@@ -6,11 +6,12 @@ dislike, share, bookmark, click_on_author, open_comments), and ``metadata/items_
 duration, ...). Each row is one exposure. There are no times: files follow each other by weeks, rows within a file by
 time. There is no text; ``metadata/item_embeddings.npz`` suits the tokenizer's encoder ``file``.
 
-We spread the rows of a week evenly over its seven days, so that cuts in time and windows of days mean what they say to
-the precision of a week; the order is the owners', the seconds are not.
+We spread the rows of a week evenly over its seven days, so that cuts in time and windows of days are correct to within
+a week; the order is the owners', the seconds are not.
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -18,27 +19,25 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from recbole_conrec.data.convert.draft import Draft
-from recbole_conrec.data.convert.reading import find, find_all, parquet_chunks
+from recbole_conrec.data.convert.finding import find_all, find_optional
+from recbole_conrec.data.convert.options import ConvertOptions
+from recbole_conrec.data.convert.reading import parquet_chunks
+from recbole_conrec.data.convert.writing import protocol_options
 from recbole_conrec.utils.errors import UserError
 
 WEEK = 7 * 86_400
 SIGNALS = ["dislike", "like", "share", "bookmark", "timespent"]
 
 
-def convert(raw: Path, draft: Draft) -> None:
+def convert(options: ConvertOptions, draft: Draft) -> None:
+    raw = Path(options.raw)
     draft.protocol(
         "VK-LSVD: exposures; times are the order within weeks, spread over each week.",
-        {
-            "feedback": {"negative": "dislike == 1", "positive": "like == 1 and dislike == 0"},
-            "item_text": ["author"],
-            "item_category": "author",
-            "split": {"by": "time", "ratio": [0.7, 0.1, 0.2]},
-            "window": {"unit": "days", "length": 7},
-        },
+        protocol_options("dislike == 1", "like == 1 and dislike == 0", ["author"], "author", days=7),
     )
     header = ["user_id:token", "item_id:token", *(f"{signal}:float" for signal in SIGNALS), "timestamp:float"]
     weeks = _weeks(raw)
-    path = find(raw, "items_metadata.parquet", what="features of videos", optional=True)
+    path = find_optional(raw, "items_metadata.parquet", what="features of videos")
     if path is None:
         raise UserError(f"{raw}: no items_metadata.parquet; put the download's folder `metadata` there too")
     draft.events(header, (table for week, file in weeks for table in _events(week, file)), order=None)
@@ -74,7 +73,7 @@ def _weeks(raw: Path) -> list[tuple[int, Path]]:
             raise UserError(f"{path}: expected a name like week_07.parquet")
         weeks.append((int(number), path))
     weeks.sort()
-    for (week, path), (other, twin) in zip(weeks, weeks[1:], strict=False):
+    for (week, path), (other, twin) in pairwise(weeks):
         if week == other:
             raise UserError(f"{path} and {twin} are the same week; keep one")
     return weeks

@@ -1,8 +1,6 @@
 """Writing RecBole atomic files: clean text, whole data sets or none."""
 
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +10,7 @@ import pyarrow.csv
 import yaml
 
 from recbole_conrec.utils.errors import UserError
+from recbole_conrec.utils.files import replacing_folder
 
 _BLANKS = re.compile(r"[\s\x00-\x1f\x7f]+")
 
@@ -19,41 +18,49 @@ _BLANKS = re.compile(r"[\s\x00-\x1f\x7f]+")
 def clean(text) -> str:
     """Text for one cell of an atomic file.
 
-    Tabs, line ends (Unicode's too) and runs of blanks become one blank; a double quote becomes a single one, because
-    RecBole's reader takes it for the start of a quoted cell and swallows the rows that follow.
+    Tabs, line ends (Unicode's too) and runs of blanks become one blank. A double quote becomes a single one: RecBole's
+    reader would take it for the start of a quoted cell and swallow the rows that follow.
     """
     return _BLANKS.sub(" ", str(text).replace('"', "'")).strip() if text is not None else ""
 
 
 @contextmanager
-def new_dataset(out, name: str, overwrite: bool = False, option: str = "name") -> Iterator[Path]:
-    """A folder that becomes ``out/name`` if the body ends without an error, and vanishes otherwise.
+def new_dataset(out, name: str, *, overwrite: bool = False, option: str = "name") -> Iterator[Path]:
+    """A temporary folder that becomes ``out/name`` if the block succeeds, and is removed otherwise.
 
-    Raises UserError if ``out/name`` exists and ``overwrite`` is not set; ``option`` is the command's for the name.
+    Raises UserError if ``out/name`` exists and ``overwrite`` is false; ``option`` is the command's for the name.
     """
-    if not isinstance(name, str) or not re.fullmatch(r"[\w.+-]+", name) or name.startswith("."):
-        raise UserError(f"--{option}: data set name '{name}': expected letters, digits, '-', '_', '.' or '+'")
-    if not isinstance(overwrite, bool):
-        raise UserError(f"--overwrite: {overwrite!r}; expected true or false")
-    out = Path(out)
-    target = out / name
+    target = Path(out) / name
     if target.exists() and not overwrite:
         raise UserError(f"{target}: exists already; pass --overwrite to replace it, or another --{option}")
-    out.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=out))
-    try:
+    with replacing_folder(target) as folder:
         yield folder
-        folder.chmod(0o755)  # mkdtemp's folders are private
-        if target.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{name}.old.", dir=out))
-            target.rename(old / name)
-            folder.rename(target)
-            shutil.rmtree(old)
-        else:
-            folder.rename(target)
-    finally:
-        if folder.exists():
-            shutil.rmtree(folder)
+        folder.chmod(0o755)  # temporary folders are private
+
+
+def protocol_options(
+    negative: str,
+    positive: str,
+    item_text: list[str],
+    item_category: str | None = None,
+    *,
+    days: int | None = None,
+    events: int | None = None,
+) -> dict:
+    """The options of a data set's YAML.
+
+    Args:
+        negative, positive: the feedback rules.
+        days: length of the window; the split is by time.
+        events: length of the window instead, for data without usable times; the split is per user.
+    """
+    return {
+        "feedback": {"negative": negative, "positive": positive},
+        "item_text": item_text,
+        **({"item_category": item_category} if item_category else {}),
+        "split": {"by": "time" if days else "user", "ratio": [0.7, 0.1, 0.2]},
+        "window": {"unit": "days", "length": days} if days else {"unit": "events", "length": events},
+    }
 
 
 def write_rows(path: Path, columns: dict[str, pa.Array]) -> None:
@@ -66,25 +73,22 @@ class AtomicFile:
     """An open atomic file to which tables are appended, in constant memory."""
 
     def __init__(self, path: Path, header: list[str]):
-        self.header = header
-        self.rows = 0
-        self._file = open(path, "wb")
+        self._file = path.open("wb")
         self._file.write(("\t".join(header) + "\n").encode())
 
     def write(self, table: pa.Table) -> None:
         """Append rows; the table's columns are in the header's order. A null is an empty cell."""
         options = pa.csv.WriteOptions(include_header=False, delimiter="\t", quoting_style="none")
         pa.csv.write_csv(table, self._file, options)
-        self.rows += len(table)
 
-    def __enter__(self):
+    def __enter__(self) -> "AtomicFile":
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_) -> None:
         self._file.close()
 
 
 def write_yaml(path: Path, options: dict, comment: str) -> None:
-    """Options as YAML under one line of comment."""
+    """Write options as YAML under one line of comment."""
     body = yaml.safe_dump(options, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110)
     path.write_text(f"# {comment}\n{body}", encoding="utf-8")

@@ -11,43 +11,51 @@ A dislike is "do not recommend this track again". One that the user takes back a
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import Field
 
 from recbole_conrec.data.convert.chunk import Chunk
 from recbole_conrec.data.convert.draft import Draft, text_tables
-from recbole_conrec.data.convert.reading import find, parquet_chunks
+from recbole_conrec.data.convert.finding import find, find_optional
+from recbole_conrec.data.convert.options import ConvertOptions
+from recbole_conrec.data.convert.reading import parquet_chunks
+from recbole_conrec.data.convert.writing import protocol_options
 
 FIELDS = ["uid", "item_id", "timestamp", "is_organic"]
 KINDS = ("listen", "like", "dislike", "undislike")
 HEADER = ["user_id:token", "item_id:token", "event:token", "played_ratio:float", "is_organic:float", "timestamp:float"]
 
 
-def convert(raw: Path, draft: Draft, *, misclick_seconds: int = 10) -> None:
-    """Args: misclick_seconds: drop a dislike that is taken back within so many seconds; -1 keeps all."""
+class YambdaOptions(ConvertOptions):
+    """The options of the three sizes."""
+
+    misclick_seconds: Annotated[int, Field(ge=-1, le=2**31)] = 10
+    """A dislike that is taken back within this number of seconds is dropped; -1: all are kept."""
+
+
+def convert(options: YambdaOptions, draft: Draft) -> None:
+    raw = Path(options.raw)
     draft.protocol(
         "Yambda: seconds from an undisclosed start, in steps of 5.",
-        {
-            "feedback": {"negative": "event == dislike", "positive": "event == like or played_ratio >= 50"},
-            "item_text": ["artist", "album"],
-            "item_category": "artist",
-            "split": {"by": "time", "ratio": [0.7, 0.1, 0.2]},
-            "window": {"unit": "days", "length": 7},
-        },
+        protocol_options(
+            "event == dislike", "event == like or played_ratio >= 50", ["artist", "album"], "artist", days=7
+        ),
     )
     files = _files(raw)
-    misclicks = _misclicks(files, misclick_seconds)
+    misclicks = _misclicks(files, options.misclick_seconds)
     draft.summary["misclicks dropped"] = len(misclicks)
     draft.events(HEADER, (_table(kind, chunk, misclicks) for kind, chunk in _chunks(files, KINDS[:3])))
     draft.items(["item_id:token", "artist:token_seq", "album:token_seq"], text_tables(_tracks(raw, draft)))
 
 
 def _files(raw: Path) -> dict[str, Path]:
-    """One file for each kind of event, or one for all under the key ''; the former where a folder holds both."""
-    if not find(raw, "listens.parquet", what="listens of Yambda, flat", optional=True):
-        file = find(raw, "multi_event.parquet", what="events of Yambda", optional=True)
+    """One file for each kind of event, or one for all under the key ''; the former if the folder has both."""
+    if not find_optional(raw, "listens.parquet", what="listens of Yambda, flat"):
+        file = find_optional(raw, "multi_event.parquet", what="events of Yambda")
         if file:
             return {"": file}
     return {kind: find(raw, f"{kind}s.parquet", what=f"{kind}s of Yambda, flat") for kind in KINDS}
@@ -89,32 +97,32 @@ def _table(kind: str, chunk: Chunk, misclicks: np.ndarray) -> pa.Table:
 def _keys(chunk: Chunk) -> np.ndarray:
     """(user, track, time) of each event as a structured array; Yambda's ids are numbers."""
     keys = np.empty(len(chunk), dtype=[("user", "i8"), ("item", "i8"), ("time", "i8")])
-    for field, column in zip(keys.dtype.names, FIELDS, strict=False):
+    for field, column in zip(("user", "item", "time"), FIELDS, strict=False):
         keys[field] = chunk.numbers(column, pa.int64()).to_numpy()
     return keys
 
 
 def _misclicks(files: dict[str, Path], seconds: int) -> np.ndarray:
-    """Keys of the dislikes that their user took back within ``seconds``. Dislikes are few: they fit in memory."""
+    """Keys of the dislikes that their user took back within ``seconds``. Dislikes are few and fit in memory."""
     parts: dict[str, list[np.ndarray]] = {"dislike": [], "undislike": []}
     for kind, chunk in _chunks(files, ("dislike", "undislike")):
         parts[kind].append(_keys(chunk))
     if seconds < 0 or not all(parts.values()):
         return np.empty(0)
-    said, taken = (np.concatenate(parts[kind]) for kind in ("dislike", "undislike"))
-    pairs = np.unique(np.concatenate([said, taken])[["user", "item"]], return_inverse=True)[1]
-    span = max(said["time"].max(initial=0), taken["time"].max(initial=0)) + seconds + 2
-    position = pairs * span  # one axis on which pairs of user and track lie apart
-    said_at, taken_at = position[: len(said)] + said["time"], np.sort(position[len(said) :] + taken["time"])
-    following = np.append(taken_at, np.iinfo(np.int64).max)[np.searchsorted(taken_at, said_at)]
-    return np.unique(said[following - said_at <= seconds])
+    made, undone = (np.concatenate(parts[kind]) for kind in ("dislike", "undislike"))
+    pairs = np.unique(np.concatenate([made, undone])[["user", "item"]], return_inverse=True)[1]
+    span = max(made["time"].max(initial=0), undone["time"].max(initial=0)) + seconds + 2
+    position = pairs * span  # one axis, on which the times of different pairs of user and track do not overlap
+    made_at, undone_at = position[: len(made)] + made["time"], np.sort(position[len(made) :] + undone["time"])
+    following = np.append(undone_at, np.iinfo(np.int64).max)[np.searchsorted(undone_at, made_at)]
+    return np.unique(made[following - made_at <= seconds])
 
 
 def _tracks(raw: Path, draft: Draft) -> Iterator[tuple]:
     """(track, its artists, its albums) for every track in a mapping."""
     names: dict[str, dict[str, list[str]]] = {}
     for kind in ("artist", "album"):
-        path = find(raw, f"{kind}_item_mapping.parquet", what=f"{kind}s of tracks", optional=True)
+        path = find_optional(raw, f"{kind}_item_mapping.parquet", what=f"{kind}s of tracks")
         for chunk in parquet_chunks(path, ["item_id", f"{kind}_id"]) if path else ():
             ids = chunk.ids("item_id")
             kept = pa.array(draft.has_items(ids))

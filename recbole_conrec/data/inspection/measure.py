@@ -1,34 +1,36 @@
-"""``inspect``: what a data set holds, what its protocol makes of it, and what may go wrong.
+"""``inspect``: the figures of a data set under its protocol.
 
-Figures only; :mod:`.inspection_report` shows them, :mod:`.inspection_warnings` judges them.
+:mod:`.report` shows them, :mod:`.warnings` says what may go wrong.
 """
 
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.stats import rankdata
+from sklearn.metrics import roc_auc_score
 
+from recbole_conrec.data.counts import training_dislikes
 from recbole_conrec.data.dataset import NegativeFeedbackDataset
 from recbole_conrec.data.events import EXPOSURE, NEGATIVE, POSITIVE, SECONDS_A_DAY, EventLog, FeedbackStream, Instances
+from recbole_conrec.data.exclusion import excluded
 from recbole_conrec.data.splits import PARTS
 from recbole_conrec.data.truth import is_low_activity, long_tail_items
 
-K = 20  # of the hit rates; also the length of a candidate list in the paper
+K = 20  # length of the lists of the hit rates
 
 
 @dataclass(frozen=True)
 class Part:
-    """Figures of one split; shares of its instances, unless said otherwise.
+    """Figures of one part of the data. A float is the share of its instances for which the following holds.
 
     Attributes:
-        instances, users, items: how many; items are those disliked.
-        followed: at least one more item of F than the next one: another dislike follows within the window.
+        instances, users, items: their numbers; items are the distinct ones disliked.
+        followed: another dislike follows within the window: F holds more than the next item.
         future_size: int64 [instances], the sizes of F.
-        low_activity: fewer negatives before t0 than LUF's limit.
+        low_activity: the user has fewer negatives before t0 than LUF's limit.
         long_tail: the item has fewer training negatives than LIF's limit.
         unseen: the item has no event in training.
         undisliked: the item has no negative event in training.
-        exposed: at least 19 exposures before t0, so that the candidates are real ones.
+        exposed: the exposures before t0 are enough to fill a list of candidates.
     """
 
     name: str
@@ -51,27 +53,30 @@ class Inspection:
     Attributes:
         name: of the data set.
         protocol: the options that define instances, as text.
-        split_by, window: of the protocol: 'time' or 'user'; (unit, length).
+        split_by: 'time' or 'user'.
+        window: (unit, length).
         counts: users, items, events, negatives, positives, exposures, repeats (dislikes of an item disliked before).
         per_user, per_item: {'events', 'negatives': int64 [users], [items]}.
-        days: float64 [users], time from a user's first to last event; active_days: int64 [users], days with an event.
+        days: float64 [users], days from a user's first to last event.
+        active_days: int64 [users], days with an event.
         span: first and last time of the log.
-        gaps: int64, times between consecutive negatives of one user.
-        tied: share of events at the same time as another event of their user.
+        gaps: int64, seconds between consecutive negatives of one user.
+        tied: share of the events with the time of another event of their user.
         parts: {'train', 'valid', 'test': Part}.
-        covered: share of a user's remaining dislikes in the test that the window holds, averaged over instances.
-        popularity_hit: test instances whose item is among the K most disliked in training (own past dislikes left out).
+        covered: share of a user's remaining dislikes that the window holds, averaged over test instances.
+        popularity_hit: share of the test instances whose item is among the K most disliked in training (those that the
+            user disliked before left out).
         chance_hit: the same for K items drawn at random.
-        item_auc: how well an item's share of negatives in training tells test negatives from test positives; 0.5 is
-            chance. NaN without positives.
-        without_text: share of items without text; None if there is no .item file.
+        item_auc: how well an item's share of negatives in training separates test negatives from test positives; 0.5
+            is chance. NaN if either is missing.
+        without_text: share of the items without text; None without an .item file.
         log: the events, for the pictures.
     """
 
     name: str
     protocol: dict[str, str]
     split_by: str
-    window: tuple[str, float | None]
+    window: tuple[str, int | float | None]
     counts: dict[str, int]
     per_user: dict[str, np.ndarray]
     per_item: dict[str, np.ndarray]
@@ -159,7 +164,7 @@ def _part(dataset: NegativeFeedbackDataset, name: str) -> Part:
     size = np.diff(dataset.future(part, (NEGATIVE,))[0])
     train = dataset.train_mask
     seen = np.bincount(log.item[train], minlength=log.n_items) > 0
-    disliked = np.bincount(log.item[train & (log.feedback == NEGATIVE)], minlength=log.n_items) > 0
+    dislikes = training_dislikes(dataset)
     shown = FeedbackStream(log, (EXPOSURE,)).count(part.begin, part.end)
     return Part(
         name=name,
@@ -169,46 +174,42 @@ def _part(dataset: NegativeFeedbackDataset, name: str) -> Part:
         followed=float((size > 1).mean()),
         future_size=size,
         low_activity=float(is_low_activity(log, part, protocol.low_activity).mean()),
-        long_tail=float(long_tail_items(log, train, protocol.long_tail)[part.item].mean()),
+        long_tail=float(long_tail_items(dislikes, protocol.long_tail)[part.item].mean()),
         unseen=float((~seen[part.item]).mean()),
-        undisliked=float((~disliked[part.item]).mean()),
+        undisliked=float((dislikes[part.item] == 0).mean()),
         exposed=float((shown >= protocol.candidates - 1).mean()),
     )
 
 
 def _covered(dataset: NegativeFeedbackDataset, part: Instances) -> float:
-    """Mean over instances of |F| / dislikes that are left to their user, the next one included."""
-    left = FeedbackStream(dataset.log, (NEGATIVE,)).count(part.end, dataset.log.start[part.user + 1])
+    """Mean over instances of |F| / number of their user's dislikes from t0 on."""
+    left = dataset.log.negatives.count(part.end, dataset.log.start[part.user + 1])
     size = np.diff(dataset.future(part, (NEGATIVE,))[0])
     return float(np.minimum(size / np.maximum(left, 1), 1).mean())
 
 
 def _popularity_hit(dataset: NegativeFeedbackDataset, part: Instances) -> float:
-    log = dataset.log
-    counts = np.bincount(log.item[dataset.train_mask & (log.feedback == NEGATIVE)], minlength=log.n_items)
+    log, counts = dataset.log, training_dislikes(dataset)
     rank = np.empty(log.n_items, dtype=np.int64)
     rank[np.argsort(-counts, kind="stable")] = np.arange(log.n_items)
     rank -= rank > rank[0]  # the padding item takes no place
-    stream = FeedbackStream(log, (NEGATIVE,))
-    ptr, rows = stream.csr(part.begin, part.end)
-    owner = np.repeat(np.arange(len(part)), np.diff(ptr))
-    ahead = dataset.first_dislike[rows] & (rank[log.item[rows]] < rank[part.item][owner])
+    owner, items = excluded(log, part.begin, part.end)
+    owner, items = np.divmod(np.unique(owner * log.n_items + items), log.n_items)  # each item once
+    ahead = rank[items] < rank[part.item][owner]
     place = rank[part.item] - np.bincount(owner[ahead], minlength=len(part))
     return float(((place < K) & (counts[part.item] > 0)).mean())
 
 
 def _item_auc(dataset: NegativeFeedbackDataset) -> float:
-    log, train = dataset.log, dataset.train_mask
-    negative = np.bincount(log.item[train & (log.feedback == NEGATIVE)], minlength=log.n_items)
-    judged = np.bincount(log.item[train & (log.feedback != EXPOSURE)], minlength=log.n_items)
+    log, negative = dataset.log, training_dislikes(dataset)
+    judged = np.bincount(log.item[dataset.train_mask & (log.feedback != EXPOSURE)], minlength=log.n_items)
     mean = negative.sum() / max(judged.sum(), 1)
     share = (negative + 5 * mean) / (judged + 5)  # drawn towards the mean as by five events
     rows = np.flatnonzero((log.time >= dataset.cuts.test_start[log.user]) & (log.feedback != EXPOSURE))
     bad = log.feedback[rows] == NEGATIVE
     if bad.all() or not bad.any():
         return float("nan")
-    rank = rankdata(share[log.item[rows]])
-    return float((rank[bad].sum() - bad.sum() * (bad.sum() + 1) / 2) / (bad.sum() * (~bad).sum()))
+    return float(roc_auc_score(bad, share[log.item[rows]]))
 
 
 def _without_text(dataset: NegativeFeedbackDataset) -> float | None:

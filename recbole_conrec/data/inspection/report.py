@@ -1,11 +1,10 @@
-"""An inspection shown: tables for the terminal, one page of pictures."""
+"""An inspection as tables for the terminal and one page of plots; the options of ``inspect``."""
 
 from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
-from rich import box
 from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
@@ -13,13 +12,23 @@ from rich.text import Text
 from recbole_conrec.data.events import EXPOSURE, NEGATIVE, POSITIVE, SECONDS_A_DAY
 from recbole_conrec.data.inspection.measure import Inspection, K
 from recbole_conrec.data.inspection.warnings import findings
+from recbole_conrec.options import schema
+from recbole_conrec.utils.files import replacing
+from recbole_conrec.utils.tables import titled_table
 
 QUANTILES = {"min": 0, "25 %": 0.25, "median": 0.5, "75 %": 0.75, "90 %": 0.9, "max": 1}
 COLOURS = {"negative": "#c0392b", "exposure": "#95a5a6", "positive": "#2e86c1"}
 
 
+class InspectOptions(schema.Options):
+    """What ``recbole-conrec inspect`` takes beside the options of a run."""
+
+    out: schema.Text = "saved"
+    """Folder of the picture."""
+
+
 def render(seen: Inspection) -> Group:
-    """Tables of the figures, then the warnings; fits in 100 columns."""
+    """Tables of the figures, then the warnings; at most 100 columns wide."""
     protocol = Text("\n" + "\n".join(f"{name}: {text}" for name, text in seen.protocol.items()))
     return Group(_counts(seen), protocol, _distributions(seen), _parts(seen), _others(seen), _findings(seen))
 
@@ -29,22 +38,8 @@ def show(seen: Inspection, console: Console | None = None) -> None:
     (console or Console()).print(render(seen))
 
 
-def _table(title: str, *columns: str) -> Table:
-    table = Table(
-        title=f"\n{title}",
-        title_justify="left",
-        title_style="bold",
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-    )
-    for number, column in enumerate(columns):
-        table.add_column(column, justify="right" if number else "left")
-    return table
-
-
 def _counts(seen: Inspection) -> Table:
-    table = _table(f"{seen.name}", "", "count", "share of events")
+    table = titled_table(f"{seen.name}", "", "count", "share of events")
     for name, count in seen.counts.items():
         share = f"{count / seen.counts['events']:.1%}" if name in ("negatives", "positives", "exposures") else ""
         table.add_row(name, f"{count:,}", share)
@@ -52,7 +47,7 @@ def _counts(seen: Inspection) -> Table:
 
 
 def _distributions(seen: Inspection) -> Table:
-    table = _table("distributions", "", *QUANTILES, "mean")
+    table = titled_table("distributions", "", *QUANTILES, "mean")
     with_negatives = seen.per_user["negatives"][seen.per_user["negatives"] > 0]
     rows = {
         "events per user": seen.per_user["events"],
@@ -72,7 +67,7 @@ def _distributions(seen: Inspection) -> Table:
 
 
 def _parts(seen: Inspection) -> Table:
-    table = _table("instances", "", *seen.parts)
+    table = titled_table("instances", "", *seen.parts)
     rows = {
         "instances": lambda part: f"{part.instances:,}",
         "users": lambda part: f"{part.users:,}",
@@ -90,7 +85,7 @@ def _parts(seen: Inspection) -> Table:
 
 
 def _others(seen: Inspection) -> Table:
-    table = _table("also", "", "figure")
+    table = titled_table("also", "", "figure")
     first, last = (_date(time) for time in seen.span)
     table.add_row("first and last event", f"{first} - {last}")
     table.add_row("events at the time of another of their user", f"{seen.tied:.1%}")
@@ -108,7 +103,7 @@ def _findings(seen: Inspection) -> Text:
     for warning in found:
         text.append(f"warning: {warning.name}. ", style="bold yellow")
         text.append(f"{warning.what}.\n")
-        text.append(f"  mend: {warning.mend}.\n", style="dim")
+        text.append(f"  fix: {warning.fix}.\n", style="dim")
     if not found:
         text.append("no warnings\n", style="green")
     return text
@@ -119,14 +114,14 @@ def _number(value: float) -> str:
 
 
 def _date(time: int) -> str:
-    """The day of a time, or the number itself where times are an order."""
+    """The day of a time, or the number itself where times are only an order."""
     if not 0 <= time < 2**33 or time < SECONDS_A_DAY * 365:
         return f"{time:,}"
-    return datetime.fromtimestamp(time, timezone.utc).strftime("%Y-%m-%d")  # noqa: UP017  (3.10 has no UTC)
+    return datetime.fromtimestamp(time, timezone.utc).strftime("%Y-%m-%d")
 
 
 def draw(seen: Inspection, folder: Path) -> Path:
-    """Draw six pictures on one page, ``folder/inspection-NAME.png``. Returns its path."""
+    """Draw six plots on one page and write it as ``folder/inspection-NAME.png``. Returns the path."""
     figure = Figure(figsize=(15, 8), layout="constrained")
     (users, items, time), (gaps, window, activity) = figure.subplots(2, 3)
     for axis, counts, noun in ((users, seen.per_user, "users"), (items, seen.per_item, "items")):
@@ -155,10 +150,9 @@ def draw(seen: Inspection, folder: Path) -> Path:
         activity.xaxis.get_major_locator().set_params(integer=True)
     activity.set(title="Days on which a user is active", xlabel="days", ylabel="users")
     figure.suptitle(seen.name)
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"inspection-{seen.name}.png"
-    figure.savefig(path, dpi=110)
+    path = Path(folder) / f"inspection-{seen.name}.png"
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=110)
     return path
 
 

@@ -1,1 +1,1 @@
-"""Logs whose true dislikes are known: a catalogue, users' tastes, a recommender that shows, users who answer."""
+"""Logs whose true dislikes are known: a catalogue, users' tastes, a recommender that shows items, users who answer."""

@@ -16,7 +16,7 @@ class Catalogue:
 
     Attributes:
         attributes: int64 [I, 5]; positions in ``ATTRIBUTES``, one of each group.
-        titles: I strings in which every attribute can be read.
+        titles: I strings, each with all attributes of its item.
         popularity: float64 [I], sums to 1; a long tail (Zipf).
         born: int64 [I]; seconds after the log's start at which the item can first be shown.
     """

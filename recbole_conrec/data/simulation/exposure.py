@@ -1,7 +1,7 @@
 """Sessions: a recommender decides what is shown, users answer.
 
-The recommender knows positive feedback only. Per session it draws candidates by popularity, ranks them by what it has
-learned of the user's likes, and shows the best. What was disliked is never shown again, what was liked is not either.
+The recommender knows positive feedback only. In each session it draws candidates by popularity, ranks them by what it
+has learned of the user's likes, and shows the best. An item that got any feedback is never shown to the user again.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ FAME_WEIGHT = 0.25
 
 @dataclass(frozen=True)
 class Response:
-    """How users answer what they see.
+    """How users answer what they are shown.
 
     Attributes:
         negative_ratio: at most this many negatives per positive, in expectation.
@@ -39,7 +39,7 @@ class Shown:
         user, item: int32, from 0.
         time: int64; seconds after the log's start.
         feedback: int8; -1, 0, 1.
-        dislike: float32; true probability, as the session begins, that the user dislikes the item, said aloud or not.
+        dislike: float32; true probability, when the session begins, that the user dislikes the item, voiced or not.
         noise: bool; a negative that interest does not explain.
     """
 
@@ -64,7 +64,7 @@ def run_sessions(
     seconds: int,
     response: Response,
 ) -> Shown:
-    """Play all sessions of a block of users, the r-th session of every user at once. Memory: users x items bits x 8."""
+    """All sessions of a block of users, the r-th session of all of them at once. Memory: users x items bytes."""
     n_users, n_items = len(voice), len(catalogue.titles)
     answered = np.zeros((n_users, n_items), dtype=bool)
     learned = np.zeros((n_users, tastes.like_start.shape[1]))
@@ -105,7 +105,7 @@ def run_sessions(
 
 
 def _recommend(rng, catalogue, answered, learned, now, size):
-    """Per user, the best ``size`` of a pool of candidates: (items [B, max size], which of them are shown)."""
+    """The best ``size`` [B] of a pool of candidates for each user: (items [B, max size], which of them are shown)."""
     pool = np.sort(draw(rng, catalogue.popularity, (len(size), POOL)), axis=1)
     blocked = np.take_along_axis(answered, pool, axis=1) | (catalogue.born[pool] > now[:, None])
     blocked[:, 1:] |= pool[:, 1:] == pool[:, :-1]
@@ -122,15 +122,15 @@ def _recommend(rng, catalogue, answered, learned, now, size):
 def _answer(rng, positive, dislike, voice, shown, response):
     """Feedback int8 and noise flags, both [B, L].
 
-    A true dislike is said aloud with the user's ``voice``, turned down for all alike where the negatives would pass
-    ``negative_ratio``; noise is spread evenly over what is shown.
+    A true dislike is voiced with the user's probability ``voice``, reduced by one factor for all users if the negatives
+    would exceed ``negative_ratio``; noise is spread evenly over what is shown.
     """
     budget = response.negative_ratio * (positive * shown).sum()
-    said = dislike * voice[:, None]
-    said = said * min(1.0, (1 - response.noise) * budget / max((said * shown).sum(), 1e-9))
+    voiced = dislike * voice[:, None]
+    voiced = voiced * min(1.0, (1 - response.noise) * budget / max((voiced * shown).sum(), 1e-9))
     random = min(1.0, response.noise * budget / max(shown.sum(), 1))
     chance = rng.random((3, *shown.shape))
     noise = shown & (chance[0] < random)
-    negative = noise | (shown & (chance[1] < said))
+    negative = noise | (shown & (chance[1] < voiced))
     liked = shown & ~negative & (chance[2] < positive)
     return liked.astype(np.int8) - negative.astype(np.int8), noise

@@ -1,4 +1,4 @@
-"""What the simulator knows and a model must find out: every user's true dislike of every item at every time."""
+"""What the simulator knows and a method has to find out: each user's true dislike of each item at each time."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ STEEPNESS, MIDDLE = 5.0, 1.0  # probability of a dislike (or like) from the summ
 def affinity(strength: np.ndarray, attributes: np.ndarray) -> np.ndarray:
     """Summed strength of items' attributes: strength [B, A], attributes int64 [B, L, 5] -> [B, L].
 
-    Added one attribute after the other, so that the sum does not depend on the machine's vector unit.
+    The attributes are added one after the other, so that the sum does not depend on the machine's vector unit.
     """
     row = np.arange(len(strength))[:, None]
     total = np.zeros(attributes.shape[:2])
@@ -37,13 +37,13 @@ class Oracle:
     """The truth beside a simulated log, ``NAME/NAME.truth.npz``.
 
     Attributes:
-        user_id, item_id: str [U], [I]; the ids of the atomic files. Row k of every array below is theirs.
+        user_id, item_id: str [U], [I]; the ids of the atomic files, in the order of the rows of the arrays below.
         attribute: str [A]; e.g. 'material:plastic'.
         item_attributes: int16 [I, 5]; positions in ``attribute``.
         like_start, like_end, dislike_start, dislike_end: float16 [U, A]; see ``Tastes``.
         span: int64 [2]; first and last second of the log.
-        event_dislike: float32 [E]; true probability of a dislike as the session begins, per row of the ``.inter`` file.
-        event_noise: bool [E]; the row is a negative that interest does not explain.
+        event_dislike: float32 [E]; true probability of a dislike when the session begins, by row of .inter.
+        event_noise: bool [E]; whether the event is a negative that interest does not explain.
     """
 
     user_id: np.ndarray
@@ -63,7 +63,7 @@ class Oracle:
 
     @classmethod
     def load(cls, folder) -> "Oracle":
-        """Read the truth of the data set in ``folder``. Raises UserError if it is not a simulated one."""
+        """Read the truth of the data set in ``folder``. Raises UserError if that is not a simulated one."""
         folder = Path(folder)
         path = folder / f"{folder.name}.truth.npz"
         if not path.is_file():
@@ -78,11 +78,14 @@ class Oracle:
         known = {name: row for row, name in enumerate(getattr(self, f"{kind}_id").tolist())}
         missing = [name for name in ids if name not in known]
         if missing:
-            raise UserError(f"{kind} '{missing[0]}' is not in the simulation's truth; was it written with this log?")
+            raise UserError(
+                f"{kind} '{missing[0]}' is not in the truth of the simulation; it was written with another log: "
+                "simulate the data set again"
+            )
         return np.array([known[name] for name in ids], dtype=np.int64)
 
     def dislike_probability(self, users: np.ndarray, items: np.ndarray, times: np.ndarray) -> np.ndarray:
-        """True probability that each user dislikes each of his items then.
+        """True probability that each user dislikes each of their items at the given time.
 
         Args:
             users: int64 [B]; rows (see :meth:`rows`).

@@ -1,109 +1,95 @@
-"""``simulate``: write a log whose true dislikes are known (see the parts in :mod:`recbole_conrec.data.simulation`).
+"""``simulate``: write a log whose true dislikes are known (see the modules of :mod:`recbole_conrec.data.simulation`).
 
-Use it to see whether a metric ranks models by what they really know: HR sees the one item that the recommender chose
-to show next, the truth knows them all.
+With it one can see whether a metric ranks methods by what they really know: HR sees only the one item that the
+recommender chose to show next, the truth has all.
 """
 
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pyarrow as pa
+from pydantic import Field
 from tqdm import tqdm
 
-from recbole_conrec.data.convert.writing import AtomicFile, new_dataset, write_rows, write_yaml
+from recbole_conrec.data.convert.options import DatasetName
+from recbole_conrec.data.convert.writing import AtomicFile, new_dataset, protocol_options, write_rows, write_yaml
 from recbole_conrec.data.simulation.catalogue import ATTRIBUTES, Catalogue, make_catalogue
 from recbole_conrec.data.simulation.exposure import Response, Shown, run_sessions
 from recbole_conrec.data.simulation.oracle import Oracle
 from recbole_conrec.data.simulation.tastes import DAY, Tastes, make_tastes, make_visits, make_voice
-from recbole_conrec.utils.errors import UserError
+from recbole_conrec.options.schema import Options, Share, Text
 
 EPOCH = 1_735_689_600  # 2025-01-01 00:00 UTC, the log's first second
 BLOCK = 50_000_000  # users x items of which the recommender remembers the answers at a time
 SLICE = 1_000_000  # rows written at a time
 INTER = ("user_id:token", "item_id:token", "feedback:float", "timestamp:float")
 
-PROTOCOL = {
-    "feedback": {"negative": "feedback < 0", "positive": "feedback > 0"},
-    "item_text": ["title"],
-    "item_category": "category",
-    "split": {"by": "time", "ratio": [0.7, 0.1, 0.2]},
-    "window": {"unit": "days", "length": 7},
-}
+PROTOCOL = protocol_options("feedback < 0", "feedback > 0", ["title"], "category", days=7)
 
 
-def simulate(
-    out: Path,
-    *,
-    name: str = "sim-small",
-    users: int = 150,
-    items: int = 300,
-    days: int = 56,
-    sessions: float = 12.0,
-    shown: int = 16,
-    negative_ratio: float = 0.18,
-    noise: float = 0.1,
-    drift: float = 0.3,
-    new_items: float = 0.15,
-    seed: int = 2026,
-    overwrite: bool = False,
-) -> dict:
+class SimulateOptions(Options):
+    """The options of ``recbole-conrec simulate``."""
+
+    out: Text = "dataset"
+    """Folder of data sets, in which a folder for the new one is made."""
+    name: DatasetName = "sim-small"
+    """Name of the data set."""
+    users: Annotated[int, Field(ge=1, le=10**8)] = 150
+    """Number of users."""
+    items: Annotated[int, Field(ge=20, le=10**8)] = 300
+    """Number of items."""
+    days: Annotated[int, Field(ge=2, le=10**4)] = 56
+    """Length of the log, in days."""
+    sessions: Annotated[int | float, Field(ge=1, le=10**4)] = 12.0
+    """Mean number of sessions of a user."""
+    shown: Annotated[int, Field(ge=1, le=100)] = 16
+    """The most items that one session shows."""
+    negative_ratio: Annotated[int | float, Field(ge=0.001, le=1)] = 0.18
+    """Negatives per positive, at most, in expectation."""
+    noise: Share = 0.1
+    """Share of the negatives that interest does not explain."""
+    drift: Share = 0.3
+    """Share of a user's tastes that differ at the end."""
+    new_items: Annotated[int | float, Field(ge=0, le=0.9)] = 0.15
+    """Share of the items that appear during the log."""
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 2026
+    """Seed of all draws."""
+    overwrite: bool = False
+    """Replace a data set of that name."""
+
+
+def simulate(options: SimulateOptions) -> dict[str, int]:
     """Write ``out/name``: the .inter and .item files, the YAML and ``name.truth.npz`` (:class:`Oracle`).
 
-    The same options give the same bytes. Users are played in blocks, so memory holds the events and one block.
-
-    Args:
-        out: folder of data sets, e.g. ``dataset/``.
-        name: of the data set.
-        users, items: how many.
-        days: length of the log.
-        sessions: mean sessions of a user.
-        shown: the most items that one session shows.
-        negative_ratio: negatives per positive, at most, in expectation.
-        noise: share of negatives that interest does not explain.
-        drift: share of a user's tastes that are other ones at the end.
-        new_items: share of items that appear during the log.
-        seed: of everything.
-        overwrite: replace a data set of that name.
+    The same options give the same bytes. Users are simulated in blocks, so memory holds the events and one block.
 
     Returns:
         counts: users, items, events, negatives, positives, noise.
 
     Raises:
-        UserError: for an option outside its range, or an existing data set.
+        UserError: if there is a data set of that name, and ``overwrite`` is false.
     """
-    _check(
-        users=(users, 1, 10**8),
-        items=(items, 20, 10**8),
-        days=(days, 2, 10**4),
-        shown=(shown, 1, 100),
-        seed=(seed, 0, 2**63 - 1),
-        sessions=(sessions, 1.0, 1e4),
-        negative_ratio=(negative_ratio, 0.001, 1.0),
-        noise=(noise, 0.0, 1.0),
-        drift=(drift, 0.0, 1.0),
-        new_items=(new_items, 0.0, 0.9),
-    )
-    seconds = days * DAY
-    rng = np.random.default_rng(seed)
-    catalogue = make_catalogue(rng, items, seconds, new_items)
+    seconds = options.days * DAY
+    rng = np.random.default_rng(options.seed)
+    catalogue = make_catalogue(rng, options.items, seconds, options.new_items)
     appeal, annoyance = rng.random((2, len(ATTRIBUTES))) + 0.15
-    size = max(1, min(users, BLOCK // items))
-    tastes, events = [], []
-    for first in tqdm(range(0, users, size), desc="simulate", unit="block", disable=users <= size):
-        block = np.random.default_rng([seed, first])
-        count = min(size, users - first)
-        tastes.append(make_tastes(block, count, appeal, annoyance, drift))
-        visits = make_visits(block, count, seconds, sessions, shown)
-        played = run_sessions(
-            block, catalogue, tastes[-1], make_voice(block, count), visits, seconds, Response(negative_ratio, noise)
-        )
+    size = max(1, min(options.users, BLOCK // options.items))
+    response = Response(options.negative_ratio, options.noise)
+    tastes, parts = [], []
+    for first in tqdm(range(0, options.users, size), desc="simulate", unit="block", disable=options.users <= size):
+        block = np.random.default_rng([options.seed, first])
+        count = min(size, options.users - first)
+        tastes.append(make_tastes(block, count, appeal, annoyance, options.drift))
+        visits = make_visits(block, count, seconds, options.sessions, options.shown)
+        played = run_sessions(block, catalogue, tastes[-1], make_voice(block, count), visits, seconds, response)
         played.user[:] += first
-        events.append(played)
-    events = Shown.concatenate(events)
+        parts.append(played)
+    events = Shown.concatenate(parts)
     order = np.argsort(events.time, kind="stable")
     events = Shown(*(getattr(events, field)[order] for field in Shown.__annotations__))
-    with new_dataset(out, name, overwrite) as folder:
-        _write(folder, name, catalogue, tastes, events, seconds)
+    with new_dataset(options.out, options.name, overwrite=options.overwrite) as folder:
+        _write(folder, options.name, catalogue, tastes, events, seconds)
     return {
         "users": len(np.unique(events.user)),
         "items": len(np.unique(events.item)),
@@ -112,15 +98,6 @@ def simulate(
         "positives": int((events.feedback > 0).sum()),
         "noise": int(events.noise.sum()),
     }
-
-
-def _check(**ranges) -> None:
-    """Each option is (value, lowest, highest); it must be whole where the lowest is an int."""
-    for option, (value, low, high) in ranges.items():
-        whole = isinstance(low, int)
-        number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
-        if not number or not low <= value <= high:
-            raise UserError(f"simulate: {option} = {value}; expected a {'whole ' * whole}number from {low} to {high}")
 
 
 def _write(folder: Path, name: str, catalogue: Catalogue, tastes: list[Tastes], events: Shown, seconds: int) -> None:

@@ -1,4 +1,4 @@
-"""The simulated users: what they like and dislike, how that drifts, how often they come, how often they complain."""
+"""The simulated users: what they like and dislike, how it drifts, how often they visit, how readily they complain."""
 
 from dataclasses import dataclass
 
@@ -14,8 +14,8 @@ LIKES, DISLIKES = 7, 4  # attributes that a user likes, and dislikes, at any one
 class Tastes:
     """Latent likes and dislikes of users 0..U-1 over the A attributes, at the start and at the end of the log.
 
-    Each is float64 [U, A], zero for the attributes that leave the user cold (most of them). Likes and dislikes are
-    drawn apart and never meet in one attribute, so a dislike is not a like reversed: a liked category holds items of a
+    Each is float64 [U, A], zero for attributes to which the user is indifferent (most of them). Likes and dislikes are
+    drawn separately and never share an attribute, so a dislike is not a like reversed: a liked category has items of a
     disliked material, and an item without liked attributes is neutral, not disliked.
     """
 
@@ -32,7 +32,7 @@ class Visits:
     Attributes:
         ptr: int64 [U + 1].
         time: int64 [S]; seconds after the log's start.
-        size: int64 [S]; how many items the user looks at.
+        size: int64 [S]; number of items that the user looks at.
     """
 
     ptr: np.ndarray
@@ -51,8 +51,8 @@ def make_tastes(
     """Draw users' tastes.
 
     Args:
-        appeal, annoyance: [A]; how often an attribute is liked, and disliked, among all users (relative).
-        drift: expected share of a user's liked and disliked attributes that are other ones at the end.
+        appeal, annoyance: [A]; how often an attribute is liked and disliked among all users (relative).
+        drift: expected share of a user's liked and disliked attributes that differ at the end.
     """
     liked = _distinct(rng, np.tile(appeal, (n_users, 1)), 2 * LIKES)
     free = np.tile(annoyance, (n_users, 1))
@@ -64,7 +64,7 @@ def make_tastes(
 
 
 def _distinct(rng: np.random.Generator, weight: np.ndarray, size: int) -> np.ndarray:
-    """Per row, ``size`` distinct columns, drawn one after the other in proportion to ``weight``; [rows, size]."""
+    """For each row, ``size`` distinct columns, drawn one after the other in proportion to ``weight``; [rows, size]."""
     with np.errstate(divide="ignore"):
         key = np.log(weight) - np.log(-np.log1p(-rng.random(weight.shape)))  # Gumbel-top-k
     return np.argsort(-key, axis=1, kind="stable")[:, :size]
@@ -82,12 +82,12 @@ def _start_and_end(rng: np.random.Generator, chosen: np.ndarray, drift: float) -
 
 
 def make_voice(rng: np.random.Generator, n_users: int) -> np.ndarray:
-    """How readily a user says a dislike aloud: [U] in (0, 1], few are loud."""
+    """How readily each user voices a dislike: [U] in (0, 1], high for few."""
     return 0.1 + 0.9 * rng.random(n_users) ** 2
 
 
 def make_visits(rng: np.random.Generator, n_users: int, seconds: int, sessions: float, shown: int) -> Visits:
-    """Draw when users come: a long tail of activity, late joiners, early leavers, evenings busier than nights.
+    """Draw the visits of users: a long tail of activity, late joiners, early leavers, evenings busier than nights.
 
     Args:
         seconds: length of the log.

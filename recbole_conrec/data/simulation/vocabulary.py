@@ -38,7 +38,7 @@ BRANDS = (
 
 GROUPS = {"category": tuple(CATEGORIES), "material": MATERIALS, "style": STYLES, "colour": COLOURS, "brand": BRANDS}
 
-# Every template reads all five attributes; {noun} is one of the category's nouns.
+# Every template has all five attributes; {noun} is one of the category's nouns.
 TEMPLATES = (
     "{brand} {style} {colour} {material} {noun}",
     "{style} {noun} in {colour} {material} by {brand}",

@@ -1,15 +1,15 @@
-"""The three ways to rank candidates, against searches over a trie of the candidates alone and against loops."""
+"""The three candidate scores, against searches over a trie of only the candidates and against loops."""
 
 import numpy as np
 import pytest
 import torch
 from llmtools import prompts, random_ids, tiny_backbone
 
-from recbole_conrec.generative.candidate_scores import WAYS, read_ways, similarity, within
+from recbole_conrec.generative.candidate_scores import SCORINGS, similarity, within
 from recbole_conrec.generative.rewards import unit_vectors
 from recbole_conrec.llm.batch import left_pad
 from recbole_conrec.llm.decoding import beam_search, score
-from recbole_conrec.model.conrec import CoNRec
+from recbole_conrec.model.conrec import CoNRec, CoNRecOptions
 from recbole_conrec.tokenizer.trie import Trie
 from recbole_conrec.utils.errors import UserError
 
@@ -71,23 +71,27 @@ def test_answers_given_together_are_those_given_apart(make_tiny, collisions):
     config, data = make_tiny(
         "CoNRec",
         topk=[5],
-        candidate_scores=list(WAYS),
+        candidate_scores=list(SCORINGS),
         valid_metric="HR@5",
         tokenizer={"name": "rqkmeans", "sizes": sizes, "collisions": collisions, "encoder": ["tfidf", "behaviour"]},
     )
     train, _, test = data.build()
     model = CoNRec(config, train).eval()
     batch, candidates = test[np.arange(9)], torch.from_numpy(data.truth("test").candidates[:9])
-    items, scores = model.recommend_and_score(batch, candidates, 12)
-    assert torch.equal(items, model.recommend(batch, 12))
-    for way, together in zip(WAYS, scores, strict=True):
+    answers = model.answer(batch, candidates, 12)
+    assert torch.equal(answers.items, model.recommend(batch, 12)) and answers.shortened == 0
+    first, *_ = SCORINGS
+    for way, together in {first: answers.scores, **answers.others}.items():
         apart = model.scores_by(way, batch, candidates)
         torch.testing.assert_close(together[candidates > 0], apart[candidates > 0], atol=1e-5, rtol=0)
 
 
 def test_the_option():
-    assert read_ways(None) == ("likelihood",) and read_ways("beam") == ("beam",)
-    assert read_ways(["similarity", "beam"]) == ("similarity", "beam")
+    def read(given):
+        return CoNRecOptions.read({"stages": [], "candidate_scores": given}).candidate_scores
+
+    assert CoNRecOptions.read({"stages": []}).candidate_scores == ("likelihood",) and read("beam") == ("beam",)
+    assert read(["similarity", "beam"]) == ("similarity", "beam")
     for wrong in ("loud", [], ["beam", "beam"], 3, [3]):
-        with pytest.raises(UserError, match="candidate_scores: .* expected some of likelihood, beam, similarity"):
-            read_ways(wrong)
+        with pytest.raises(UserError, match=r"candidate_scores.*: .*likelihood, beam, similarity"):
+            read(wrong)

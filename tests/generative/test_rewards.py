@@ -11,10 +11,12 @@ from llmtools import random_ids
 
 from recbole_conrec.data.events import NEGATIVE, POSITIVE
 from recbole_conrec.data.splits import first_dislikes
-from recbole_conrec.generative.prompts import ALL_TEXT, PromptBuilder
+from recbole_conrec.generative.prompts import ID_TEXTS, PromptBuilder
 from recbole_conrec.generative.rewards import REWARDS, unit_vectors
-from recbole_conrec.generative.tasks import alignment_choices, grpo_rows
-from recbole_conrec.llm.backbone import load_backbone
+from recbole_conrec.generative.stage import StageRun
+from recbole_conrec.generative.tasks import alignment_choices
+from recbole_conrec.llm.backbone import BackboneOptions, load_backbone
+from recbole_conrec.model.conrec import CoNRecGRPOStage, grpo
 from recbole_conrec.utils.errors import UserError
 
 DAY = 86_400
@@ -168,16 +170,17 @@ def test_alignment_names_what_is_missing(tiny_dataset):
 
 # -- GRPO ----------------------------------------------------------------------------------------------------------
 STAGE = {"name": "g", "task": "grpo", "context": "both", "history": 10, "neighbours": 3, "samples": 10**6}
+METHOD = SimpleNamespace(context="negative", history=1)  # what a stage leaves open
 
 
 @pytest.fixture(scope="module")
 def backbone(tiny_dataset):
     tiny = {"layers": 1, "hidden": 8, "heads": 1, "kv_heads": 1, "intermediate": 8}
-    return load_backbone("tiny", random_ids(tiny_dataset.log.n_items, (6, 6, 6)), ALL_TEXT, tiny=tiny)
+    return load_backbone("tiny", random_ids(tiny_dataset.log.n_items, (6, 6, 6)), ID_TEXTS, BackboneOptions(tiny=tiny))
 
 
 def rows_of(backbone, data, **options):
-    """GRPO's rows, and the (user, t0) that each prompt was written for."""
+    """GRPO's examples, and the (user, t0) that each prompt was written for."""
     prompts = PromptBuilder(backbone, data.log, 512)
     write, asked = prompts.history, []
 
@@ -186,7 +189,9 @@ def rows_of(backbone, data, **options):
         return write(begin, end, t0, context, users)
 
     prompts.history = history
-    rows = grpo_rows(SimpleNamespace(prompts=prompts), data, STAGE | options, {}, np.random.default_rng(0))
+    model = SimpleNamespace(prompts=prompts, options=METHOD, semantic_ids=backbone.semantic_ids)
+    stage = CoNRecGRPOStage.read(STAGE | options)
+    rows = grpo(StageRun(model, data, stage, np.random.default_rng(0))).examples
     assert len(rows) == len(asked)
     return rows, asked
 
@@ -212,7 +217,7 @@ def oracle(data, user, t0, neighbours, days=7):
 
 
 @pytest.mark.parametrize("by", ["time", "user"])
-def test_grpo_rows_look_ahead_in_the_training_part_only(make_tiny, backbone, by):
+def test_grpo_examples_look_ahead_in_the_training_part_only(make_tiny, backbone, by):
     data = make_tiny(split={"by": by})[1].build()[0]
     rows, asked = rows_of(backbone, data)
     assert len(rows) == len(data.instances) == data.splits["train"].row.shape[0]
@@ -231,7 +236,7 @@ def test_grpo_rows_look_ahead_in_the_training_part_only(make_tiny, backbone, by)
     assert rows_of(backbone, other) == (rows, asked)
 
 
-def test_grpo_rows_are_a_sample_with_the_prompts_of_the_stage(make_tiny, backbone):
+def test_grpo_examples_are_a_sample_with_the_prompts_of_the_stage(make_tiny, backbone):
     data = make_tiny()[1].build()[0]
     every, asked = rows_of(backbone, data, neighbours=0)
     some, asked_some = rows_of(backbone, data, neighbours=0, samples=40)
@@ -244,7 +249,7 @@ def test_grpo_rows_are_a_sample_with_the_prompts_of_the_stage(make_tiny, backbon
     assert sum(lengths[0]) < sum(lengths[1]) and all(a <= b for a, b in zip(*lengths, strict=True))
 
 
-def test_the_future_of_grpo_rows_may_be_the_next_dislike_or_another_window(make_tiny, backbone):
+def test_the_future_of_grpo_examples_may_be_the_next_dislike_or_another_window(make_tiny, backbone):
     data = make_tiny()[1].build()[0]
     part = data.instances[np.random.default_rng(0).permutation(len(data.instances))[:40]]
     rows, asked = rows_of(backbone, data, future="next", neighbours=0, samples=40)

@@ -1,14 +1,14 @@
-"""Prompts that tell titles, against an oracle that writes text; texts that share a prompt, against one by one."""
+"""Prompts with titles, against an oracle that writes text; texts that share a prompt, against one by one."""
 
 import numpy as np
 import pytest
 import torch
-from llmtools import SMALL, random_ids, shake
+from llmtools import SMALL, next_token_logps, random_ids, shake
 from test_prompts import WORD, random_log
 
 from recbole_conrec.data.events import NEGATIVE, POSITIVE, Instances
 from recbole_conrec.data.splits import first_dislikes
-from recbole_conrec.generative.prompts import ALL_TEXT, FEEDBACK, INSTRUCTION, context_of
+from recbole_conrec.generative.prompts import FEEDBACK, ID_TEXTS, INSTRUCTION, context_of
 from recbole_conrec.generative.text_prompts import (
     ANSWER,
     INTENTION,
@@ -19,13 +19,13 @@ from recbole_conrec.generative.text_prompts import (
     RANK,
     TARGET,
     TASTE,
-    TEXT,
+    TITLE_TEXTS,
     TITLED,
     TextPrompts,
 )
-from recbole_conrec.llm.backbone import load_backbone
+from recbole_conrec.llm.backbone import BackboneOptions, load_backbone
 from recbole_conrec.llm.batch import left_pad
-from recbole_conrec.llm.decoding import answer_logps, next_token_logps, text_logps
+from recbole_conrec.llm.decoding import answer_logps, text_logps
 
 KINDS = {"negative": (NEGATIVE,), "both": (NEGATIVE, POSITIVE)}
 
@@ -38,7 +38,9 @@ def told():
     words = ["night", "river", "golden", "silent", "moon", "iron", "lost"]
     titles = [" ".join(rng.choice(words, rng.integers(1, 5))) for _ in range(log.n_items)]
     titles[0] = titles[7] = ""
-    backbone = load_backbone("tiny", random_ids(log.n_items, (6, 7, 16)), [*titles, *ALL_TEXT, *TEXT], tiny=WORD)
+    backbone = load_backbone(
+        "tiny", random_ids(log.n_items, (6, 7, 16)), [*titles, *ID_TEXTS, *TITLE_TEXTS], BackboneOptions(tiny=WORD)
+    )
     return log, titles, TextPrompts(backbone, log, 4096, titles), backbone, Instances.of_rows(log, first_dislikes(log))
 
 
@@ -62,14 +64,10 @@ def listed(told, events, kind: int) -> str:
     return " ".join(f"{titled(told, item)} ;" for item, feedback in events if feedback == kind)
 
 
-def spoken(told, ids, mask) -> list[list[int]]:
-    return [row[there.bool()].tolist() for row, there in zip(ids, mask, strict=True)]
-
-
 @pytest.mark.parametrize("context", ["negative", "both"])
 def test_liking_tells_likes_and_dislikes_apart(told, context):
     _, _, builder, backbone, part = told
-    found = spoken(told, *builder.liking(part.begin, part.end, part.time, part.user, context_of(context, 6)))
+    found = builder.liking(part.begin, part.end, part.time, part.user, context_of(context, 6)).lists()
     for n in range(len(part)):
         events = past(told, part, n, KINDS[context])
         text = LIKE_OR_NOT
@@ -89,7 +87,7 @@ def test_ranking_names_every_candidate_once_in_an_order_of_its_own(told):
     candidates[3, 2:] = 0
     context = context_of("both", 6)
     ask = (part.begin, part.end, part.time, part.user, context)
-    found = spoken(told, *builder.ranking(*ask, candidates, 1))
+    found = builder.ranking(*ask, candidates, 1).lists()
     for n in range(20):
         events = past(told, part, n, KINDS["both"])
         text = PREFERENCE + "".join(f"{OPINION[kind]} {listed(told, events, kind)}" for kind in (POSITIVE, NEGATIVE))
@@ -101,8 +99,8 @@ def test_ranking_names_every_candidate_once_in_an_order_of_its_own(told):
         assert sorted(name.replace(" ", "") for name in named if name.strip()) == sorted(
             titled(told, item).replace(" ", "") for item in candidates[n] if item
         )
-    assert spoken(told, *builder.ranking(*ask, candidates[:, ::-1], 1)) == found  # the columns' order tells nothing
-    assert spoken(told, *builder.ranking(*ask, candidates, 2)) != found
+    assert builder.ranking(*ask, candidates[:, ::-1], 1).lists() == found  # the columns' order does not matter
+    assert builder.ranking(*ask, candidates, 2).lists() != found
     answers = builder.answer(candidates)
     assert (answers[3, 2:] == -1).all()
     assert answers[0, 0][answers[0, 0] >= 0].tolist() == [
@@ -115,7 +113,7 @@ def test_ranking_names_every_candidate_once_in_an_order_of_its_own(told):
 def test_titles_stand_in_for_ids(told, ask):
     _, _, builder, backbone, part = told
     context = context_of("both", 6)
-    found = spoken(told, *builder.titles_told(part.begin, part.end, part.time, part.user, context, ask))
+    found = builder.title_history(part.begin, part.end, part.time, part.user, context, ask).lists()
     for n in range(len(part)):
         text = "".join(f"{FEEDBACK[f]} {titled(told, i)} ;" for i, f in past(told, part, n, KINDS["both"]))
         assert found[n] == backbone.encode([INSTRUCTION + text + (ask or FEEDBACK[NEGATIVE])])[0]
@@ -126,7 +124,8 @@ def test_a_long_history_loses_its_oldest_titles_and_is_counted(told):
     tight = TextPrompts(backbone, log, 60, titles)
     context = context_of("both", 50)
     ask = (part.begin, part.end, part.time, part.user, context)
-    whole, short = (spoken(told, *one.titles_told(*ask)) for one in (builder, tight))
+    whole, short = (one.title_history(*ask).lists() for one in (builder, tight))
+    shortened = tight.title_history(*ask).shortened
     head, tail = backbone.encode([INSTRUCTION])[0], backbone.encode([FEEDBACK[NEGATIVE]])[0]
     lost = 0
     for n, (long, brief) in enumerate(zip(whole, short, strict=True)):
@@ -134,17 +133,17 @@ def test_a_long_history_loses_its_oldest_titles_and_is_counted(told):
         events, kept = long[len(head) : len(long) - len(tail)], brief[len(head) : len(brief) - len(tail)]
         assert events[len(events) - len(kept) :] == kept
         lost += len(kept) < len(events)
-        assert ((part.begin[n], part.end[n]) in tight.cut) == (len(kept) < len(events))
-    assert 0 < lost < len(part) and not builder.cut
+        assert shortened[n] == (len(kept) < len(events))
+    assert 0 < lost < len(part) and not builder.title_history(*ask).shortened.any()
     candidates = np.tile(np.arange(1, 6), (len(part), 1))
     roomy = TextPrompts(backbone, log, 90, titles)
     for prompts in (roomy.liking(*ask), roomy.ranking(*ask, candidates, 0)):
-        assert max(map(len, spoken(told, *prompts))) < 90
+        assert max(map(len, prompts.lists())) < 90
 
 
 @pytest.mark.parametrize("texts", [[[[5, 6, 7], [8]], [[9, 4], []]]])
 def test_texts_that_share_a_prompt_score_as_if_alone(texts):
-    backbone = load_backbone("tiny", random_ids(9, (3, 3)), ["a b c d e f g h i j k"], tiny=SMALL)
+    backbone = load_backbone("tiny", random_ids(9, (3, 3)), ["a b c d e f g h i j k"], BackboneOptions(tiny=SMALL))
     shake(backbone.model)
     backbone.model.eval()
     prompts = [[3, 4, 5, 6, 7], [8, 9]]
@@ -161,5 +160,5 @@ def test_texts_that_share_a_prompt_score_as_if_alone(texts):
             start = len(prompts[b]) - 1
             expected = sum(logps[start + n, token] for n, token in enumerate(text)) if text else -torch.inf
             assert scores[b, c] == pytest.approx(float(expected), abs=1e-4)
-            one = next_token_logps(backbone, alone, torch.ones_like(alone), [4, 5])[0]
+            one = next_token_logps(backbone, alone[0].tolist(), [4, 5])
             assert torch.allclose(answers[b, c], one, atol=1e-4)

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from llmtools import random_ids
 
-from recbole_conrec.data.events import NEGATIVE, POSITIVE, EventLog, Instances
+from recbole_conrec.data.events import NEGATIVE, POSITIVE, EventLog, Instances, Window
 from recbole_conrec.data.splits import first_dislikes
-from recbole_conrec.generative.prompts import ALL_TEXT, FEEDBACK, INSTRUCTION, PromptBuilder, context_of
-from recbole_conrec.llm.backbone import load_backbone
+from recbole_conrec.generative.prompts import FEEDBACK, ID_TEXTS, INSTRUCTION, PromptBuilder, context_of
+from recbole_conrec.llm.backbone import BackboneOptions, load_backbone
 from recbole_conrec.utils.errors import UserError
 
 DAY = 86_400
@@ -40,7 +40,9 @@ def make_builder():
     def make(log, max_tokens=4096, tiny=WORD):
         key = (log.n_items, tiny is BPE)
         if key not in backbones:
-            backbones[key] = load_backbone("tiny", random_ids(log.n_items, (6, 7, 16)), ALL_TEXT, tiny=tiny)
+            backbones[key] = load_backbone(
+                "tiny", random_ids(log.n_items, (6, 7, 16)), ID_TEXTS, BackboneOptions(tiny=tiny)
+            )
         builder = PromptBuilder(backbones[key], log, max_tokens)
         builder.backbone = backbones[key]  # for the oracle
         return builder
@@ -80,7 +82,7 @@ class Teller:
         return tokens + self.marker[NEGATIVE]
 
     def read(self, row):
-        """The events of a training row: (feedback, item tokens, whether they bear loss); no other token may."""
+        """The events of a training example: (feedback, item tokens, whether they bear loss); no other token may."""
         tokens, mask = row["input_ids"], row["completion_mask"]
         assert len(tokens) == len(mask) and tokens[: len(self.head)] == self.head and not any(mask[: len(self.head)])
         at, events = len(self.head), []
@@ -95,7 +97,7 @@ class Teller:
 
 
 def told(log, begin, end, t0, kinds, window):
-    """Rows of the history that a prompt may tell, by looking at every event."""
+    """Rows of the history that a prompt may show, by looking at every event."""
     rows = []
     for row in range(begin, end):
         if window and window["unit"] == "days" and log.time[row] < t0 - window["length"] * DAY:
@@ -129,16 +131,15 @@ def test_histories_equal_the_oracle(make_builder, name, window, tiny):
         teller = Teller(builder)
         fits = teller.fits(max_tokens)
         assert builder.max_events == fits
-        got = list(unpadded(*builder.history(begin, some.end, some.time, context_of(name, max_events, window))))
-        cut = set()
+        context = context_of(name, max_events, window and Window(**window))
+        prompts = builder.history(begin, some.end, some.time, context)
+        got = prompts.lists()
         for n, prompt in enumerate(got):
             rows = told(log, begin[n], some.end[n], some.time[n], NAMES[name], window)
             assert prompt == teller.prompt(log, rows[-min(max_events, fits) :])
             assert len(prompt) + builder.depth <= max_tokens
-            if min(len(rows), max_events) > fits:
-                cut.add((begin[n], some.end[n]))
-        assert len(builder.cut) == len(cut)
-        cut_some += len(cut)
+            assert prompts.shortened[n] == (min(len(rows), max_events) > fits)
+        cut_some += prompts.shortened.sum()
     assert cut_some or window  # the token limit was felt
 
 
@@ -148,10 +149,10 @@ def test_prompts_of_a_data_set_equal_the_oracle(make_tiny, make_builder):
     teller = Teller(builder)
     for split in ("train", "test"):
         some = data.splits[split][::7]
-        got = unpadded(*builder.history(some.begin, some.end, some.time, context_of("both", 30), some.user))
-        for n, prompt in enumerate(got):
+        prompts = builder.history(some.begin, some.end, some.time, context_of("both", 30), some.user)
+        assert not prompts.shortened.any()
+        for n, prompt in enumerate(prompts.lists()):
             assert prompt == teller.prompt(data.log, told(data.log, some.begin[n], some.end[n], 0, (-1, 1), None)[-30:])
-    assert not builder.cut
 
 
 def oracle_packed(teller, log, begin, end, kinds, events, targets):
@@ -208,7 +209,7 @@ def test_every_first_dislike_of_the_training_part_bears_loss_once(make_tiny, mak
 @pytest.mark.parametrize("name", ["negative", "both"])
 @pytest.mark.parametrize("events", [2, 6, 7])
 def test_targets_have_half_a_stretch_of_context_and_seconds_are_shuffled(make_builder, name, events):
-    """Every event has an item of its own, so a training row tells which events it shows."""
+    """Every event has its own item, so a training example reveals which events it shows."""
     log = random_log(3, events=300, moments=25)
     log = replace(log, item=np.random.default_rng(3).permutation(np.arange(1, 301)), n_items=301)
     row_of_item = {int(item): row for row, item in enumerate(log.item)}
@@ -246,7 +247,7 @@ def test_targets_have_half_a_stretch_of_context_and_seconds_are_shuffled(make_bu
     assert read(make_builder(outside), None) == read(builder, None)
 
 
-def test_nothing_at_or_after_t0_is_told(make_builder):
+def test_nothing_at_or_after_t0_is_shown(make_builder):
     log = random_log(4)
     rng = np.random.default_rng(0)
     some = Instances.of_rows(log, first_dislikes(log))
@@ -260,13 +261,13 @@ def test_nothing_at_or_after_t0_is_told(make_builder):
             feedback=np.where(late, rng.choice([-1, 1], len(log)), log.feedback),
         )
         for window in (None, {"unit": "days", "length": 4}):
-            context = context_of("both", 50, window)
-            before, after = (make_builder(x).history(one.begin, one.end, one.time, context)[0] for x in (log, other))
-            assert before.tolist() == after.tolist()
+            context = context_of("both", 50, window and Window(**window))
+            before, after = (make_builder(x).history(one.begin, one.end, one.time, context) for x in (log, other))
+            assert before.lists() == after.lists()
 
 
 @pytest.mark.parametrize("tiny", [WORD, BPE], ids=["word", "bpe"])
-def test_too_few_tokens_and_wrong_contexts_are_named(make_builder, tiny):
+def test_too_few_tokens_are_an_error(make_builder, tiny):
     log = random_log(5)
     with pytest.raises(UserError, match="give at least") as error:
         make_builder(log, 3, tiny)
@@ -274,7 +275,3 @@ def test_too_few_tokens_and_wrong_contexts_are_named(make_builder, tiny):
     assert make_builder(log, least, tiny).max_events == 1
     with pytest.raises(UserError, match="max_tokens"):
         make_builder(log, least - 1, tiny)
-    with pytest.raises(UserError, match="context: 'all' is none of negative, both"):
-        context_of("all", 10)
-    with pytest.raises(UserError, match="window"):
-        context_of("both", 10, {"days": 3})

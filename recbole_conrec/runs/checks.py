@@ -1,0 +1,116 @@
+"""Options checked before anything is read or trained: their names, whether the method reads them, their values."""
+
+import math
+from collections.abc import Iterable
+from functools import cache, reduce
+from pathlib import Path
+from typing import Any
+
+import recbole
+from recbole.utils.argument_list import (
+    dataset_arguments,
+    evaluation_arguments,
+    general_arguments,
+    training_arguments,
+)
+
+from recbole_conrec import registry, tokenizer
+from recbole_conrec.data.loading import FileOptions
+from recbole_conrec.data.protocol import DataOptions, Protocol
+from recbole_conrec.options.layers import dataset_keys, merge, overall, properties
+from recbole_conrec.options.schema import Options
+from recbole_conrec.runs.options import EvaluationOptions, HistoryOptions, LoopOptions, PlaceOptions
+from recbole_conrec.utils.errors import UserError
+from recbole_conrec.utils.names import nearest
+from recbole_conrec.utils.yaml_files import read_yaml
+
+FLAT: tuple[type[Options], ...] = (
+    PlaceOptions,
+    Protocol,
+    DataOptions,
+    FileOptions,
+    EvaluationOptions,
+    LoopOptions,
+    HistoryOptions,
+)
+"""Models of options that are no mapping of their own."""
+
+
+# -- names -----------------------------------------------------------------------------------------------------------
+def known_options(model_class: type, defaults: dict) -> set[str]:
+    """The names of all options that a run of this model can be given. ``defaults``: its YAML files, merged."""
+    own = getattr(model_class, "OPTIONS", None)
+    recbole_lists = {*general_arguments, *training_arguments, *evaluation_arguments, *dataset_arguments}
+    return {
+        *defaults,
+        *overall(),
+        *dataset_keys(),
+        *recbole_lists,
+        *recbole_defaults(model_class.__name__),
+        *(name for model in FLAT for name in model.model_fields),
+        *(own.model_fields if own else ()),
+    }
+
+
+def unread(model_class: type) -> frozenset[str]:
+    """The names of common options that this model does not read."""
+    return getattr(model_class, "UNREAD", frozenset())
+
+
+def read_by(model: str | type, options: dict) -> dict:
+    """Those of ``options`` (dotted keys allowed) that a model, by name or class, reads."""
+    model_class = registry.find_model(model) if isinstance(model, str) else model
+    name = model if isinstance(model, str) else model_class.__name__
+    known = known_options(model_class, properties("model", name)) - unread(model_class)
+    return {key: value for key, value in options.items() if key.partition(".")[0] in known}
+
+
+def check_names(given: Iterable[str], known: set[str], not_read: frozenset[str] | set[str], method: str) -> None:
+    """Raise UserError for an option that nobody knows, or that this method does not read."""
+    readable = known - not_read
+    for key in given:
+        if key in not_read:
+            raise UserError(f"option '{key}': {method} does not read it{nearest(key, readable)}")
+        if key not in known:
+            raise UserError(f"unknown option '{key}'{nearest(key, readable)}")
+
+
+@cache
+def recbole_defaults(model: str) -> dict:
+    """RecBole's own YAML for a model class of this name."""
+    folder = Path(recbole.__file__).parent / "properties"
+    files = (folder / "overall.yaml", folder / "dataset" / "sample.yaml", folder / "model" / f"{model}.yaml")
+    return reduce(merge, [read_yaml(file) for file in files if file.is_file()], {})
+
+
+# -- values ----------------------------------------------------------------------------------------------------------
+def check_values(given: dict, merged: dict, model_class: type, defaults: dict) -> None:
+    """Raise UserError for a value that its option cannot take.
+
+    Args:
+        given: the user's options. merged: all of the run's. defaults: the YAML files' alone.
+    """
+    for model in FLAT:
+        model.of(merged)
+    tokenizer.parse(merged.get("tokenizer"))
+    own = getattr(model_class, "OPTIONS", None)
+    if hasattr(model_class, "read_options"):
+        model_class.read_options(merged)
+    elif own:
+        own.of(merged)
+    typed = {name for model in (*FLAT, *([own] if own else [])) for name in model.model_fields}
+    _check_like_defaults(given, merged, {**recbole_defaults(model_class.__name__), **defaults}, typed)
+
+
+def _check_like_defaults(given: dict, merged: dict, defaults: dict, typed: set[str]) -> None:
+    """RecBole's other options have no types but their defaults': a number stays a finite number."""
+    for key in given:
+        value, default = merged.get(key), defaults.get(key)
+        if key in typed or isinstance(default, bool) or not isinstance(default, int | float) or value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise UserError(f"{key}: {value!r}; expected a number, such as {_yaml(default)}")
+
+
+def _yaml(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

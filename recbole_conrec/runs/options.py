@@ -1,0 +1,95 @@
+"""The options of a run that belong to no room of their own: where it runs, RecBole's training loop, the evaluation."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, field_validator
+
+from recbole_conrec.options.schema import Count, Natural, NonNegative, Options, Several, Text
+
+
+def _as_list(given: Any) -> Any:
+    return given if isinstance(given, list | tuple) else [given]
+
+
+class PlaceOptions(Options):
+    """Where a run happens, and how loudly; no figure depends on these but on ``seed``."""
+
+    data_path: Text = "dataset/"
+    """Folder that holds NAME/NAME.inter."""
+    checkpoint_dir: Text = "saved"
+    """Folder of runs, stages, semantic IDs and caches."""
+    seed: Natural = 2020
+    """Seed of training."""
+    reproducibility: bool = True
+    """Deterministic kernels."""
+    use_gpu: bool = True
+    """Whether a GPU is used where there is one."""
+    gpu_id: Text | None = None
+    """GPUs that may be used, as in CUDA_VISIBLE_DEVICES; '' for none."""
+    show_progress: bool = True
+    """Progress bars."""
+    state: Text | None = "WARNING"
+    """Level of RecBole's messages that reach the terminal: DEBUG, INFO, WARNING, ERROR or CRITICAL."""
+
+    @field_validator("state")
+    @classmethod
+    def _level(cls, state: str | None) -> str | None:
+        levels = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+        if (state or "WARNING").upper() not in levels:
+            raise ValueError(f"'{state}' is none of {', '.join(levels)}")
+        return state
+
+
+class EvaluationOptions(Options):
+    """What is measured."""
+
+    metrics: Annotated[Several[str], BeforeValidator(_as_list)] = ("HR", "FHR", "FRecall", "LUF", "LIF", "CandAcc")
+    """Our metrics, RecBole's ranking metrics by name, or classes of your own as package.module:Class."""
+    topk: Annotated[Several[Count], BeforeValidator(_as_list)] = (20,)
+    """The values of K."""
+    valid_metric: str = "HR@20"
+    """What early stopping and model selection look at, on the validation instances."""
+    eval_batch_size: Count = 512
+    """Instances per batch of the evaluation."""
+    metric_decimal_place: Natural = 6
+    """Decimals of the figures that RecBole rounds; records keep full precision."""
+
+
+class LoopOptions(Options):
+    """RecBole's training loop; methods that are trained in stages read none of these."""
+
+    epochs: Natural = 100
+    """Passes over the training instances, at most; early stopping may end earlier."""
+    stopping_step: Natural = 5
+    """Validations without a better `valid_metric` before training stops."""
+    eval_step: Natural = 1
+    """Epochs between two validations."""
+    train_batch_size: Count = 256
+    """Instances per step."""
+    learner: Literal["adam", "sgd", "adagrad", "rmsprop", "sparse_adam"] = "adam"
+    """The optimiser."""
+    learning_rate: NonNegative = 0.001
+    """Its learning rate."""
+    weight_decay: NonNegative = 0.0
+    """L2 penalty."""
+    clip_grad_norm: dict[str, Any] | None = None
+    """Arguments of torch's clip_grad_norm_; null: no clipping."""
+    train_neg_sample_args: dict[str, Any] | None = None
+    """RecBole's sampling of wrong items; null: none, as losses are over all items (CE)."""
+    shuffle: bool = True
+    """Whether training instances are shuffled before each epoch."""
+    enable_amp: bool = False
+    """Mixed precision."""
+    enable_scaler: bool = False
+    """Gradient scaling in mixed precision."""
+
+
+class HistoryOptions(Options):
+    """Histories of RecBole's sequential models."""
+
+    MAX_ITEM_LIST_LENGTH: Count = 50
+    """Events in the history of a sequential model, at most; the latest stay."""
+
+
+LOOP: frozenset[str] = frozenset(LoopOptions.model_fields)
+OPTIMISER: frozenset[str] = frozenset({"learner", "learning_rate", "weight_decay", "clip_grad_norm"})
