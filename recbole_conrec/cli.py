@@ -32,7 +32,8 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     if not {"", os.getcwd()} & set(sys.path):  # as `python -m` has it: models may lie in the folder one works in
         sys.path.insert(0, os.getcwd())
-    signal.signal(signal.SIGTERM, _interrupt)  # a scheduler's way to say stop: a board then ends its runs, too
+    signal.signal(signal.SIGTERM, _interrupt)  # how a scheduler stops a job: a board then ends its runs, too
+    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"  # a user needs no line of our code
     # RecBole's calls of pandas and torch functions that will change one day are no news to a user
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"recbole\.")
     try:

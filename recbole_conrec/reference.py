@@ -21,7 +21,7 @@ keeps it up to date.
 An option is given as `--NAME=VALUE`, in a YAML file (`--config_files=FILE`) or in a dict. Dots reach into mappings
 (`--window.length=3`), and stages are changed by name (`--stages.grpo-1.beta=0.1`). The defaults below are those of the
 code; `properties/overall.yaml`, `properties/model/NAME.yaml` and `properties/dataset/NAME.yaml` change some of them for
-a run. An option that is not listed here is passed on to RecBole if RecBole or its model knows it, and refused otherwise.
+a run. An option that is not listed here is passed on to RecBole if it or its model knows it, and refused otherwise.
 """
 
 RUN = (

@@ -36,7 +36,7 @@ class RankStage(SFTStage):
     """Training instances that are shown, at most."""
 
 
-def rank(run: StageRun) -> TrainingSet:
+def ranking(run: StageRun) -> TrainingSet:
     """Training instances with their own candidates; the answer is the disliked item."""
     model, data = run.model, run.data
     picked = run.rng.permutation(len(data.instances))[: run.stage.samples]
@@ -50,7 +50,7 @@ class InstructRec(TextRecommender):
     """The model of one data set. It ranks given candidates and recommends nothing."""
 
     OPTIONS = LanguageModelOptions
-    TASKS: ClassVar[dict[str, Task]] = {"rank": Task(rank, RankStage)}
+    TASKS: ClassVar[dict[str, Task]] = {"rank": Task(ranking, RankStage)}
 
     def prompt(self, interaction, candidates: torch.Tensor) -> Prompts:
         """The instructions that name candidates [B, C]."""

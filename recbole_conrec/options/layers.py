@@ -31,7 +31,8 @@ def dataset_options(name: str, data_path) -> dict:
     """The options of a data set: our YAML, and laid on it the one beside its files (``convert`` and ``simulate`` write
     it).
 
-    A data set's YAML may extend another of ours: ``extends: amazon``. Raises UserError for an unknown name or a circle.
+    A data set's YAML may extend another one of this package: ``extends: amazon``. Raises UserError for an unknown name
+    or a circle.
     """
     beside = Path(data_path) / name / f"{name}.yaml"
     own = read_yaml(beside) if beside.is_file() else {}
@@ -44,7 +45,7 @@ def dataset_keys() -> set[str]:
 
 
 def _datasets() -> list[str]:
-    """The names of the data sets with a YAML of ours."""
+    """The names of the data sets that have a YAML here."""
     folder = importlib.resources.files("recbole_conrec.properties") / "dataset"
     return sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
 

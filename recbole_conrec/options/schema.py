@@ -9,8 +9,8 @@
     Window.read({"unit": "days", "lenght": 3}, "window")
     # UserError: window: unknown option 'lenght'; did you mean 'length'? Its options: unit, length
 
-A model stands beside the code that reads it. The sentence below a field is its documentation, in the errors' place and
-in the reference page of all options. Values are strict: a text is no number, true is no number, NaN and infinity are
+A model is defined beside the code that reads it. The sentence below a field documents it, in the code and in the
+reference page of all options. Values are strict: a text is no number, true is no number, NaN and infinity are
 refused.
 """
 
@@ -49,7 +49,7 @@ class Options(BaseModel):
 
     @classmethod
     def read(cls, given: Any, where: str = "") -> Self:
-        """The options in a mapping, checked. None stands for an empty mapping.
+        """The options in a mapping, checked. None counts as an empty mapping.
 
         Args:
             where: the option (or command) whose value the mapping is; named in errors.
@@ -164,8 +164,12 @@ def _line(cls: type[Options], given: Any, error: Any, where: str) -> tuple[str, 
             path.append(str(part))
             value = value.get(part)
         elif isinstance(value, list | tuple) and isinstance(part, int) and part < len(value):
-            path[-1:] = [f"{path[-1] if path else ''}[{part}]"]
-            annotation, metadata, value = _item_type(annotation), (), value[part]
+            entry = value[part]
+            name = entry.get("name") if isinstance(entry, dict) else None  # a named entry is known by its name
+            path[-1:] = [
+                f"{path[-1]}.{name}" if path and isinstance(name, str) else f"{path[-1] if path else ''}[{part}]"
+            ]
+            annotation, metadata, value = _item_type(annotation), (), entry
         # any other part names a branch of a union
     at = ".".join([where, *path] if where else path)
     if error["type"] == "extra_forbidden":

@@ -51,7 +51,7 @@ def make_config(model: str | None, dataset: str | None, files=(), options: dict 
     data_path = external.get("data_path") or "dataset/"  # RecBole's default
     for option, value in (("model", name), ("dataset", dataset), ("data_path", data_path)):
         if not isinstance(value, str):
-            raise UserError(f"{option}: {value!r} must be a name")
+            raise UserError(f"{option}: {value!r}; expected a name")
     model_class = registry.find_model(external.get("model_class") or name)
 
     defaults = reduce(lay, [overall(), properties("model", name), dataset_options(dataset, data_path)])
@@ -91,7 +91,7 @@ def _gpus() -> str:
 
 
 def _fill_item_features(options: dict, model: str) -> None:
-    """FDSA and S3Rec name an item field in RecBole's YAML ('class'); here the data set says which one it has."""
+    """The item field of FDSA and S3Rec: `item_category` of the data set, where RecBole's YAML has 'class'."""
     category = options.get("item_category")
     if category and model == "FDSA":
         options.setdefault("selected_features", [category])
@@ -137,7 +137,7 @@ def _check_valid_metric(options: dict) -> None:
 
 
 def complete(config: Config) -> Config:
-    """Lay our defaults under a Config that stock RecBole made, wherever the user said nothing. Returns it."""
+    """Lay our defaults under a Config that stock RecBole made, wherever the user set nothing. Returns it."""
     if isinstance(config, _Config):
         return config
     model, dataset = config["model"], config["dataset"]
