@@ -50,7 +50,7 @@ class StagedRecommender(SequentialRecommender):
     trainer = "recbole_conrec.generative.trainer:StagedTrainer"
     OPTIONS: ClassVar[type[StagedOptions]] = StagedOptions
     TASKS: ClassVar[Mapping[str, Task]] = {}
-    UNREAD: ClassVar[frozenset[str]] = LOOP | {"MAX_ITEM_LIST_LENGTH"}  # stages have options of their own
+    UNREAD: ClassVar[frozenset[str]] = LOOP  # stages have options of their own
     chunk = 128  # users that are decoded at a time
     options: Any
     context: Context

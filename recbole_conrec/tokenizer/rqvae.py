@@ -17,7 +17,7 @@ with a learned linear map P (in LETTER the two have equal dimensions); items wit
 """
 
 from itertools import pairwise
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import torch
@@ -26,7 +26,6 @@ from torch import nn
 from torch.nn.functional import cross_entropy, normalize
 from tqdm import trange
 from typing_extensions import Self
-from vector_quantize_pytorch import ResidualVQ
 
 from recbole_conrec.options import schema
 from recbole_conrec.tokenizer.behaviour import Behaviour, BehaviourOptions
@@ -34,6 +33,9 @@ from recbole_conrec.tokenizer.fitting import Fit, FitInput
 from recbole_conrec.tokenizer.inputs import Items
 from recbole_conrec.tokenizer.quantise import nearest
 from recbole_conrec.tokenizer.rqkmeans import kmeans
+
+if TYPE_CHECKING:
+    from vector_quantize_pytorch import ResidualVQ
 
 START = 65_536  # most vectors that the k-means start sees
 CHUNK = 8_192  # vectors that go through the trained network at a time
@@ -133,7 +135,7 @@ def _train(vectors: torch.Tensor, sizes: list[int], options: Options, behaviour:
 
 
 def _trained(
-    vectors: torch.Tensor, encoder: nn.Module, decoder: nn.Module, quantiser: ResidualVQ, options: Options
+    vectors: torch.Tensor, encoder: nn.Module, decoder: nn.Module, quantiser: "ResidualVQ", options: Options
 ) -> Fit:
     """The trained network and codebooks as arrays, and its error on ``vectors``."""
     layers = [
@@ -155,7 +157,9 @@ def _trained(
     return Fit(codebooks, layers=layers, latent=options.latent is not None, info=info)
 
 
-def _quantiser(width: int, sizes: list[int], batch: int, options: Options) -> ResidualVQ:
+def _quantiser(width: int, sizes: list[int], batch: int, options: Options) -> "ResidualVQ":
+    from vector_quantize_pytorch import ResidualVQ  # seconds to import, so only where it is used
+
     quantiser = ResidualVQ(
         dim=width,
         codebook_size=tuple(sizes),
@@ -170,7 +174,7 @@ def _quantiser(width: int, sizes: list[int], batch: int, options: Options) -> Re
     return quantiser
 
 
-def _start(quantiser: ResidualVQ, vectors: np.ndarray, sizes: list[int], batch: int, seed: int) -> None:
+def _start(quantiser: "ResidualVQ", vectors: np.ndarray, sizes: list[int], batch: int, seed: int) -> None:
     """Set codebooks and their moving averages to the residual k-means of ``vectors``, as if after many batches.
 
     The layers' own k-means starts at random vectors and often leaves two clusters in one code; ours is k-means++.
