@@ -1,5 +1,8 @@
 """The command line: arguments and subcommands, nothing else."""
 
+import contextlib
+import errno
+import logging
 import os
 import signal
 import sys
@@ -8,8 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from recbole_conrec.utils.errors import UserError
+from recbole_conrec.utils.files import disk_fault
+from recbole_conrec.utils.processes import end_with_parent
 
-TEXTS = {"user"}  # taken as they stand: in YAML 010 is 8
+TEXTS = {"user"}  # kept as text: in YAML 010 is 8
+USERS = (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)  # errors that a path brings about
 FLAGS = {"--dry-run", "--commands", "--overwrite"}  # options that may stand without a value
 USAGE = """\
 usage: run_recbole_conrec.py --model=NAME [--dataset=NAME] [--config_files="A.yaml B.yaml"] [--KEY=VALUE ...]
@@ -27,34 +33,59 @@ subcommands
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command line. Returns the exit code: 0; 1 if a leaderboard is not complete; 2 for a mistake in the
-    command, a file or an option; 75 if another process is at the same run; 130 if it was interrupted.
+    command, a file, an option or the disk; 75 if another process is at the same run; 130 if it was interrupted; 141 if
+    nobody reads its output any more.
     """
     argv = sys.argv[1:] if argv is None else argv
     if not {"", os.getcwd()} & set(sys.path):  # as `python -m` has it: models may lie in the folder one works in
         sys.path.insert(0, os.getcwd())
     signal.signal(signal.SIGTERM, _interrupt)  # how a scheduler stops a job: a board then ends its runs, too
-    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"  # a user needs no line of our code
-    # RecBole's calls of pandas and torch functions that will change one day are no news to a user
+    end_with_parent()
+    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"  # the source line does not help the user
+    # RecBole's deprecation warnings do not concern the user
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"recbole\.")
+    logging.raiseExceptions = False  # no traceback of a log on a full disk: the next file that is written says so
     try:
-        name = argv[0] if argv and not argv[0].startswith("-") else "run"
-        if not argv or {"-h", "--help"} & set(argv):
-            print(USAGE.format(subcommands="\n".join(f"  {key:<10} {text}" for key, (_, text) in SUBCOMMANDS.items())))
-            return 0
-        if name not in SUBCOMMANDS:
-            from recbole_conrec.utils.names import nearest
-
-            raise UserError(f"unknown subcommand '{name}'{nearest(name, SUBCOMMANDS)}; see --help")
-        return SUBCOMMANDS[name][0](argv[1:] if argv[0] == name else argv) or 0
+        code = _dispatch(argv)
+        if sys.stdout:
+            sys.stdout.flush()
+        return code
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    except (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError) as error:
-        print(f"error: {error.filename or error}: {error.strerror}; give another file or folder", file=sys.stderr)
+    except BrokenPipeError:  # `| head` has read enough
+        _close_output()
+        return 128 + signal.SIGPIPE
+    except OSError as error:
+        if not (isinstance(error, USERS) or disk_fault(error) or error.errno in (errno.ENAMETOOLONG, errno.ELOOP)):
+            raise
+        full = disk_fault(error)
+        fix = "free some space and run the same command again" if full else "give another file or folder"
+        print(f"error: {error.filename or 'output'}: {error.strerror or error}; {fix}", file=sys.stderr)
+        if full:
+            _close_output()
         return 2
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from the last finished epoch or stage", file=sys.stderr)
         return 130
+
+
+def _dispatch(argv: list[str]) -> int:
+    name = argv[0] if argv and not argv[0].startswith("-") else "run"
+    if not argv or {"-h", "--help"} & set(argv):
+        print(USAGE.format(subcommands="\n".join(f"  {key:<10} {text}" for key, (_, text) in SUBCOMMANDS.items())))
+        return 0
+    if name not in SUBCOMMANDS:
+        from recbole_conrec.utils.names import nearest
+
+        raise UserError(f"unknown subcommand '{name}'{nearest(name, SUBCOMMANDS)}; see --help")
+    return SUBCOMMANDS[name][0](argv[1:] if argv[0] == name else argv) or 0
+
+
+def _close_output() -> None:
+    """Let nothing more be written where it cannot be: Python flushes its output once more when it ends."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _interrupt(*_):
@@ -106,7 +137,7 @@ def run(argv: list[str]) -> int:
     result = run_one(options.pop("model", None), options.pop("dataset", None), files, options)
     if process_state().num_processes > 1:
         torch.distributed.destroy_process_group()
-    if not process_state().is_main_process:  # of several, one talks
+    if not process_state().is_main_process:  # only the main process prints
         return 0
     console = _console()
     console.print(render([result.record]))
@@ -297,7 +328,9 @@ def _print_counts(counts: dict) -> None:
 def _console():
     from rich.console import Console
 
-    return Console() if sys.stdout.isatty() else Console(width=100)
+    # names are printed as they are: [x] is no markup of rich, and :x: no emoji
+    width = None if sys.stdout and sys.stdout.isatty() else 100
+    return Console(width=width, markup=False, emoji=False)
 
 
 SUBCOMMANDS = {
@@ -308,7 +341,7 @@ SUBCOMMANDS = {
     "explain": (explain, "one user's prompt, a run's answers to it, and how the reward judges them"),
     "tokenize": (tokenize, "make or load the semantic IDs of a data set, and report on them"),
     "inspect": (inspect, "what a data set holds under its protocol, with warnings and a picture"),
-    "study": (study, "coverage: what the window holds; metrics: whether they tell the truth; filter: what it does"),
+    "study": (study, "coverage: what the window holds; metrics: do they rank by true quality; filter: what it does"),
     "predict": (predict, "write users' Predict Sets by a trained run, and calibrate the filter"),
     "filter": (filter_candidates, "drop candidates by Predict Sets, without the model"),
     "convert": (convert, "an official download into RecBole's atomic files"),

@@ -19,7 +19,10 @@ from recbole_conrec.utils.names import load, nearest
 MODELS = {
     "CoNRec": "recbole_conrec.model.conrec:CoNRec",
     "CoNRec-paper": "recbole_conrec.model.conrec:CoNRec",  # the same class under the options of that YAML
+    "DIEN": "recbole_conrec.model.dien:DIEN",
+    "DIN": "recbole_conrec.model.din:DIN",
     "DislikeDIN": "recbole_conrec.model.dislikedin:DislikeDIN",
+    "FEARec": "recbole_conrec.model.fearec:FEARec",
     "InstructRec": "recbole_conrec.model.instructrec:InstructRec",
     "ItemSwing": "recbole_conrec.model.itemswing:ItemSwing",
     "LCRec": "recbole_conrec.model.lcrec:LCRec",
@@ -43,10 +46,23 @@ def entry_points() -> dict[str, str]:
     return {e.name: e.value for e in importlib.metadata.entry_points(group="recbole_conrec.models")}
 
 
+def spelling(name: str) -> str:
+    """A known model's name as it is written: sasrec and SAS-Rec are SASRec. Any other text as it is."""
+    if ":" in name or name in MODELS:
+        return name
+    known = [*MODELS, *entry_points(), *stock_models()]
+    return name if name in known else next((one for one in known if _bare(one) == _bare(name)), name)
+
+
+def _bare(name: str) -> str:
+    return name.lower().replace("-", "").replace("_", "")
+
+
 def find_model(name: str) -> type:
     """The class of a model by name or dotted path. Raises UserError naming the nearest known names, or for a class
     that does not predict from sequences.
     """
+    name = spelling(name)
     path = name if ":" in name else MODELS.get(name) or entry_points().get(name)
     model_class = load(path) if path else _stock_model(name)
     if model_class is not None:

@@ -7,6 +7,7 @@ import yaml
 
 from recbole_conrec.options.layers import lay
 from recbole_conrec.runs import config as module
+from recbole_conrec.runs.checks import check_data
 from recbole_conrec.runs.config import make_config
 from recbole_conrec.utils.errors import UserError
 from recbole_conrec.utils.yaml_files import parse_value, read_yaml
@@ -160,3 +161,51 @@ def test_gpus_are_those_of_the_scheduler(monkeypatch):
     assert make_config("Pop", "ml-100k")["gpu_id"] == "0,1"
     monkeypatch.delenv("LOCAL_RANK")
     assert make_config("Pop", "ml-100k")["gpu_id"] == "0"  # RecBole's default
+
+
+LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{new}: &{new} [{', '.join([f'*{old}'] * 9)}]\n" for old, new in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("epochs: 1\nseed: 2\nepochs: 3\n", "line 3: 'epochs' is given twice"),
+        ("window: {unit: days, unit: events}\n", "'unit' is given twice"),
+        ("a: &a [*a]\n", "refer to themselves"),
+        ("a: &a {b: *a}\n", "refer to themselves"),
+        (LAUGHS, "more than 100,000 values"),
+        (
+            LAUGHS.replace("[x, x, x, x, x, x, x, x, x]", "{x: 1}").replace(" [*", " {<<: [*").replace("]\n", "]}\n"),
+            "more",
+        ),
+        ("a: " + "[" * 5000 + "]" * 5000, "nested too deeply"),
+        ("a: 2024-02-30\n", "day is out of range"),
+        ("a: \x07\n", "special characters"),
+    ],
+)
+def test_yaml_that_multiplies_or_contradicts_itself(text, words, tmp_path):
+    (tmp_path / "bad.yaml").write_text(text)
+    with pytest.raises(UserError, match=words) as error:
+        read_yaml(tmp_path / "bad.yaml")
+    assert "\n" not in str(error.value) and str(error.value).startswith(str(tmp_path / "bad.yaml"))
+
+
+def test_anchors_that_are_used_again_are_fine():
+    assert parse_value("{a: &x {b: 1}, c: {<<: *x, b: 2}, d: *x}") == {"a": {"b": 1}, "c": {"b": 2}, "d": {"b": 1}}
+    assert parse_value("2024-02-30") == "2024-02-30"  # no date, therefore text
+
+
+@pytest.mark.parametrize(
+    "name, meant", [("sasrec", "SASRec"), ("gru4rec", "GRU4Rec"), ("lc-rec", "LCRec"), ("POP", "Pop")]
+)
+def test_models_in_other_capitals_are_the_same_run(name, meant):
+    one, other = make_config(name, "ml-100k"), make_config(meant, "ml-100k")
+    assert one["method"] == meant and one.final_config_dict.keys() == other.final_config_dict.keys()
+
+
+def test_hints_do_not_mind_capitals(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="did you mean 'ml-100k'"):
+        check_data(make_config("Pop", "ML-100K"))

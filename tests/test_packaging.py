@@ -1,10 +1,16 @@
 """The package is complete: every folder with code is installed, and so is every YAML."""
 
 import configparser
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
 
@@ -43,3 +49,47 @@ def test_a_wheel_finds_its_yaml_without_the_checkout(tmp_path):
         "assert c.properties('model', 'CoNRec') and c.properties('dataset', 'ml-100k') and c.overall()"
     )
     subprocess.run([sys.executable, "-W", "ignore", "-c", code, str(tmp_path / "site")], check=True, cwd=tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", ["3.10", "3.11", "3.12", "3.13"])
+def test_constraints_resolve(version, tmp_path):
+    """There is a release of every pin for this Python, and each takes the others.
+
+    Without torch, whose wheels are large and lie on an index of their own.
+    """
+    pins = dict(_pins(version))
+    del pins["torch"]
+    (tmp_path / "pins.txt").write_text("".join(f"{name}=={pin}\n" for name, pin in pins.items()))
+    pip = [sys.executable, "-m", "pip", "install", "--dry-run", "--quiet", "--no-deps", "--ignore-installed"]
+    target = ["--python-version", version, "--only-binary=:all:", "--target", str(tmp_path / "site")]
+    report = tmp_path / "report.json"
+    done = subprocess.run(
+        [*pip, *target, "-r", str(tmp_path / "pins.txt"), "--report", str(report)], capture_output=True, text=True
+    )
+    if re.search(r"Max retries|Connection|Temporary failure|ConnectTimeout", done.stderr):
+        pytest.skip("no network")
+    assert done.returncode == 0, done.stderr[-2000:]
+    for entry in json.loads(report.read_text())["install"]:
+        about = entry["metadata"]
+        name = canonicalize_name(about["name"])
+        assert version in SpecifierSet(about.get("requires_python", "")), (
+            f"{name} needs Python {about['requires_python']}"
+        )
+        for line in about.get("requires_dist", []):
+            wanted = Requirement(line)
+            other = canonicalize_name(wanted.name)
+            if other in pins and (wanted.marker is None or wanted.marker.evaluate(_environment(version))):
+                assert wanted.specifier.contains(pins[other], prereleases=True), f"{name} needs {line}"
+
+
+def _pins(version: str):
+    for line in (ROOT / "constraints.txt").read_text().splitlines():
+        if not line.startswith("#"):
+            wanted = Requirement(line)
+            if wanted.marker is None or wanted.marker.evaluate(_environment(version)):
+                yield canonicalize_name(wanted.name), next(iter(wanted.specifier)).version
+
+
+def _environment(version: str) -> dict[str, str]:
+    return {"python_version": version, "python_full_version": f"{version}.9", "sys_platform": "linux", "extra": ""}

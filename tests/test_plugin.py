@@ -90,3 +90,14 @@ def test_stock_run_recbole(model, monkeypatch, tmp_path, tiny_path):
     result = run_recbole(model=model, dataset="tiny", config_dict=options)
     assert set(result["test_result"]) == {"hr@20", "fhr@20", "recall@20"}
     assert result["test_result"]["hr@20"] == result["test_result"]["recall@20"] > 0  # one relevant item each
+
+
+def test_stock_defaults_do_not_stop_methods_that_are_trained_in_stages(monkeypatch, tmp_path):
+    """RecBole's own valid_metric is MRR@10, which selects none of them."""
+    monkeypatch.setattr("sys.argv", ["test"])
+    config = Config(model="CoNRec", dataset="ml-100k", config_dict={"checkpoint_dir": str(tmp_path)})
+    create_dataset(config)
+    assert config["valid_metric"] == "HR@10"
+    given = Config(model="CoNRec", dataset="ml-100k", config_dict={"valid_metric": "CandAcc", "metrics": ["CandAcc"]})
+    create_dataset(given)
+    assert given["valid_metric"].lower() == "candacc"

@@ -19,14 +19,18 @@ from pydantic import AfterValidator
 from recbole.utils import FeatureType
 from tqdm import tqdm
 
+from recbole_conrec.data.years import UNITS, implausible, likely_unit, year
 from recbole_conrec.utils.errors import UserError
 
 _BLOCK = 2**24  # bytes of text parsed at a time
+SHOWN = 20  # bad rows that an error lists
+KEPT = 1000  # bad rows after which reading stops
 
 
 def _known_encoding(name: str) -> str:
     try:
-        codecs.lookup(name)
+        if not codecs.lookup(name)._is_text_encoding:  # hex, rot13 ...
+            raise LookupError(name)
     except LookupError:
         raise ValueError(f"'{name}' is unknown to Python; give one such as utf-8") from None
     return name
@@ -45,13 +49,17 @@ def read_header(path: Path, separator: str = "\t", encoding: str = "utf-8") -> d
             head = file.readline().rstrip("\r\n").lstrip("\ufeff").split(separator)
         except UnicodeDecodeError as error:
             raise _undecodable(path, encoding, error) from None
-    header = {}
+    header: dict[str, FeatureType] = {}
     for column in head:
         name, _, kind = column.rpartition(":")
-        if kind not in {t.value for t in FeatureType} or not name:
+        if kind not in {t.value for t in FeatureType} or not name or (len(head) == 1 and ":" in name):
+            other = next((sign for sign in "\t,;| " if sign in column and len(head) == 1), None)
+            hint = f"; is its separator {other!r}? Set `field_separator`" if other else ""
             raise UserError(
-                f"{path}: row 1: '{column}'; expected name:type, with type token, float, token_seq or float_seq"
+                f"{path}: row 1: {column!r}; expected name:type, with type token, float, token_seq or float_seq{hint}"
             )
+        if name in header:
+            raise UserError(f"{path}: row 1: the field '{name}' is there twice; rename or remove one of them")
         header[name] = FeatureType(kind)
     return header
 
@@ -76,7 +84,7 @@ def read_columns(
 
     def refuse(row: csv.InvalidRow) -> str:
         bad.append(row)
-        return "error"
+        return "skip" if len(bad) < KEPT else "error"
 
     names, blocks = list(header), path.stat().st_size // _BLOCK
     try:
@@ -96,12 +104,14 @@ def read_columns(
         batches = tqdm(reader, f"read {path.name}", total=blocks + 1, unit="block", leave=False, disable=blocks < 4)
         table = pa.Table.from_batches(batches, reader.schema)
     except (pa.ArrowInvalid, UnicodeDecodeError) as error:
-        if bad:
-            n, found, expected = bad[0].number, bad[0].actual_columns, bad[0].expected_columns
-            raise UserError(
-                f"{path}: row {n} has {found} fields instead of {expected}: {bad[0].text!r}. Correct or remove that row"
-            ) from None
-        raise _undecodable(path, encoding, error) from None
+        if not bad:
+            raise _undecodable(path, encoding, error) from None
+    if bad:
+        n, found, expected = bad[0].number, bad[0].actual_columns, bad[0].expected_columns
+        raise UserError(
+            f"{path}: row {n} has {found} fields instead of {expected}: {bad[0].text!r}. "
+            f"Correct or remove that row{_more([row.number for row in bad[1:]])}"
+        )
     rows = np.arange(2, len(table) + 2)
     blank = reduce(compute.and_, (compute.equal(values, "") for values in table.columns))
     if compute.any(blank).as_py():
@@ -127,6 +137,10 @@ class Column:
     name: str
     text: pa.ChunkedArray
     rows: np.ndarray
+
+    def keep(self, kept: np.ndarray) -> "Column":
+        """The rows for which `kept` (bool [N]) is true."""
+        return Column(self.path, self.name, self.text.filter(pa.array(kept)), self.rows[kept])
 
     def tokens(self, empty: bool = False) -> pd.Categorical:
         """Words as codes, the categories in order of appearance. With `empty`, '' becomes NaN; else it is an error."""
@@ -154,14 +168,24 @@ class Column:
         self._refuse(~np.isfinite(numbers) & ~(missing.to_numpy() & empty), "a number")
         return numbers
 
-    def times(self) -> np.ndarray:
-        """Whole numbers: int64 [N], exact; '874965758' and '874965758.0' are the same."""
+    def times(self, plausible: bool = False) -> np.ndarray:
+        """Whole numbers: int64 [N], exact; '874965758' and '874965758.0' are the same.
+
+        With `plausible`, a time that as seconds since 1970 is not in a year from 1900 to 2242 is an error. Small
+        numbers may be an order.
+        """
         try:
-            return self.text.cast(pa.int64()).to_numpy()
+            numbers = self.text.cast(pa.int64()).to_numpy()
         except pa.ArrowInvalid:
             numbers = self.floats()
-        # A float64 holds every whole number up to 2**53.
-        self._refuse((numbers != np.floor(numbers)) | (np.abs(numbers) > 2.0**53), "a whole number of seconds")
+            # A float64 holds every whole number up to 2**53.
+            self._refuse((numbers != np.floor(numbers)) | (np.abs(numbers) > 2.0**53), "a whole number of seconds")
+        bad = implausible(numbers) & plausible
+        if bad.any():
+            first = float(numbers[np.argmax(bad)])
+            unit = likely_unit(first)
+            divide = f"; it seems to be in {unit}: divide all by {UNITS[unit]:,}" if unit else ""
+            self._refuse(bad, f"seconds since 1970 in a year from 1900 to 2242, not {year(first)}{divide}")
         return numbers.astype(np.int64)
 
     def sequences(self, separator: str, floats: bool = False) -> list[np.ndarray]:
@@ -179,8 +203,14 @@ class Column:
             at = int(np.argmax(bad))
             raise UserError(
                 f"{self.path}: row {self.rows[at]}: {self.name} is {self.text[at].as_py()!r}; expected {expected}. "
-                "Correct or remove that row"
+                f"Correct or remove that row{_more(self.rows[bad][1:].tolist())}"
             )
+
+
+def _more(rows: list[int]) -> str:
+    """The other rows with the same fault."""
+    shown = f", and {len(rows) - SHOWN} more" if len(rows) > SHOWN else ""
+    return f", and rows {', '.join(map(str, rows[:SHOWN]))}{shown}" if rows else ""
 
 
 def _undecodable(path: Path, encoding: str, error: Exception) -> UserError:

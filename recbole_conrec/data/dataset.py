@@ -25,6 +25,7 @@ from recbole_conrec.utils.errors import UserError
 
 _FEEDBACK = "feedback of the event"  # our column beside the file's; no field has a name with spaces
 _LIST_FEEDBACK = "feedback_list"
+MOST_CANDIDATES = 1000  # in a list on data of fewer items, where what is missing is padding
 
 
 class NegativeFeedbackDataset(AtomicDataset):
@@ -140,6 +141,12 @@ class NegativeFeedbackDataset(AtomicDataset):
 
     def build(self) -> list["NegativeFeedbackDataset"]:
         """Training, validation and test data: shallow copies that share the log. This object keeps serving training."""
+        most = max(self.item_num - 1, MOST_CANDIDATES)
+        if self.protocol.candidates > most:
+            raise UserError(
+                f"candidates: {self.protocol.candidates}; expected at most {most}: "
+                f"the data set has {self.item_num - 1} items"
+            )
         datasets = [copy.copy(self) for _ in PARTS]
         for dataset, split in zip(datasets, PARTS, strict=True):
             dataset._serve(split)

@@ -4,6 +4,7 @@ RecBole still filters events and decides which columns share ids; the steps that
 replaced. (RecBole's own write into copies, which pandas 3 refuses.)
 """
 
+import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -102,11 +103,29 @@ class AtomicDataset(SequentialDataset):
         rows = next(iter(columns.values())).rows
         if len(rows) == 0:
             raise UserError(f"{path}: it has a header but no rows")
+        if source in (FeatureSource.ITEM, FeatureSource.USER):
+            columns = self._each_id_once(columns, self.iid_field if source == FeatureSource.ITEM else self.uid_field)
+            rows = next(iter(columns.values())).rows
         if source == FeatureSource.ITEM:
             self.item_words = ItemText(atomic.text_frame(columns), self.iid_field, path)
         self._register(columns, header, source)
         values = {field: self._read(column, header[field], source) for field, column in columns.items()}
         return pd.DataFrame(values, index=rows)
+
+    def _each_id_once(self, columns: dict[str, atomic.Column], field: str) -> dict[str, atomic.Column]:
+        """The first row of each id; a warning counts the others, which RecBole would join as further ids."""
+        ids = columns.get(field)
+        if ids is None:
+            return columns
+        repeated = pd.Series(ids.tokens().codes).duplicated().to_numpy()
+        if not repeated.any():
+            return columns
+        warnings.warn(
+            f"{ids.path}: {repeated.sum()} rows are left out because an earlier row has their {field}; "
+            f"the first is row {ids.rows[np.argmax(repeated)]}",
+            stacklevel=2,
+        )
+        return {name: column.keep(~repeated) for name, column in columns.items()}
 
     def _register(self, fields, header: dict[str, FeatureType], source) -> None:
         """Make fields of a file known to RecBole."""
@@ -137,7 +156,7 @@ class AtomicDataset(SequentialDataset):
         if column.name in (self.uid_field, self.iid_field):
             return column.tokens()
         if event and column.name == self.time_field:
-            return column.times()
+            return column.times(plausible=True)
         if kind == FeatureType.FLOAT:
             return column.floats(empty=not event)
         if kind == FeatureType.TOKEN:

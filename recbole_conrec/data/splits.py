@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import date, datetime, timezone
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
 from pydantic import Field, field_validator, model_validator
@@ -88,14 +88,17 @@ def fixed_cuts(log: EventLog, valid: int, test: int) -> Cuts:
 
 
 def parse_time(value: Time, option: str = "split.cuts") -> int:
-    """Seconds since 1970 of a number, of an ISO date or date-time (UTC if it names no offset), or of YAML's date.
+    """Seconds since 1970 of a number (or its text), of an ISO date or date-time (UTC if it names no offset), or of
+    YAML's date.
 
     Raises UserError naming ``option`` for anything else.
     """
     if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 2**62:
         return int(value)
+    if isinstance(value, str) and value.strip().lstrip("-").isdecimal() and len(value) != 8:  # 8 digits are an ISO date
+        return parse_time(int(value), option)
     try:
-        moment = datetime.fromisoformat(str(value))
+        moment = datetime.fromisoformat(str(value).strip().replace("Z", "+00:00"))
     except ValueError:
         raise UserError(f"{option}: '{value}' is not a time; give seconds or an ISO date such as 2003-01-31") from None
     return int((moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp())
@@ -110,6 +113,13 @@ class SplitRule(Options):
     """Shares of training, validation and test, summing to 1: of all events (by time) or of a user's instances."""
     cuts: Annotated[tuple[Time, Time], Field(strict=False)] | None = None
     """When validation and test begin, in seconds since 1970 or as ISO dates, instead of the ratio; by time only."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _cuts_are_by_time(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("cuts") is not None and given.get("by") is None:
+            return {**given, "by": "time"}
+        return given
 
     @field_validator("ratio")
     @classmethod
@@ -128,7 +138,9 @@ class SplitRule(Options):
     @model_validator(mode="after")
     def _cut_by_time(self) -> Self:
         if self.cuts is not None and self.by == "user":
-            raise ValueError("cuts need `by: time`; with `by: user` give `ratio: [train, valid, test]`")
+            raise ValueError(
+                "cuts need `by: time` (--split.by=time); with `by: user` give `ratio: [train, valid, test]`"
+            )
         return self
 
     def cut(self, log: EventLog, rows: np.ndarray) -> Cuts:

@@ -1,1 +1,1 @@
-"""What methods that score the whole catalogue share."""
+"""Shared code of the methods that score the whole catalogue."""

@@ -1,4 +1,4 @@
-"""The K best items of a dense score matrix, in an order that no tie can change."""
+"""The K best items of a dense score matrix, with deterministic tie-breaking."""
 
 import torch
 

@@ -12,6 +12,7 @@ from pyarrow import compute, csv, parquet
 from recbole_conrec.filtering.online import DIGITS, NegativeFilter
 from recbole_conrec.utils.errors import UserError
 from recbole_conrec.utils.files import replacing
+from recbole_conrec.utils.id_files import NAMED, bare
 
 KINDS = {".parquet": "Parquet", ".csv": "CSV", ".jsonl": "JSON lines", ".ndjson": "JSON lines"}
 ROWS = 65_536  # per block
@@ -26,7 +27,7 @@ def filter_file(
     user_field: str | None = None,
     item_field: str | None = None,
     drop: bool = False,
-) -> dict[str, int]:
+) -> tuple[dict[str, int], dict[str, list[str]]]:
     """Filter pairs of a user and an item, one per row; other columns are copied (those of a CSV as text).
 
     Args:
@@ -34,7 +35,8 @@ def filter_file(
         user_field, item_field: columns of the ids; None: named as in the data set.
         drop: leave out the rows that are not kept; otherwise every row stays, and ``keep`` marks the kept ones.
 
-    Returns the filter's counts. Raises UserError naming the file, and the row where there is one.
+    Returns the filter's counts, and the first ids of 'users' and 'items' that it does not know. Raises UserError naming
+    the file, and the row where there is one.
     """
     source, target = Path(candidates), Path(out)
     reader, writer = READERS[_kind(source, "candidates")], WRITERS[_kind(target, "out")]
@@ -45,10 +47,15 @@ def filter_file(
     named = negative.manifest["data"]
     fields = user_field or named["user_field"], item_field or named["item_field"]
     before, write = 0, None
+    unknown: dict[str, list[str]] = {"users": [], "items": []}
     with replacing(target) as temporary, ExitStack() as stack:
         for block in reader(source):
             users, items = (_ids(source, block, field, before) for field in fields)
+            users, items = _bare(users, negative.users.rows), _bare(items, negative.item_rows)
             keep, scores = negative.filter(users, items)
+            if np.isnan(scores).any():
+                _remember(unknown["users"], users, negative.users.rows(users, "user"))
+                _remember(unknown["items"], items, negative.item_rows(items))
             before += block.num_rows
             done = block.append_column("keep", pa.array(keep))
             done = done.append_column("score", pa.array(scores, mask=np.isnan(scores)))
@@ -62,7 +69,28 @@ def filter_file(
                 ) from None
         if write is None:
             raise UserError(f"{source}: it holds no rows; expected a user and an item per row")
-    return negative.counts()
+    return negative.counts(), unknown
+
+
+def _bare(ids: np.ndarray, rows: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """``ids`` in which a text that ``rows`` does not find stands without the blanks around it."""
+    if ids.dtype.kind != "O":
+        return ids
+    unknown = rows(ids) < 0
+    if not unknown.any():
+        return ids
+    ids = ids.copy()
+    ids[unknown] = [bare(name) for name in ids[unknown]]
+    return ids
+
+
+def _remember(names: list[str], ids: np.ndarray, rows: np.ndarray) -> None:
+    """Add the first unknown ids (row -1) that are not yet among ``names``, up to as many as a message names."""
+    for name in ids[rows < 0]:
+        if len(names) == NAMED:
+            return
+        if str(name) not in names:
+            names.append(str(name))
 
 
 def _kind(file: Path, option: str) -> str:
@@ -102,7 +130,7 @@ def _ids(file: Path, block: pa.RecordBatch, field: str, before: int) -> np.ndarr
         raise UserError(f"{file}: column '{field}' is of type {column.type}; expected texts or whole numbers")
     empty = column.is_null()
     if not pa.types.is_integer(column.type) and not column.null_count:
-        empty = compute.equal(column, "")
+        empty = compute.equal(compute.utf8_trim_whitespace(column), "")
     if compute.any(empty).as_py():
         row = before + empty.index(True).as_py() + 1
         raise UserError(f"{file}: row {row}: '{field}' is empty; expected a user and an item in each row")
@@ -132,7 +160,7 @@ def _json_lines(file: Path) -> Iterator[pa.RecordBatch]:
     rows: list[dict] = []
     number = 0
     try:
-        with file.open(encoding="utf-8") as lines:
+        with file.open(encoding="utf-8-sig") as lines:
             for number, line in enumerate(lines, start=1):  # noqa: B007  (for the error)
                 row = json.loads(line)
                 if not isinstance(row, dict):
@@ -177,7 +205,7 @@ class _JsonLines:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0]
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 READERS: dict[str, Callable[[Path], Iterator[pa.RecordBatch]]] = {

@@ -8,6 +8,7 @@ from pydantic import Field
 from recbole_conrec.filtering.files import filter_file
 from recbole_conrec.filtering.online import NegativeFilter
 from recbole_conrec.options.schema import Number, Options, Text
+from recbole_conrec.utils.id_files import NAMED
 
 
 class FilterOptions(Options):
@@ -38,7 +39,7 @@ def filter_command(options: FilterOptions) -> None:
     negative = NegativeFilter.load(options.sets, theta=options.theta, verify=options.verify)
     if options.new_items is not None:
         print(f"{add_items(negative, options.new_items):,} new items in {options.new_items}")
-    counts = filter_file(
+    counts, names = filter_file(
         negative,
         options.candidates,
         options.out,
@@ -47,11 +48,12 @@ def filter_command(options: FilterOptions) -> None:
         drop=options.drop,
     )
     unknown = "".join(
-        f", {counts[name]:,} of {name.replace('_', ' ')} (kept)"
-        for name in ("unknown_users", "unknown_items")
-        if counts[name]
+        f", {counts[f'unknown_{kind}']:,} of unknown {kind} (kept)" for kind in names if counts[f"unknown_{kind}"]
     )
     print(f"{counts['candidates']:,} candidates, {counts['dropped']:,} dropped{unknown}; written to {options.out}")
+    for kind, some in names.items():
+        if some:
+            print(f"unknown {kind}: {', '.join(some)}{', ...' if len(some) == NAMED else ''}")
 
 
 def add_items(negative: NegativeFilter, file) -> int:

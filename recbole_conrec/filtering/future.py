@@ -32,7 +32,8 @@ def top_lists(data: NegativeFeedbackDataset, users: np.ndarray, at, k: int) -> n
     """The lists of a recommender that uses only likes (ours): int64 [B, k] items, best first, 0 = missing.
 
     Item-item cosine over the likes before each user's moment ``at``, see
-    :func:`recbole_conrec.filtering.sets.moments`; items that a user saw before are not listed again.
+    :func:`recbole_conrec.filtering.sets.moments`; items that a user saw before are not listed again. A list has no more
+    places than the catalogue has items.
     """
     log = data.log
     before = log.time < moments(data, at)[log.user]
@@ -42,6 +43,7 @@ def top_lists(data: NegativeFeedbackDataset, users: np.ndarray, at, k: int) -> n
     similar = scaled.T @ scaled
     similar = similar - scipy.sparse.diags(similar.diagonal())
     shown = _matrix(log, before)
+    k = min(k, log.n_items)
     lists = np.zeros((len(users), k), dtype=np.int64)
     for first in range(0, len(users), 512):
         part = users[first : first + 512]

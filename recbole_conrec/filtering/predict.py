@@ -19,7 +19,7 @@ from tqdm import tqdm
 from recbole_conrec.data.dataset import NegativeFeedbackDataset
 from recbole_conrec.filtering import folder as layout
 from recbole_conrec.filtering.index import build_index, ids_and_vectors
-from recbole_conrec.filtering.resume import is_whole, part_name, prepare
+from recbole_conrec.filtering.resume import check_folder, is_whole, part_name, prepare
 from recbole_conrec.filtering.sets import Sets, moment_or_seconds, moments, predict_sets
 from recbole_conrec.options.schema import Count, Options, Text
 from recbole_conrec.runs import lock
@@ -28,6 +28,7 @@ from recbole_conrec.tokenizer import parse
 from recbole_conrec.utils.distributed import process_state
 from recbole_conrec.utils.errors import UserError
 from recbole_conrec.utils.files import replacing
+from recbole_conrec.utils.id_files import NAMED, find, read_ids
 from recbole_conrec.utils.version import __version__
 
 # A part: one row per user. Lists hold an entry per item of the set, best first.
@@ -76,9 +77,12 @@ class SetOptions(Options):
 def predict(run: TrainedRun, out, options: SetOptions) -> dict:
     """Write the Predict Sets of users into the folder ``out``, or those files of it that are missing or damaged.
 
-    Returns the manifest (on every process). Raises UserError for an unknown user, or a folder of another prediction.
+    A set never holds more items than the catalogue. Returns the manifest (on every process). Raises UserError for an
+    unknown user, a folder of another prediction, or one that holds anything else.
     """
     out = Path(out)
+    check_folder(out)
+    options = options.model_copy(update={"size": min(options.size, run.data.item_num - 1)})
     users = read_users(run.data, options.users)
     plan = _plan(run, users, options)
     state = process_state()
@@ -130,25 +134,27 @@ def read_users(data: NegativeFeedbackDataset, users: str) -> np.ndarray:
     Args:
         users: 'all', or a text file with one user id per line.
 
-    Raises UserError naming the file, and the line of an unknown user.
+    Raises UserError naming the file, and the lines of unknown users.
     """
     if users == "all":
         return np.arange(1, data.user_num)
-    file = Path(users)
-    try:
-        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError):
+    if not Path(users).is_file():
+        raise UserError(f"users: '{users}' is neither 'all' nor a file; expected a text file with one user id a line")
+    lines = read_ids(users)
+    known = data.id2token(data.uid_field, np.arange(1, data.user_num)).tolist()
+    rows = find(lines, known)
+    unknown = [
+        f"line {number}: no user '{name}'" for number, name in enumerate(lines, 1) if name and rows[number - 1] < 0
+    ]
+    if unknown:
+        more = f" and {len(unknown) - NAMED:,} more" if len(unknown) > NAMED else ""
         raise UserError(
-            f"users: '{users}' is neither 'all' nor a file that can be read (UTF-8); expected one user id per line"
-        ) from None
-    known = data.field2token_id[data.uid_field]
-    for number, name in enumerate(lines, start=1):
-        if name and (name not in known or known[name] == 0):
-            raise UserError(f"{file}: line {number}: no user '{name}' in the data set; remove the line, or add events")
-    found = list(dict.fromkeys(known[name] for name in lines if name))
+            f"{users}: {', '.join(unknown[:NAMED])}{more} in the data set; remove these lines, or add events"
+        )
+    found = dict.fromkeys(int(row) + 1 for row, name in zip(rows, lines, strict=True) if name)
     if not found:
-        raise UserError(f"{file}: it names no user; expected one user id per line")
-    return np.array(found, dtype=np.int64)
+        raise UserError(f"{users}: it names no user; expected one user id per line")
+    return np.array(list(found), dtype=np.int64)
 
 
 def _write_part(

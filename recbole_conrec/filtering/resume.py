@@ -1,8 +1,10 @@
 """Which files of an earlier, interrupted prediction can be kept, and which have to be written again."""
 
 import json
+import re
 import shutil
 import sys
+from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,6 +13,39 @@ from pyarrow import parquet
 from recbole_conrec.filtering import folder as layout
 from recbole_conrec.utils.errors import UserError
 from recbole_conrec.utils.files import write_json
+from recbole_conrec.utils.id_files import some
+
+OWN = re.compile(
+    r"(valid/)?(manifest\.json|plan\.json|lock|parts/part-\d{5,}\.parquet|index/\w+\.npy"
+    r"|tokenizer/(semantic_ids|features)\.(json|safetensors))"
+)
+"""The files of a folder of Predict Sets."""
+
+
+def check_folder(out: Path) -> None:
+    """Raise UserError if ``out`` is not empty and not a folder of Predict Sets: it is a run's, or a user's own."""
+    if (out / layout.PLAN).exists() or (out / layout.MANIFEST).exists() or not out.is_dir():
+        return
+    others = foreign(out)
+    if others:
+        raise UserError(
+            f"--out: {out} is no folder of Predict Sets; it holds {some(others)}; give a new or an empty folder"
+        )
+
+
+def foreign(out: Path) -> list[str]:
+    """The files below ``out`` that no prediction writes (of the first 10,000); hidden ones do not count."""
+    files = (file.relative_to(out) for file in islice(out.rglob("*"), 10_000) if not file.is_dir())
+    return sorted(str(file) for file in files if not file.name.startswith(".") and not OWN.fullmatch(file.as_posix()))
+
+
+def _remove_leftovers(out: Path) -> None:
+    """Remove the temporary files of predictions that were killed, see :func:`recbole_conrec.utils.files.replacing`."""
+    for folder in (out, *(out / name for name in (layout.PARTS, layout.TOKENIZER))):
+        for file in folder.glob(".*"):
+            name, _, process = file.name[1:].rpartition(".")
+            if process.isdigit() and OWN.fullmatch((folder / name).relative_to(out).as_posix()):
+                file.unlink()
 
 
 def prepare(out: Path, plan: dict, overwrite: bool) -> dict | None:
@@ -23,7 +58,8 @@ def prepare(out: Path, plan: dict, overwrite: bool) -> dict | None:
         overwrite: remove the sets of another plan instead of raising an error.
 
     Returns the theta that was calibrated for this plan, if any: the same plan makes the same sets, so it stays valid.
-    Raises UserError if the folder holds sets of another plan.
+    Raises UserError if the folder holds sets of another plan, or, with ``overwrite``, if something else is where these
+    would be removed.
     """
     before = _read_plan(out / layout.PLAN)
     differing = [key for key in plan if before and before.get(key) != plan[key]]
@@ -32,11 +68,16 @@ def prepare(out: Path, plan: dict, overwrite: bool) -> dict | None:
         why = "without a plan" if unplanned else "with another " + _differences(differing, before or {}, plan)
         raise UserError(f"{out}: it holds Predict Sets made {why}; give another --out, or --overwrite")
     if differing or unplanned:
+        ours = (layout.PARTS, layout.INDEX, layout.TOKENIZER, layout.VALID)
+        others = [name for name in foreign(out) if Path(name).parts[0] in ours]
+        if others:
+            raise UserError(
+                f"{out}: --overwrite would remove {some(others)}, which no prediction wrote; move them first"
+            )
         (out / layout.MANIFEST).unlink(missing_ok=True)
-        for name in (layout.PARTS, layout.INDEX, layout.TOKENIZER, layout.VALID):
+        for name in ours:
             shutil.rmtree(out / name, ignore_errors=True)
-    for leftover in (out / layout.PARTS).glob(".part-*"):
-        leftover.unlink()
+    _remove_leftovers(out)
     if before != plan:
         write_json(out / layout.PLAN, plan)
     return _keep_manifest(out, plan)

@@ -1,1 +1,1 @@
-"""What methods that answer with semantic IDs or text share: stages, tasks, prompts, rewards."""
+"""Shared code of the methods that answer with semantic IDs or text: stages, tasks, prompts, rewards."""

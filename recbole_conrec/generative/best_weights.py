@@ -1,6 +1,5 @@
 """The best weights of a stage, by the validation metric."""
 
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,15 +9,18 @@ from safetensors.torch import load_file, save_file
 from transformers import TrainerCallback
 
 from recbole_conrec.generative.stage_options import StageOptions
+from recbole_conrec.utils.damage import check_tensors, read_object
 from recbole_conrec.utils.files import write_json
 
 STATE = "best.json"  # the last file of a checkpoint: one without it is incomplete
+BEST = "best.safetensors"
+STATE_KEYS = {"curve": list, "best": int | float, "seconds": int | float, "kept": bool}
 
 
 class BestWeights(TrainerCallback):
     """Scores the model every few steps on validation and keeps the best weights, the starting ones included.
 
-    ``select: last`` still looks but ends with the last weights. Its state goes into every checkpoint.
+    ``select: last`` still validates but keeps the last weights. Its state goes into every checkpoint.
 
     Args:
         lm: the language model that trains.
@@ -43,11 +45,11 @@ class BestWeights(TrainerCallback):
         self.weights: dict[str, torch.Tensor] | None = None
         self._before, self._started = 0.0, time.perf_counter()
         if checkpoint:
-            state = json.loads((Path(checkpoint) / STATE).read_text(encoding="utf-8"))
+            state = read_state(checkpoint)
             self.curve, self.best, self._before = state["curve"], state["best"], state["seconds"]
             if state["kept"]:
                 device = next(lm.parameters()).device
-                self.weights = {k: v.to(device) for k, v in load_file(Path(checkpoint) / "best.safetensors").items()}
+                self.weights = {k: v.to(device) for k, v in load_file(Path(checkpoint) / BEST).items()}
 
     def seconds(self) -> float:
         """Spent on this stage; earlier attempts count up to their last checkpoint."""
@@ -66,7 +68,7 @@ class BestWeights(TrainerCallback):
             return
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
         if self.weights is not None:
-            save_file({k: v.cpu().contiguous() for k, v in self.weights.items()}, folder / "best.safetensors")
+            save_file({k: v.cpu().contiguous() for k, v in self.weights.items()}, folder / BEST)
         content = {"curve": self.curve, "best": self.best, "seconds": self.seconds(), "kept": self.weights is not None}
         write_json(folder / STATE, content)
 
@@ -93,3 +95,14 @@ class BestWeights(TrainerCallback):
             for name, parameter in self.lm.named_parameters():
                 if name in self.weights:
                     parameter.copy_(self.weights[name])
+
+
+def read_state(checkpoint) -> dict:
+    """What :class:`BestWeights` kept in a checkpoint folder. Raises ValueError or OSError for damaged files."""
+    state = read_object(Path(checkpoint) / STATE)
+    for key, kind in STATE_KEYS.items():
+        if not isinstance(state.get(key), kind):
+            raise ValueError(f"{STATE}: {key} is {state.get(key)!r}")
+    if state["kept"]:
+        check_tensors(Path(checkpoint) / BEST)
+    return state

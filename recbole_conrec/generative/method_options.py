@@ -12,7 +12,7 @@ from recbole_conrec.tokenizer.options import TokenizerOptions, parse
 
 
 class StagedOptions(Options):
-    """What every method takes that is trained in stages."""
+    """Options of all methods that are trained in stages."""
 
     tokenizer: Annotated[TokenizerOptions, BeforeValidator(lambda given: parse(given))] = Field(
         default_factory=lambda: parse(None)
@@ -29,25 +29,25 @@ class StagedOptions(Options):
 
 
 class LanguageModelOptions(StagedOptions):
-    """What methods take that are built on a causal language model."""
+    """Options of the methods on a causal language model."""
 
     llm: Text = "tiny"
     """The backbone: tiny (embedded, fresh weights), a hub id or folder of transformers, or a .gguf file."""
     llm_options: BackboneOptions | None = None
     """How the backbone is loaded."""
     max_tokens: Count = 1024
-    """Tokens in a prompt and its answer together, at most; the oldest events go first."""
+    """Tokens in a prompt and its answer together, at most; the oldest events are dropped first."""
 
 
 class TitleHistoryOptions(Options):
-    """What methods take that also show histories of titles."""
+    """Options of the methods that also show histories of titles."""
 
     text_history: Natural = 20
     """Events in a prompt of titles, or in one that asks for a title."""
 
 
 class IdDecodingOptions(Options):
-    """What methods take that answer with semantic IDs."""
+    """Options of the methods that answer with semantic IDs."""
 
     beam: Count = 40
     """Width of the beam search; at least K beams are searched."""
@@ -67,7 +67,7 @@ class IdDecodingOptions(Options):
 
 
 class T5MethodOptions(StagedOptions, IdDecodingOptions):
-    """What methods take that are built on a T5 over token ids."""
+    """Options of the methods on a T5 over token ids."""
 
     t5: T5Options | None = None
     """Sizes of the network."""

@@ -94,8 +94,9 @@ class PromptBuilder:
         max_tokens = min(max_tokens, backbone.max_length)
         self.log, self.max_tokens = log, max_tokens
         self.tokenizer, self.depth = backbone.tokenizer, backbone.semantic_ids.depth
+        self.words, self.start = backbone.words, backbone.start
         self.item_tokens = backbone.item_tokens.cpu().numpy()
-        self.prefix = np.array(self.encode(INSTRUCTION), dtype=np.int64)
+        self.prefix = np.array(self.open(INSTRUCTION), dtype=np.int64)
         self.markers = {kind: np.array(self.encode(text), dtype=np.int64) for kind, text in FEEDBACK.items()}
         self.event_width = max(map(len, self.markers.values())) + self.depth
         room = max_tokens - len(self.prefix) - len(self.markers[NEGATIVE]) - self.depth
@@ -107,7 +108,12 @@ class PromptBuilder:
             )
 
     def encode(self, text: str) -> list[int]:
-        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        """The tokens of a text inside a prompt, all of them words."""
+        return self.words([text])[0]
+
+    def open(self, text: str) -> list[int]:
+        """The tokens of a text that a prompt begins with, after those that the tokenizer puts first (<bos>)."""
+        return [*self.start, *self.encode(text)]
 
     def rows(self, begin, end, t0, context: Context, users=None) -> tuple[np.ndarray, np.ndarray]:
         """The log rows that prompts show: int64 [N, L] oldest first, -1 where there is none; and which prompts lack

@@ -31,8 +31,9 @@ from recbole_conrec.generative.stage import Task, read_stages
 from recbole_conrec.generative.text_prompts import TITLE_TEXTS, TextPrompts
 from recbole_conrec.llm.backbone import Backbone, load_backbone
 from recbole_conrec.llm.decoding import beam_search, score, search_and_score
-from recbole_conrec.runs.options import LOOP
+from recbole_conrec.runs.options import STAGES_INSTEAD
 from recbole_conrec.utils.distributed import process_state
+from recbole_conrec.utils.errors import UserError
 
 
 class StagedRecommender(SequentialRecommender):
@@ -50,7 +51,7 @@ class StagedRecommender(SequentialRecommender):
     trainer = "recbole_conrec.generative.trainer:StagedTrainer"
     OPTIONS: ClassVar[type[StagedOptions]] = StagedOptions
     TASKS: ClassVar[Mapping[str, Task]] = {}
-    UNREAD: ClassVar[frozenset[str]] = LOOP  # stages have options of their own
+    UNREAD: ClassVar[Mapping[str, str]] = STAGES_INSTEAD
     chunk = 128  # users that are decoded at a time
     options: Any
     context: Context
@@ -67,6 +68,12 @@ class StagedRecommender(SequentialRecommender):
     def read_options(cls, config) -> tuple[Any, list[Any]]:
         """(the method's options, those of each stage). Raises UserError for what does not fit the method."""
         options = cls.OPTIONS.of(config)
+        topk = config["topk"] if isinstance(config["topk"], list) else [config["topk"]]
+        able = ["CandAcc", *([f"HR@{max(topk)}"] if hasattr(cls, "recommend") else [])]
+        if config["valid_metric"].lower() not in [metric.lower() for metric in able]:
+            raise UserError(
+                f"valid_metric: '{config['valid_metric']}'; {cls.__name__} is selected by {' or '.join(able)}"
+            )
         return options, read_stages(options.stages, cls.TASKS)
 
     def set_backbone(self, backbone: Backbone) -> None:

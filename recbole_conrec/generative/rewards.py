@@ -24,7 +24,7 @@ import torch
 
 from recbole_conrec.utils.arrays import unit_rows
 from recbole_conrec.utils.errors import UserError
-from recbole_conrec.utils.names import load, nearest
+from recbole_conrec.utils.names import load_function, nearest
 
 TRUNCATE = 0.6  # the paper's variants (b) and (d) count only similarities above this
 
@@ -44,7 +44,7 @@ def negatives(items, gts, fps, vectors, codes, gamma, **_):
 
 
 def negatives_truncated(items, gts, fps, vectors, codes, gamma, **_):
-    """(b) as (a), similarities of at most 0.6 count nothing."""
+    """(b) as (a), similarities of at most 0.6 count as 0."""
     return _invalid(_truncate(best_cosine(items, gts, vectors)), items, 0.0)
 
 
@@ -55,7 +55,7 @@ def negatives_minus_positives(items, gts, fps, vectors, codes, gamma, **_):
 
 
 def truncated_minus_truncated(items, gts, fps, vectors, codes, gamma, **_):
-    """(d) as (c), similarities of at most 0.6 count nothing on either side."""
+    """(d) as (c), similarities of at most 0.6 count as 0 on either side."""
     reward = _truncate(best_cosine(items, gts, vectors)) - gamma * _truncate(best_cosine(items, fps, vectors))
     return _invalid(reward, items, -gamma)
 
@@ -83,7 +83,7 @@ REWARDS: dict[str, Callable] = {
 def find_reward(name: str) -> Callable:
     """A reward by name or dotted path. Raises UserError naming the nearest one."""
     if ":" in name:
-        return load(name)
+        return load_function(name)
     if name not in REWARDS:
         raise UserError(
             f"'{name}' is no reward{nearest(name, REWARDS)}; give {', '.join(REWARDS)} or package.module:function"

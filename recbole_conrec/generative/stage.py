@@ -19,7 +19,7 @@ from recbole_conrec.llm.grpo import train_grpo
 from recbole_conrec.llm.sft import train_sft
 from recbole_conrec.llm.training import Runtime
 from recbole_conrec.utils.errors import UserError
-from recbole_conrec.utils.names import load, nearest
+from recbole_conrec.utils.names import load_function, nearest
 from recbole_conrec.utils.resources import peak_mb
 
 
@@ -98,13 +98,9 @@ def sft(run: StageRun, training: TrainingSet) -> list[dict]:
 
 def grpo(run: StageRun, training: TrainingSet) -> list[dict]:
     """Group-relative policy optimisation; the options are :class:`recbole_conrec.llm.grpo.GRPOOptions`."""
-    if isinstance(training.examples, dict):
-        raise UserError(
-            f"stages.{run.stage.name}.algorithm: grpo trains one list of examples, and this task has several"
-        )
-    return train_grpo(
-        run.model.backbone, run.model.trie, training.examples, training.rewards, run.stage, run.runtime(10)
-    )
+    prompts, backbone, trie = training.examples, run.model.backbone, run.model.trie
+    assert isinstance(prompts, list)  # a mixture has no rewards, and read_stages refuses GRPO for it
+    return train_grpo(backbone, trie, prompts, training.rewards, run.stage, run.runtime(10))
 
 
 ALGORITHMS: Mapping[str, Callable[[StageRun, TrainingSet], list[dict]]] = {"sft": sft, "grpo": grpo}
@@ -113,7 +109,7 @@ ALGORITHMS: Mapping[str, Callable[[StageRun, TrainingSet], list[dict]]] = {"sft"
 def find_algorithm(name: str, where: str = "algorithm") -> Callable[[StageRun, TrainingSet], list[dict]]:
     """An algorithm by name or dotted path. Raises UserError that names the option ``where``."""
     if ":" in name:
-        return load(name)
+        return load_function(name)
     if name not in ALGORITHMS:
         raise UserError(
             f"{where}: '{name}' is unknown{nearest(name, ALGORITHMS)}; give {', '.join(ALGORITHMS)} or "
@@ -142,7 +138,7 @@ def read_stages(given: Any, tasks: Mapping[str, Task]) -> list[Any]:
     """The option ``stages``, each entry as the options of its task. Raises UserError naming stage and option."""
     if not isinstance(given, list | tuple) or not given:
         raise UserError(f"stages: {given!r}; expected a list of at least one stage")
-    stages = []
+    stages: list[Any] = []
     for number, entry in enumerate(given):
         where = f"stages[{number}]"
         if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
@@ -155,6 +151,13 @@ def read_stages(given: Any, tasks: Mapping[str, Task]) -> list[Any]:
         stage = task.options.read(entry, where)
         if stage.algorithm is not None:
             find_algorithm(stage.algorithm, f"{where}.algorithm")
+            if stage.algorithm in ALGORITHMS and stage.algorithm != task.algorithm:
+                raise UserError(
+                    f"{where}.algorithm: '{stage.algorithm}' cannot learn from the task '{name}'; give "
+                    f"{task.algorithm} or package.module:function"
+                )
+        if stage.name in (other.name for other in stages):
+            raise UserError(f"stages: two stages are called '{stage.name}'; give each a name of its own")
         stages.append(stage)
     return stages
 
@@ -174,7 +177,7 @@ def run_stage(
 
     Returns:
         the stage's entry: name, task, samples, steps, seconds, peak_mb, valid (`valid_metric` after it), what the
-        model's ``probe`` measures, curve (loss or reward), validation (the looks while it trained).
+        model's ``probe`` measures, curve (loss or reward), validation (scores during training).
     """
     stage = model.stages[number]
     task = model.TASKS[stage.task]
@@ -195,7 +198,7 @@ def run_stage(
         training = task.prepare(run)
         log = find_algorithm(stage.algorithm or task.algorithm)(run, training)
     best.restore()
-    curve = [{k: v for k, v in entry.items() if isinstance(v, int | float)} for entry in log]
+    curve = [{k: v for k, v in entry.items() if isinstance(v, int | float) and math.isfinite(v)} for entry in log]
     return {
         "name": stage.name,
         "task": stage.task,

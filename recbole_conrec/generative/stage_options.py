@@ -23,7 +23,7 @@ class StageOptions(Options):
     algorithm_options: dict[str, Any] = Field(default_factory=dict)
     """What a function of your own reads; the built-in algorithms read the stage's other options."""
     evaluate_every: Natural | None = None
-    """Steps between two looks at the validation metric; null or 0: only at the end of the stage."""
+    """Steps between two validations; null or 0: only at the end of the stage."""
     save_every: Count = 500
     """Steps between two checkpoints, from which an interrupted stage resumes."""
     select: Literal["best", "last"] = "best"

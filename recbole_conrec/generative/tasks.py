@@ -55,7 +55,7 @@ def context_for(run: StageRun, stage: PromptOptions) -> Context:
     """What a stage's prompts show; what the stage leaves open is as in the method's options."""
     options = run.model.options
     context = context_of(stage.context or options.context, stage.history or options.history)
-    window = getattr(stage, "window", None) if isinstance(stage, WindowedPromptOptions) else None
+    window = stage.window if isinstance(stage, WindowedPromptOptions) else None
     return replace(context, window=resolve(window, run, "window"))
 
 
@@ -67,6 +67,9 @@ def resolve(window, run: StageRun, option: str) -> Window | None:
 # -- next dislike ----------------------------------------------------------------------------------------------------
 class NextStage(SFTStage, PromptOptions):
     """Options of the task ``next``."""
+
+    epochs: Count = 1
+    """Passes over the sequences, each in a new order of simultaneous events."""
 
 
 def next_dislike(run: StageRun) -> TrainingSet:
@@ -81,7 +84,7 @@ def next_examples(run: StageRun, context: Context) -> list[dict]:
     data, log = run.data, run.data.log
     begin, end = log.start[:-1], log.first_at_or_after(np.arange(log.n_users), data.cuts.valid_start)
     examples = []
-    for _ in range(int(run.stage.epochs)):
+    for _ in range(run.stage.epochs):
         examples += run.model.prompts.packed(begin, end, context, context.max_events, data.first_dislike, run.rng)
     return examples
 
@@ -96,8 +99,8 @@ def translation_examples(run: StageRun) -> tuple[list[dict], list[dict]]:
     """ID -> title, and title -> ID, of every item that has a text."""
     prompts, titles = run.model.prompts, run.data.item_text()
     items = np.array([item for item, title in enumerate(titles) if title])
-    encoded = run.model.backbone.encode([f" {titles[item]}" for item in items])
-    title_of, item_of, stop = prompts.encode(TITLE_OF), prompts.encode(ITEM_OF), prompts.encode("?")
+    encoded = run.model.backbone.words([f" {titles[item]}" for item in items])
+    title_of, item_of, stop = prompts.open(TITLE_OF), prompts.open(ITEM_OF), prompts.encode("?")
     end = [run.model.backbone.eos_id]
     pairs = list(zip(prompts.item_tokens[items].tolist(), encoded, strict=True))
     return (
@@ -126,7 +129,7 @@ def alignment(run: StageRun) -> TrainingSet:
 
 def questions(prompts, choices: np.ndarray) -> list[list[int]]:
     """The prompt of each four choices [S, 4]."""
-    start = prompts.encode(ODD_ONE)
+    start = prompts.open(ODD_ONE)
     return [start + four for four in prompts.item_tokens[choices].reshape(len(choices), -1).tolist()]
 
 
@@ -219,6 +222,9 @@ LANGUAGE_TASKS: Mapping[str, Callable[[StageRun], list[dict]]] = {
 
 class MixtureStage(SFTStage):
     """Options of the task ``mixture``."""
+
+    epochs: Count = 1
+    """Passes over the mixture."""
 
     weights: dict[str, NonNegative]
     """How often an epoch shows each example of a language task (0.3: a random 30 % of them); 0 leaves a task out."""

@@ -54,7 +54,7 @@ class TextPrompts(PromptBuilder):
     def __init__(self, backbone, log, max_tokens: int, titles: list[str], longest: int = 32):
         super().__init__(backbone, log, max_tokens)
         self.end, self.separator = [backbone.eos_id], self.encode(SEPARATOR)
-        encoded = [tokens[:longest] for tokens in backbone.encode([f" {title}" if title else "" for title in titles])]
+        encoded = [tokens[:longest] for tokens in backbone.words([f" {title}" if title else "" for title in titles])]
         encoded = [tokens or self.item_tokens[item].tolist() for item, tokens in enumerate(encoded)]
         self.titles = np.full((len(titles), max(map(len, encoded))), -1, dtype=np.int64)
         for item, tokens in enumerate(encoded[1:], start=1):
@@ -65,7 +65,7 @@ class TextPrompts(PromptBuilder):
     def liking(self, begin, end, t0, users, context) -> Prompts:
         """Prompts up to the target item."""
         room = self.max_tokens - self.width.max() - len(self.encode(LIKE_IT)) - 1  # of question and answer
-        return self._by_kind(begin, end, t0, users, context, TASTE, self.encode(LIKE_OR_NOT), self.encode(TARGET), room)
+        return self._by_kind(begin, end, t0, users, context, TASTE, self.open(LIKE_OR_NOT), self.encode(TARGET), room)
 
     def question(self, items: np.ndarray) -> np.ndarray:
         """Target items [...] -> tokens [..., L] from the target's title to the question."""
@@ -80,7 +80,7 @@ class TextPrompts(PromptBuilder):
         before, after = (np.tile(self.encode(text), (len(named), 1)) for text in (INTENTION + RANK, ANSWER))
         task = np.concatenate([before, self._separated(named).reshape(len(named), -1), after], axis=1)
         room = self.max_tokens - (task >= 0).sum(axis=1, keepdims=True) - self.width.max() - 1
-        return self._by_kind(begin, end, t0, users, context, OPINION, self.encode(PREFERENCE), task, room)
+        return self._by_kind(begin, end, t0, users, context, OPINION, self.open(PREFERENCE), task, room)
 
     def answer(self, items: np.ndarray) -> np.ndarray:
         """Items [...] -> tokens [..., L] of their titles and the end; -1 throughout for item 0."""
@@ -88,7 +88,7 @@ class TextPrompts(PromptBuilder):
 
     # -- histories of titles, for an ID or a title to follow ---------------------------------------------------------
     def title_history(self, begin, end, t0, users, context, ask: str | None = None) -> Prompts:
-        """As :meth:`PromptBuilder.history`, with titles in place of IDs. `ask`: see there, as a text."""
+        """As :meth:`PromptBuilder.history`, with titles in place of IDs. `ask`: the closing text."""
         asking = self.markers[NEGATIVE] if ask is None else np.array(self.encode(ask))
         marker = max(map(len, self.markers.values()))
         room = self.max_tokens - len(self.prefix) - len(asking) - max(self.depth, self.width.max() + 1)

@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from recbole_conrec.generative.stage import run_stage
 from recbole_conrec.generative.stage_store import StageStore
 from recbole_conrec.runs.trainer import WEIGHTS, HarnessMixin
+from recbole_conrec.utils.damage import shapes
 from recbole_conrec.utils.distributed import write_once
 from recbole_conrec.utils.errors import UserError
 from recbole_conrec.utils.resources import peak_mb
@@ -29,7 +30,7 @@ class StagedTrainer(HarnessMixin, Trainer):
         for number in range(len(self.model.stages)):
             store = StageStore.of(self.config, self.model, train_data._dataset, number)
             with store.hold():
-                entry = store.read()
+                entry = store.read(shapes(self._trained()))
                 if entry is None:
                     entry = run_stage(
                         self.model,
@@ -78,13 +79,6 @@ class StagedTrainer(HarnessMixin, Trainer):
         fixed sample of the validation instances.
         """
         k, metric = max(self.config["topk"]), self.config["valid_metric"].lower()
-        if metric not in (f"hr@{k}", "candacc"):
-            raise UserError(
-                f"valid_metric: '{self.config['valid_metric']}'; {self.config['method']} can be selected by HR@{k} or "
-                "CandAcc"
-            )
-        if metric != "candacc" and not hasattr(self.model, "recommend"):
-            raise UserError(f"valid_metric: {self.config['method']} only ranks given candidates; give CandAcc")
         valid_data = getattr(valid_data, "_dataset", valid_data)  # stock RecBole passes a loader over it
         size = min(self.model.options.valid_sample or len(valid_data), len(valid_data))
         chosen = np.random.default_rng(self.config["seed"]).permutation(len(valid_data))[:size]

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from recbole_conrec.evaluation.registry import entry_points, find_metric, own_metrics
 from recbole_conrec.generative.candidate_scores import SCORINGS
 from recbole_conrec.options.schema import Count, Natural, NonNegative, Options, Several, Text
+from recbole_conrec.registry import spelling
 from recbole_conrec.utils.errors import UserError
 from recbole_conrec.utils.names import nearest
 from recbole_conrec.utils.yaml_files import read_yaml
@@ -32,7 +33,7 @@ class Method(Options):
 
     name: Text
     """As it is printed."""
-    model: Text = ""
+    model: Annotated[Text, AfterValidator(spelling)] = ""
     """Name of the model, as for ``--model``; default: the method's name."""
     model_class: Text | None = None
     """Dotted path ``package.module:Class`` of a model from outside."""

@@ -15,7 +15,9 @@ from recbole_conrec.leaderboard.publish import publish
 from recbole_conrec.leaderboard.report import plan, write
 from recbole_conrec.options.schema import Count, Options, Several, Text
 from recbole_conrec.runs import records
+from recbole_conrec.runs.checks import check_data
 from recbole_conrec.utils.errors import UserError
+from recbole_conrec.utils.tables import one_line
 from recbole_conrec.utils.yaml_files import read_yaml
 
 
@@ -96,6 +98,7 @@ def run_board(files: list[str], options: dict[str, Any], console: Console) -> in
     board = _narrowed(own.leaderboard, own, files, others)
 
     def report(text: str) -> None:
+        text = one_line(text)  # names may hold line ends
         if own.commands:  # the output is a list of commands, and nothing else
             print(text, file=sys.stderr)
             return
@@ -193,6 +196,5 @@ def _check_data(board: Board) -> None:
     """Raise UserError for a data set without files, rather than let every one of its runs fail."""
     for dataset in board.datasets:
         run = next((run for run in board.runs if run.dataset == dataset and not run.unavailable), None)
-        file = Path(run.config["data_path"]) / f"{dataset}.inter" if run else None
-        if file and not file.is_file():
-            raise UserError(f"{file}: there is no such file; check `data_path` and the data set's name")
+        if run:
+            check_data(run.config)

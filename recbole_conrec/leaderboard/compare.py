@@ -17,6 +17,7 @@ from recbole_conrec.runs import records
 from recbole_conrec.runs.records import Record
 from recbole_conrec.utils.errors import UserError
 from recbole_conrec.utils.files import replacing
+from recbole_conrec.utils.tables import plain
 
 GROUPS = {
     "activity": "user activity (events before t0)",
@@ -91,7 +92,7 @@ def table(both: Pair) -> Table:
     """Wins, losses and means over all instances and by quarter of each fact, with a 95 % interval of the difference."""
     a, b = both.names
     out = Table(
-        title=f"{both.metric}: A = {a}, B = {b}",
+        title=plain(f"{both.metric}: A = {a}, B = {b}", "italic"),
         title_justify="left",
         box=box.SIMPLE_HEAD,
         show_edge=False,

@@ -2,9 +2,11 @@
 
 import importlib.resources
 import json
+import math
 import os
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from recbole_conrec.leaderboard import tables
 from recbole_conrec.leaderboard.board import Board
@@ -16,9 +18,18 @@ def page(board: Board, sections: list[Section], folder: Path) -> str:
     """The page, to be written into ``folder``; its links to records are relative to that."""
     content = {"title": board.title, "lead": _lead(sections), "sections": [_section(s, folder) for s in sections]}
     # the JSON holds no '<', so that no text of a record can end the script element
-    data = json.dumps(content, default=str).replace("<", "\\u003c")
+    data = json.dumps(_finite(content), default=str, allow_nan=False).replace("<", "\\u003c")
     template = (importlib.resources.files("recbole_conrec.leaderboard") / "page.html").read_text(encoding="utf-8")
     return template.replace("{{data}}", data)
+
+
+def _finite(value: Any) -> Any:
+    """The same with null for NaN and infinity, which JSON lacks: a browser would show nothing."""
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _lead(sections: list[Section]) -> str:
@@ -87,7 +98,11 @@ def _method(line: Line, folder: Path) -> dict:
 def _curve(result: dict) -> list[float]:
     """The validation figures of a run, in the order of training; of one with stages, all stages in a line."""
     entries = result["curve"] or [entry for stage in result["stages"] for entry in stage.get("validation", [])]
-    return [entry["valid"] for entry in entries if isinstance(entry.get("valid"), (int, float))]
+    return [entry["valid"] for entry in entries if _is_figure(entry.get("valid"))]
+
+
+def _is_figure(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def protocol(result: dict, section: Section) -> list[tuple[str, str]]:
@@ -103,7 +118,7 @@ def protocol(result: dict, section: Section) -> list[tuple[str, str]]:
             if (line_config := record.result["config"]).get("normalise")
         }
     )
-    cut = f"cuts {split['cuts']}" if split.get("cuts") else f"shares {split['ratio']}"
+    cut = f"cuts {split['cuts']}" if split.get("cuts") else f"shares {split.get('ratio')}"
     parts = ", ".join(f"{part} {n:,}" for part, n in instances.items())
     return [
         ("feedback", f"negative: {feedback['negative']}; positive: {feedback.get('positive') or 'none'}"),

@@ -11,6 +11,7 @@ from recbole_conrec.leaderboard.board import Board, PlannedRun
 from recbole_conrec.leaderboard.page import page
 from recbole_conrec.leaderboard.standings import standings
 from recbole_conrec.utils.files import write_text
+from recbole_conrec.utils.tables import plain
 
 
 def write(board: Board, folder: Path, console: Console) -> list[Path]:
@@ -48,7 +49,7 @@ def plan(board: Board, missing: list[PlannedRun], jobs: int) -> Table:
     """
     expected = schedule.expected_seconds(missing)
     table = Table(
-        title=f"{board.title}: {len(missing)} of {len(board.runs)} runs to do",
+        title=plain(f"{board.title}: {len(missing)} of {len(board.runs)} runs to do", "italic"),
         title_justify="left",
         box=None,
         pad_edge=False,
@@ -65,13 +66,24 @@ def plan(board: Board, missing: list[PlannedRun], jobs: int) -> Table:
             left = [run for run in missing if run in mine]
             each = expected[left[0]] if left else None
             seeds = "not available" if mine[0].unavailable else ", ".join(str(run.seed) for run in left) or "recorded"
-            times = [seconds(each), seconds(each * len(left))] if each else ["?" if left else "", ""]
-            table.add_row(dataset, method.name, seeds, *times)
+            times = ["?" if left else "", ""] if each is None else [_about(each), _about(each * len(left))]
+            table.add_row(plain(dataset), plain(method.name), seeds, *times)
     total = sum(time or 0 for time in expected.values()) / jobs
     unknown = len({run.method.name for run in missing if expected[run] is None})
     table.caption = (
-        f"about {seconds(total)} with {jobs} process{'es' if jobs > 1 else ''}"
-        + (f", and {unknown} methods of unknown time" if unknown else "")
-        + "; from earlier runs of the same model on the same data, else the board's guess"
+        "; ".join(
+            [
+                *([f"about {_about(total)} with {jobs} process{'es' if jobs > 1 else ''}"] if total else []),
+                *([f"{unknown} methods of unknown time"] if unknown else []),
+                "from earlier runs with the same options on the same data, else the board's guess",
+            ]
+        )
+        if missing
+        else "nothing to do"
     )
     return table
+
+
+def _about(time: float) -> str:
+    """A duration that is only an estimate."""
+    return seconds(time) if time >= 1 else "<1s"

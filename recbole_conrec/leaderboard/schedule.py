@@ -17,12 +17,14 @@ from pathlib import Path
 
 from recbole_conrec.evaluation.table import seconds
 from recbole_conrec.leaderboard.board import PlannedRun
-from recbole_conrec.runs import lock, records
+from recbole_conrec.runs import failures, lock, records
 from recbole_conrec.runs.config import VISIBLE_GPUS
+from recbole_conrec.utils.processes import PARENT
 from recbole_conrec.utils.yaml_files import parse_value
 
 BUSY = lock.BusyError.exit_code
 POLL, WAIT = 0.1, 5.0  # seconds between looks at our processes, and at runs of other processes
+GRACE = 60.0  # seconds in which a run that is asked to end must do so
 
 
 def command(run: PlannedRun) -> list[str]:
@@ -53,7 +55,8 @@ def missing(runs: list[PlannedRun], report: Callable[[str], None]) -> list[Plann
 
 
 def expected_seconds(runs: list[PlannedRun]) -> dict[PlannedRun, float | None]:
-    """Seconds that each run will take: the median of earlier runs of its model on its data set, else the board's guess.
+    """Seconds that each run will take: the median of earlier runs on its data with its options (but for the seed), else
+    the board's guess.
 
     None without either.
     """
@@ -62,18 +65,24 @@ def expected_seconds(runs: list[PlannedRun]) -> dict[PlannedRun, float | None]:
         key = run.dataset, run.method.name
         if key not in seen:
             pattern = f"{records.folder_name(run.config)}-*/{records.RESULT}"
-            times = [t for file in run.folder.parent.glob(pattern) if (t := _seconds_of(file)) is not None]
+            options = _compared(json.loads(json.dumps(records.plain(run.config), default=str)))
+            times = [t for file in run.folder.parent.glob(pattern) if (t := _seconds_of(file, options)) is not None]
             guess = None if run.method.minutes is None else run.method.minutes * 60
             seen[key] = statistics.median(times) if times else guess
     return {run: seen[run.dataset, run.method.name] for run in runs}
 
 
-def _seconds_of(file: Path) -> float | None:
-    try:
-        cost = json.loads(file.read_text(encoding="utf-8"))["cost"]
-        return cost["fit_s"] + cost["eval_s"]
-    except (ValueError, KeyError, TypeError):  # a corrupt record has no time; `missing` names it
+def _compared(config: dict) -> dict:
+    """The options on which the time of a run depends."""
+    return {key: value for key, value in config.items() if key not in {*records.WHERE, "seed", "method", "row"}}
+
+
+def _seconds_of(file: Path, options: dict) -> float | None:
+    """Seconds of a recorded run; None if it had other options or is corrupt (`missing` names it)."""
+    record, _ = records.read(file.parent)
+    if record is None or _compared(record.result["config"]) != options:
         return None
+    return record.result["cost"]["fit_s"] + record.result["cost"]["eval_s"]
 
 
 def execute(runs: list[PlannedRun], jobs: int, report: Callable[[str], None]) -> dict[PlannedRun, str]:
@@ -127,12 +136,21 @@ def execute(runs: list[PlannedRun], jobs: int, report: Callable[[str], None]) ->
                 )
             time.sleep(POLL)
     except BaseException:
-        for process in running:
-            process.send_signal(signal.SIGINT)
-        for process in running:
-            process.wait()
+        _stop(list(running))
         raise
     return failed
+
+
+def _stop(processes: list[subprocess.Popen]) -> None:
+    """End runs: each keeps its last epoch or stage. (Children of a script's background command ignore SIGINT.)"""
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        try:
+            process.wait(GRACE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def _claim(run: PlannedRun, claim: contextlib.ExitStack) -> bool:
@@ -151,8 +169,9 @@ def _claim(run: PlannedRun, claim: contextlib.ExitStack) -> bool:
 def _outcome(run: PlannedRun, code: int) -> tuple[str, str]:
     """(the first figure of a run that ended, '') or ('', why it failed)."""
     if code:
-        lines = _log(run).read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        return "", f"{lines[-1].strip()} (complete output: {_log(run)})" if lines else f"exit code {code}"
+        why = _died(code) or failures.read(run.folder) or _last_line(run) or f"exit code {code}"
+        failures.note(run.folder, why)
+        return "", f"{why} (complete output: {_log(run)})"
     record, why = records.read(run.folder, run.identity)
     if record is None:
         return "", (
@@ -161,6 +180,23 @@ def _outcome(run: PlannedRun, code: int) -> tuple[str, str]:
         )
     name, figure = next(iter(record.result["metrics"].items()))
     return f"{name} {figure['value']:.4f}" if figure["value"] is not None else f"{name} -", ""
+
+
+def _died(code: int) -> str:
+    """Which signal ended a process of this exit code; '' if none did."""
+    number = -code if code < 0 else code - 128  # a launcher's way to say it
+    if number == signal.SIGINT or number not in set(signal.Signals):
+        return ""
+    hint = "; no memory left, perhaps: lower --jobs or batch sizes" if number == signal.SIGKILL else ""
+    return f"it was ended by {signal.Signals(number).name}{hint}"
+
+
+def _last_line(run: PlannedRun) -> str:
+    try:
+        lines = _log(run).read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    except OSError:
+        return ""
+    return lines[-1].strip().removeprefix("error: ") if lines else ""
 
 
 def _start(run: PlannedRun, jobs: int) -> subprocess.Popen:
@@ -176,6 +212,8 @@ def _start(run: PlannedRun, jobs: int) -> subprocess.Popen:
         if "show_progress" not in run.options:
             words.append("--show_progress=False")
         environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // jobs)))
+    environment[PARENT] = str(os.getpid())
+    failures.clear(run.folder)
     with open(_log(run), "wb") as log:
         bars = jobs == 1 and sys.stderr.isatty()
         return subprocess.Popen(words, stdout=log, stderr=None if bars else subprocess.STDOUT, env=environment)

@@ -6,7 +6,8 @@ from rich import box
 from rich.table import Table
 
 from recbole_conrec.leaderboard.standings import Section
-from recbole_conrec.leaderboard.tables import figure, markdown_table
+from recbole_conrec.leaderboard.tables import figure, markdown_table, md
+from recbole_conrec.utils.tables import plain
 
 MEASURES = ("valid", "alignment")  # keys of a stage's entry: `valid_metric` on validation; four choices, chance is .25
 KEY = "valid: the metric of model selection, on validation; alignment: the disliked one of four items, chance .25"
@@ -44,7 +45,7 @@ def terminal(section: Section) -> Table | None:
         return None
     names = _columns(rows)
     table = Table(
-        title=f"after each stage: {section.dataset}",
+        title=plain(f"after each stage: {section.dataset}", "italic"),
         title_justify="left",
         box=box.SIMPLE_HEAD,
         show_edge=False,
@@ -55,9 +56,11 @@ def terminal(section: Section) -> Table | None:
         caption_style="dim",
     )
     for column in ("method", "", *names):
-        table.add_column(column, justify="right" if column in names else "left")
+        table.add_column(plain(column), justify="right" if column in names else "left")
     for method, measure, figures in rows:
-        table.add_row(method if measure == MEASURES[0] else "", measure, *(figures.get(name, "-") for name in names))
+        table.add_row(
+            plain(method) if measure == MEASURES[0] else "", measure, *(figures.get(name, "-") for name in names)
+        )
     return table
 
 
@@ -67,6 +70,6 @@ def markdown(section: Section) -> str:
     if not rows:
         return ""
     names = _columns(rows)
-    head = ["method", "after each stage", *names]
-    cells = [[method, measure, *(figures.get(name, "-") for name in names)] for method, measure, figures in rows]
+    head = ["method", "after each stage", *map(md, names)]
+    cells = [[md(method), measure, *(figures.get(name, "-") for name in names)] for method, measure, figures in rows]
     return f"{markdown_table(head, cells, named=2)}\n{KEY}.\n"

@@ -9,11 +9,12 @@ from recbole_conrec.evaluation.table import FEW
 from recbole_conrec.leaderboard import statistics
 from recbole_conrec.leaderboard.board import Board, PlannedRun
 from recbole_conrec.leaderboard.board_options import Method
-from recbole_conrec.runs import records
+from recbole_conrec.runs import failures, records
 from recbole_conrec.runs.records import Record
 from recbole_conrec.utils.errors import UserError
 
 LEVEL = 0.05
+POPULARITY = "Pop"  # the model that every trained one must beat
 
 
 @dataclass
@@ -71,6 +72,13 @@ class Line:
         out = {key: float(np.mean([cost[key] for cost in costs])) for key in ("fit_s", "eval_s", "parameters")}
         return {**out, "peak_mb": max(cost["peak_mb"] for cost in costs)}
 
+    @property
+    def valid(self) -> dict[str, float]:
+        """The metric that selects it, on validation: mean over seeds, of those whose runs name the same metric."""
+        found = [record.result.get("valid", {}) for record in self.records.values()]
+        shared = set.intersection(*map(set, found)) if found else set()
+        return {metric: float(np.mean([one[metric] for one in found])) for metric in sorted(shared)}
+
 
 @dataclass
 class Section:
@@ -107,6 +115,7 @@ def _section(board: Board, dataset: str) -> Section:
     if not there:
         return section
     _check_same_data(there, dataset)
+    _note_weak(there)
     facts = next(iter(there[0].records.values())).facts()
     section.users = len(np.unique(facts["user"]))
     _fill(there, columns, facts["user"], zlib.crc32(dataset.encode()))
@@ -123,25 +132,40 @@ def _section(board: Board, dataset: str) -> Section:
 
 def _line(method: Method, runs: list[PlannedRun], columns: list[str]) -> Line:
     line = Line(method)
-    whys = []
+    reasons: dict[str, list[str]] = {}  # why there is no record: the seeds
+    whys: list[str] = []
+    per_seed: list[dict[str, np.ndarray]] = []
     for run in runs:
         if run.unavailable:
             line.note = f"not available: {run.unavailable.partition(';')[0]}"
             return line
         record, why = records.read(run.folder, run.identity)
+        try:
+            outcomes = record.outcomes() if record else {}
+        except (OSError, ValueError, KeyError) as error:  # a Parquet file with its digest that is none
+            record, why = None, f"{run.folder / records.OUTCOMES} is corrupt ({type(error).__name__})"
         if record:
             line.records[run.seed] = record
+            per_seed.append(outcomes)
+        elif failed := failures.read(run.folder):
+            reasons.setdefault(f"failed: {failed}", []).append(str(run.seed))
         elif why != "missing":
             whys.append(why)
-    if len(line.records) < len(runs):
-        line.note = f"{len(line.records)} of {len(runs)} seeds" if line.records else "not run yet"
-    line.note = "; ".join([line.note, *whys] if line.note else whys)
-    per_seed = [record.outcomes() for record in line.records.values()]
+    line.note = _note(len(line.records), len(runs), reasons, whys)
     for column in columns:
         values = [outcomes[column] for outcomes in per_seed if column in outcomes]
         if values and not np.isnan(values[0]).all():
             line.outcomes[column] = np.stack(values)
     return line
+
+
+def _note(there: int, wanted: int, failed: dict[str, list[str]], corrupt: list[str]) -> str:
+    """What a method lacks. ``failed``: {why: seeds}."""
+    parts = [f"{there} of {wanted} seeds"] if 0 < there < wanted else []
+    parts += [why + (f" (seed {', '.join(seeds)})" if wanted > 1 else "") for why, seeds in failed.items()]
+    if there + sum(map(len, failed.values())) == 0:
+        parts.append("not run yet")
+    return "; ".join([*parts, *corrupt])
 
 
 def _check_same_data(lines: list[Line], dataset: str) -> None:
@@ -155,6 +179,18 @@ def _check_same_data(lines: list[Line], dataset: str) -> None:
             f"methods '{names}' on {dataset} have different data or protocols and cannot share a table; "
             "give every method the same split, window, feedback and candidates"
         )
+
+
+def _note_weak(lines: list[Line]) -> None:
+    """Say of each method whose validation figure is below popularity's that it is: it has hardly been trained."""
+    pop = next((line for line in lines if line.method.model == POPULARITY), None)
+    if pop is None:
+        return
+    for line in lines:
+        for metric, value in line.valid.items():
+            if value < pop.valid.get(metric, value):
+                weak = f"below {pop.method.name} on validation ({metric} {value:.4f} < {pop.valid[metric]:.4f})"
+                line.note = "; ".join(filter(None, [line.note, weak]))
 
 
 def _fill(lines: list[Line], columns: list[str], user: np.ndarray, seed: int) -> None:

@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+import re
 
 from rich import box
 from rich.table import Table
@@ -11,6 +12,7 @@ from rich.text import Text
 from recbole_conrec.evaluation.table import FEW, count, megabytes, seconds
 from recbole_conrec.generative.candidate_scores import SCORINGS
 from recbole_conrec.leaderboard.standings import Cell, Line, Section
+from recbole_conrec.utils.tables import one_line, plain
 
 COSTS = {
     "fit": ("fit_s", seconds),
@@ -28,6 +30,10 @@ TEX = {
     "~": "\\textasciitilde{}",
     "^": "\\textasciicircum{}",
     "\\": "\\textbackslash{}",
+    "<": "\\textless{}",
+    ">": "\\textgreater{}",
+    "|": "\\textbar{}",
+    **{character: f"{{{character}}}" for character in "[]*"},  # after a line's end they would belong to it
     **{character: f"\\{character}" for character in "&%#_{}$"},
 }
 
@@ -73,31 +79,38 @@ def terminal(section: Section, title: str, width: int) -> list[Table]:
     size = math.ceil(len(columns) / blocks)  # of about the same number of columns
     parts = [columns[start : start + size] for start in range(0, len(columns), size)]
     return [
-        _terminal(section, f"{title}: {section.dataset}" if part is parts[0] else None, part, part is parts[-1])
+        _terminal(
+            section,
+            plain(f"{title}: {section.dataset}", "italic") if part is parts[0] else None,
+            part,
+            part is parts[-1],
+        )
         for part in parts
     ]
 
 
-def _terminal(section: Section, title: str | None, columns: list[str], last: bool) -> Table:
+def _terminal(section: Section, title: Text | None, columns: list[str], last: bool) -> Table:
     table = Table(
         title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False
     )
     table.add_column("method", min_width=NAME_WIDTH, overflow="fold")
     for column in columns:
-        table.add_column(column, justify="right", no_wrap=True)
+        table.add_column(plain(column), justify="right", no_wrap=True)
     if last:
         table.add_column("fit\nparams", justify="right", no_wrap=True)
     table.add_row("n", *(f"{section.usual_n.get(c, 0):,}" for c in columns), style="italic dim")
     for line in section.lines:
         cells = [_rich(line.cells.get(column), section.usual_n.get(column, 0)) for column in columns]
-        name = Text(line.method.name)
+        name = plain(line.method.name)
         if line.note:
-            name.append(f"\n{line.note}", style="dim italic")
+            name.append(f"\n{one_line(line.note)}", style="dim italic")
         costs = [write(line.cost[field]) for field, write in (COSTS["fit"], COSTS["params"])] if line.records else ["-"]
         table.add_row(name, *cells, *(["\n".join(costs)] if last else []))
     if section.improvement:
         table.add_section()
-        table.add_row(f"{section.improved} over the best other", *(improvement(section, column) for column in columns))
+        table.add_row(
+            plain(f"{section.improved} over the best other"), *(improvement(section, column) for column in columns)
+        )
     return table
 
 
@@ -117,9 +130,9 @@ def _rich(cell: Cell | None, usual_n: int) -> Text:
 
 
 def markdown(sections: list[Section], title: str) -> str:
-    parts = [f"# {title}\n"]
+    parts = [f"# {md(title)}\n"]
     for section in sections:
-        parts += [f"## {section.dataset}\n", _markdown_section(section), f"{key(section)}.\n"]
+        parts += [f"## {md(section.dataset)}\n", _markdown_section(section), f"{key(section)}.\n"]
     return "\n".join(parts)
 
 
@@ -127,13 +140,19 @@ def _markdown_section(section: Section) -> str:
     no_costs = [""] * len(COSTS)
     rows = [["n", *(f"{section.usual_n.get(c, 0):,}" for c in section.columns), *no_costs]]
     for line in section.lines:
-        name = line.method.name + (f" ({line.note})" if line.note else "")
+        name = md(line.method.name + (f" ({line.note})" if line.note else ""))
         cells = [_md(line.cells.get(c), section.usual_n.get(c, 0)) for c in section.columns]
         rows.append([name, *cells, *_costs(line)])
     if section.improvement:
         shares = [improvement(section, column) for column in section.columns]
-        rows.append([f"{section.improved} over the best other", *shares, *no_costs])
-    return markdown_table(["method", *section.columns, *COSTS], rows, named=1)
+        rows.append([md(f"{section.improved} over the best other"), *shares, *no_costs])
+    return markdown_table(["method", *map(md, section.columns), *COSTS], rows, named=1)
+
+
+def md(text: str) -> str:
+    """A name or message in Markdown, as it is (markdown_table escapes what separates cells)."""
+    text = re.sub(r"([\\`*{}\[\]<>$~]|(?<!\w)_|_(?!\w))", r"\\\1", one_line(text))
+    return re.sub(r"&(?=#?\w+;)", "&amp;", text)
 
 
 def markdown_table(head: list[str], rows: list[list[str]], named: int) -> str:
@@ -185,7 +204,9 @@ def _latex(section: Section, title: str) -> str:
         share = [improvement(section, column).replace(" %", "\\%").replace("*", "$^*$") for column in columns]
         out += ["\\midrule", " & ".join(["\\textit{Improvement}", *share]) + " \\\\"]
     out += ["\\bottomrule", "\\end{tabular}"]
-    out += [f"% {line.method.name}: {line.note}" for line in section.lines if line.note]
+    for line in section.lines:
+        if line.note:
+            out += ["", f"{{\\footnotesize $^\\dagger$ {_tex(line.method.name)}: {_tex(line.note)}\\par}}"]
     return "\n".join([*out, "\\end{table}", ""])
 
 
@@ -199,7 +220,7 @@ def _tex_cell(cell: Cell | None) -> str:
 
 
 def _tex(text: str) -> str:
-    return "".join(TEX.get(character, character) for character in text)
+    return "".join(TEX.get(character, character) for character in one_line(text))
 
 
 def comma_separated(sections: list[Section]) -> str:
@@ -214,7 +235,8 @@ def comma_separated(sections: list[Section]) -> str:
             for column in section.columns:
                 cell = line.cells.get(column)
                 figures = _figures(cell, len(line.records)) if cell else {}
-                name = {"dataset": section.dataset, "method": line.method.name, "metric": column, "note": line.note}
+                texts = {"dataset": section.dataset, "method": line.method.name, "metric": column, "note": line.note}
+                name = {column: one_line(text) for column, text in texts.items()}
                 writer.writerow({**name, **figures, **cost})
     return out.getvalue()
 

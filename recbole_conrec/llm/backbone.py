@@ -17,6 +17,7 @@ from recbole_conrec.llm.head import Head, unwrap
 from recbole_conrec.llm.shared_prompt import check_attention
 from recbole_conrec.llm.sid_tokens import Start, add_sid_tokens, init_sid_rows
 from recbole_conrec.llm.tiny import TinyOptions, build_model, build_tokenizer
+from recbole_conrec.llm.words import Words, opening
 from recbole_conrec.options.schema import Options
 from recbole_conrec.utils.errors import UserError
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from recbole_conrec.tokenizer.semantic_ids import SemanticIds
 
 SID = re.compile(r"<[a-z]_\d+>")
+NO_TOKENIZER = "this backbone reads token ids, not text: it has no tokenizer"
 
 
 class BackboneOptions(Options):
@@ -110,14 +112,27 @@ class Backbone:
         tokens = self.sid_tokens[(codes.clamp(min=0) + offset)]
         return tokens.masked_fill(codes < 0, self.pad_id)
 
+    @cached_property
+    def start(self) -> list[int]:
+        """What every prompt begins with: the tokens that the tokenizer puts first, such as <bos>; often none."""
+        return [] if self.tokenizer is None else opening(self.tokenizer)
+
+    @cached_property
+    def words(self) -> Words:
+        """Token ids of texts that people wrote: names of tokens in them, <eos> or <a_1>, are words like others."""
+        if self.tokenizer is None:
+            raise UserError(NO_TOKENIZER)
+        return Words(self.tokenizer)
+
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of texts, without special tokens around them. SIDs may appear in the text.
+        """Token ids of texts of one's own, without special tokens around them. SIDs may appear in the text; what users
+        wrote, such as titles, is read by `words`.
 
         Raises UserError for a text with a SID token that the semantic IDs do not have (it would become several
         tokens), and for a backbone without a tokenizer.
         """
         if self.tokenizer is None:
-            raise UserError("this backbone reads token ids, not text: it has no tokenizer")
+            raise UserError(NO_TOKENIZER)
         known = set(self.semantic_ids.tokens())
         for n, text in enumerate(texts):
             strange = next((name for name in SID.findall(text) if name not in known), None)

@@ -21,6 +21,7 @@ from recbole_conrec.llm.fields import Attention, Dtype
 from recbole_conrec.utils.errors import UserError
 from recbole_conrec.utils.files import replacing_folder
 from recbole_conrec.utils.memory import out_of_memory
+from recbole_conrec.utils.model_files import revision
 
 
 def load(
@@ -36,9 +37,10 @@ def load(
     """(model, tokenizer) of a hub id (`Qwen/Qwen3-0.6B`), a folder or a `.gguf` file; see `BackboneOptions`."""
     if str(llm).endswith(".gguf"):
         llm = str(unpack_gguf(Path(llm), cache_dir))
+    commit = revision(llm) or "main"  # the one that names the run, though the hub may have a newer one
     try:
-        config = AutoConfig.from_pretrained(llm)
-        tokenizer = AutoTokenizer.from_pretrained(llm, padding_side="left")
+        config = AutoConfig.from_pretrained(llm, revision=commit)
+        tokenizer = AutoTokenizer.from_pretrained(llm, padding_side="left", revision=commit)
     except (OSError, ValueError) as error:
         raise UserError(
             f"llm: {llm!r} is neither 'tiny', nor a .gguf file, nor a folder with a model, nor a hub id that can be "
@@ -53,7 +55,7 @@ def load(
         options["device_map"] = device_map
     with out_of_memory(f"loading {llm}", "use a smaller llm, dtype: bfloat16, quantize: 4bit or device_map: auto"):
         try:
-            model = kind.from_pretrained(llm, **options)
+            model = kind.from_pretrained(llm, revision=commit, **options)
         except ValueError as error:
             raise UserError(f"llm: {llm} with device_map: {device_map} cannot be loaded ({error})") from error
         if device_map is None:

@@ -56,11 +56,17 @@ def name_of(reward: Reward) -> str:
 
 
 def values_of(reward: Reward, items: torch.Tensor, columns: dict[str, list]) -> list[float]:
-    """The rewards of items [P, G], prompt by prompt. Raises UserError unless there is one for every item."""
+    """The rewards of items [P, G], prompt by prompt. Raises UserError unless there is a finite one for every item."""
     values = torch.as_tensor(reward(items, **columns))
     if values.shape != items.shape:
         raise UserError(
             f"reward {name_of(reward)}: it returned the shape {tuple(values.shape)}; expected one number for each of "
             f"the items {tuple(items.shape)}"
+        )
+    strange = ~torch.isfinite(values.double())
+    if strange.any():
+        raise UserError(
+            f"reward {name_of(reward)}: {values[strange][0].item()} for {int(strange.sum())} of {values.numel()} "
+            f"answers, the first of them item {int(items[strange.to(items.device)][0])}; expected finite numbers"
         )
     return values.flatten().tolist()

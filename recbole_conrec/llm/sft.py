@@ -60,7 +60,8 @@ def train_sft(
         dicts with step, loss (mean negative log-likelihood of the answer tokens, in nats), learning_rate, grad_norm;
         the last one has train_samples_per_second and train_runtime in seconds instead.
 
-    Raises UserError for examples that do not fit the model, and for weights of unknown tasks.
+    Raises UserError for examples that do not fit the model or bear no loss, for weights of unknown tasks, and for a
+    loss that is not finite.
     """
     tasks = examples if isinstance(examples, dict) else {"examples": examples}
     unknown = set(weights or {}) - set(tasks)
@@ -102,7 +103,7 @@ def _make_trainer(backbone, examples: list[dict], arguments: dict[str, Any], run
 
 
 def check_examples(backbone, examples: list[dict]) -> None:
-    """Raise UserError for no examples, an unknown token, or an answer that does not fit its example."""
+    """Raise UserError for no examples, an unknown token, an answer that does not fit its example, or no loss at all."""
     if not examples:
         raise UserError(
             "training examples: there are none; does the training split hold the events of which they are made?"
@@ -124,6 +125,11 @@ def check_examples(backbone, examples: list[dict]) -> None:
                 )
         if not pairs and len(example["completion_mask"]) != len(example["input_ids"]):
             raise UserError(f"training example {n}: completion_mask and input_ids differ in length")
+    if not pairs and not any(any(example["completion_mask"][1:]) for example in examples):
+        raise UserError(
+            "training examples: no token bears loss, as completion_mask is 0 after the first token of each of them; "
+            "set it to 1 on the answers' tokens"
+        )
 
 
 class CompactSFTTrainer(SampledTrainer, SFTTrainer):
@@ -167,8 +173,8 @@ class EncoderDecoderTrainer(SampledTrainer):
 def _mean_loss(trainer: SampledTrainer, logits, labels, num_items_in_batch) -> torch.Tensor:
     """Cross entropy of logits [N, V] and labels [N], per answer token of the optimizer step on all processes."""
     total = F.cross_entropy(logits, labels, reduction="sum", ignore_index=IGNORED)
-    count = (labels != IGNORED).sum().clamp(min=1) if num_items_in_batch is None else num_items_in_batch
-    loss = total / count
+    count = (labels != IGNORED).sum() if num_items_in_batch is None else torch.as_tensor(num_items_in_batch)
+    loss = total / count.to(total.device).clamp(min=1)  # a step may hold examples without loss alone
     if trainer.args.average_tokens_across_devices and num_items_in_batch is not None:
         loss = loss * trainer.accelerator.num_processes  # the count is of all processes, DDP averages over them
     return loss

@@ -8,6 +8,7 @@ from tokenizers import AddedToken
 from transformers import PreTrainedTokenizerBase
 
 from recbole_conrec.llm.head import unwrap
+from recbole_conrec.llm.words import Words
 from recbole_conrec.utils.errors import UserError
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def init_sid_rows(
             if how == "mean":
                 new = 0.1 * spread * torch.randn(len(sid_tokens), matrix.shape[1], generator=generator)
             else:
-                text = _text_means(known, tokenizer, item_texts)
+                text = _text_means(matrix.float().cpu(), tokenizer, item_texts)
                 new = torch.cat([_code_means(text, codes, size, generator) for codes, size in _levels(semantic_ids)])
                 new = new * spread.norm() / new.norm(dim=1, keepdim=True).clamp(min=1e-6)
             matrix[sid_tokens.to(matrix.device)] = (mean + new).to(matrix)
@@ -79,7 +80,7 @@ def _levels(semantic_ids):
 
 def _text_means(embedding, tokenizer, item_texts) -> torch.Tensor:
     """Mean token embedding [n_items - 1, H] of each item's text (0 for an empty one), without item 0."""
-    ids = tokenizer(list(item_texts[1:]), add_special_tokens=False)["input_ids"]
+    ids = Words(tokenizer)(item_texts[1:])
     lengths = torch.tensor([len(row) for row in ids])
     flat = torch.tensor([token for row in ids for token in row], dtype=torch.int64)
     total = torch.zeros(len(ids), embedding.shape[1])

@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch.utils.data import Sampler
@@ -14,10 +14,14 @@ from transformers.utils import logging
 from recbole_conrec.llm.fields import Schedule
 from recbole_conrec.options.schema import Count, NonNegative, Options
 from recbole_conrec.utils.errors import UserError
+from recbole_conrec.utils.files import disk_fault
 from recbole_conrec.utils.memory import out_of_memory
 
 # TRL uses names that transformers 5 has begun to rename, and so would warn at every run
 warnings.filterwarnings("ignore", "`(is_)?gradient_checkpointing` is deprecated", FutureWarning)
+
+
+NOT_FINITE = "lower lr, keep max_grad_norm above 0, and check rewards and weights of your own"
 
 
 class TrainingOptions(Options):
@@ -109,6 +113,13 @@ class SampledTrainer(Trainer):
 
     sampler: EpochSampler
 
+    def training_step(self, *args, **kwargs):
+        """The trainer's, which must give a finite loss: any other would end in weights that are no numbers."""
+        loss = super().training_step(*args, **kwargs)
+        if not torch.isfinite(loss).all():
+            raise UserError(f"training: the loss of step {self.state.global_step + 1} is {loss.item()}; {NOT_FINITE}")
+        return loss
+
     def _get_train_sampler(self, *args, **kwargs):
         return self.sampler
 
@@ -122,7 +133,8 @@ class SampledTrainer(Trainer):
 def run(trainer: SampledTrainer, resume: str | bool | None) -> list[dict]:
     """Train -> the log history. Nothing is printed; who wants to see progress gives a callback.
 
-    Raises UserError for a `resume` that is no checkpoint folder, and where memory runs out.
+    Raises UserError for a `resume` that is no checkpoint folder, for a loss or weights that are not finite, for a
+    disk that cannot be written, and where memory runs out.
     """
     if isinstance(resume, str) and not (Path(resume) / "trainer_state.json").is_file():
         raise UserError(f"resume: {resume} is no checkpoint folder; name one like checkpoint-100, or leave it out")
@@ -132,8 +144,19 @@ def run(trainer: SampledTrainer, resume: str | bool | None) -> list[dict]:
     remedy = "lower the batch size and raise accumulate, use gradient_checkpointing or a smaller llm"
     # importing RecBole's SINE turns anomaly detection on for the whole process
     with torch.autograd.set_detect_anomaly(False), out_of_memory("training", remedy):
-        trainer.train(resume_from_checkpoint=resume)
-    trainer.model.eval()  # type: ignore[union-attr]  # a trainer has a model
+        try:
+            trainer.train(resume_from_checkpoint=resume)
+        except Exception as error:
+            if reason := disk_fault(error):
+                raise UserError(
+                    f"{trainer.args.output_dir}: the checkpoint cannot be written ({reason}); free some space, and run "
+                    "the same command again"
+                ) from error
+            raise
+    model = cast(torch.nn.Module, trainer.model)
+    if not all(bool(torch.isfinite(weights).all()) for weights in model.parameters() if weights.requires_grad):
+        raise UserError(f"training: it ended with weights that are not finite; {NOT_FINITE}")
+    model.eval()
     return trainer.state.log_history
 
 

@@ -56,6 +56,13 @@ class MiniOneRecGRPOStage(GRPOStage):
         check_weights({"next": 1, **weights}, KINDS)
         return weights
 
+    @field_validator("reward_weights")
+    @classmethod
+    def _one_each(cls, weights: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if weights is not None and len(weights) != 2:
+            raise ValueError(f"{len(weights)} weights; expected 2, of the rewards rule and rank")
+        return weights
+
     def share(self, kind: str) -> float:
         """Prompts of a kind for each training instance."""
         return self.weights.get(kind, 1 if kind == "next" else 0)
@@ -85,7 +92,7 @@ def grpo(run: StageRun) -> TrainingSet:
         elif kind == "titles_next":
             asking = prompts.title_history(*columns, part.user, context).lists()
         else:  # the instances' items, so that widely disliked ones are asked for more often
-            text, stop = prompts.encode(ITEM_OF), prompts.encode("?")
+            text, stop = prompts.open(ITEM_OF), prompts.encode("?")
             asking = [text + title + stop for title in tokens_of(prompts.titles[part.item])]
         pairs = zip(asking, part.item, strict=True)
         examples += [{"input_ids": tokens, "target": int(item)} for tokens, item in pairs]

@@ -41,10 +41,10 @@ def dataset_options(name: str, data_path) -> dict:
 
 def dataset_keys() -> set[str]:
     """Every option that one of our data sets' YAML files sets."""
-    return {key for name in _datasets() for key in properties("dataset", name)} - {EXTENDS}
+    return {key for name in dataset_names() for key in properties("dataset", name)} - {EXTENDS}
 
 
-def _datasets() -> list[str]:
+def dataset_names() -> list[str]:
     """The names of the data sets that have a YAML here."""
     folder = importlib.resources.files("recbole_conrec.properties") / "dataset"
     return sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
@@ -56,7 +56,7 @@ def _extended(options: dict, chain: tuple[str, ...]) -> dict:
     base = options.get(EXTENDS)
     if base is None:
         return own
-    known = _datasets()
+    known = dataset_names()
     if base not in known:
         raise UserError(f"{EXTENDS}: {base!r} is no data set of properties/dataset{nearest(str(base), known)}")
     if base in chain:

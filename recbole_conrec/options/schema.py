@@ -82,14 +82,10 @@ class Options(BaseModel):
         for old, new in cls.RENAMED.items():
             if old in given and new not in given:
                 path = f"{where}.{old}" if where else old
-                warnings.warn(f"'{path}' is now called '{new}'; the old name will go", FutureWarning, stacklevel=3)
+                message = f"'{path}' is now called '{new}'; the old name will be removed in the next version"
+                warnings.warn(message, FutureWarning, stacklevel=3)
                 given = {(new if key == old else key): value for key, value in given.items()}
         return given
-
-
-def names_of(options: type[Options]) -> list[str]:
-    """The names of a model's options, in the order in which they stand."""
-    return list(options.model_fields)
 
 
 def describe(annotation: Any, metadata: typing.Iterable = ()) -> str:

@@ -1,7 +1,8 @@
 """Options checked before anything is read or trained: their names, whether the method reads them, their values."""
 
+import importlib.resources
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache, reduce
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,9 @@ from recbole.utils.argument_list import (
 from recbole_conrec import registry, tokenizer
 from recbole_conrec.data.loading import FileOptions
 from recbole_conrec.data.protocol import DataOptions, Protocol
-from recbole_conrec.options.layers import dataset_keys, merge, overall, properties
+from recbole_conrec.options.layers import dataset_keys, dataset_names, merge, overall, properties
 from recbole_conrec.options.schema import Options
-from recbole_conrec.runs.options import EvaluationOptions, HistoryOptions, LoopOptions, PlaceOptions
+from recbole_conrec.runs.options import NOT_HONOURED, EvaluationOptions, HistoryOptions, LoopOptions, PlaceOptions
 from recbole_conrec.utils.errors import UserError
 from recbole_conrec.utils.names import nearest
 from recbole_conrec.utils.yaml_files import read_yaml
@@ -52,27 +53,35 @@ def known_options(model_class: type, defaults: dict) -> set[str]:
     }
 
 
-def unread(model_class: type) -> frozenset[str]:
-    """The names of common options that this model does not read."""
-    return getattr(model_class, "UNREAD", frozenset())
+def unread(model_class: type) -> dict[str, str]:
+    """The common options that this model does not read -> what it reads instead, '' for nothing."""
+    return {**NOT_HONOURED, **getattr(model_class, "UNREAD", {})}
 
 
 def read_by(model: str | type, options: dict) -> dict:
     """Those of ``options`` (dotted keys allowed) that a model, by name or class, reads."""
     model_class = registry.find_model(model) if isinstance(model, str) else model
     name = model if isinstance(model, str) else model_class.__name__
-    known = known_options(model_class, properties("model", name)) - unread(model_class)
+    known = known_options(model_class, properties("model", name)) - set(unread(model_class))
     return {key: value for key, value in options.items() if key.partition(".")[0] in known}
 
 
-def check_names(given: Iterable[str], known: set[str], not_read: frozenset[str] | set[str], method: str) -> None:
-    """Raise UserError for an option that nobody knows, or that this method does not read."""
-    readable = known - not_read
+def check_names(given: Iterable[str], known: set[str], not_read: Mapping[str, str], method: str) -> None:
+    """Raise UserError for an unknown option, or one that this method does not read, naming what it reads instead."""
+    readable = known - set(not_read)
     for key in given:
-        if key in not_read:
-            raise UserError(f"option '{key}': {method} does not read it{nearest(key, readable)}")
+        if key in not_read or (key not in known and key in _options_of_methods()):
+            instead = f"; set {not_read[key]}" if not_read.get(key) else nearest(key, readable)
+            raise UserError(f"option '{key}': {method} does not read it{instead}")
         if key not in known:
             raise UserError(f"unknown option '{key}'{nearest(key, readable)}")
+
+
+@cache
+def _options_of_methods() -> frozenset[str]:
+    """The options that the YAML of any method sets."""
+    folder = importlib.resources.files("recbole_conrec.properties") / "model"
+    return frozenset(key for file in folder.iterdir() if file.name.endswith(".yaml") for key in read_yaml(file))
 
 
 @cache
@@ -81,6 +90,19 @@ def recbole_defaults(model: str) -> dict:
     folder = Path(recbole.__file__).parent / "properties"
     files = (folder / "overall.yaml", folder / "dataset" / "sample.yaml", folder / "model" / f"{model}.yaml")
     return reduce(merge, [read_yaml(file) for file in files if file.is_file()], {})
+
+
+# -- data -----------------------------------------------------------------------------------------------------------
+def check_data(config: Any) -> None:
+    """Raise UserError if the data set of a Config has no events, naming the nearest data sets that have."""
+    folder, name = Path(config["data_path"]), config["dataset"]
+    file = folder / f"{name}.inter"
+    if not file.is_file():
+        there = [other.parent.name for other in folder.parent.glob("*/*.inter")]
+        raise UserError(
+            f"{file}: there is no such file{nearest(name, [*there, *dataset_names()])}; set `data_path` to the folder "
+            f"that holds the folder '{name}', or convert the data set first"
+        )
 
 
 # -- values ----------------------------------------------------------------------------------------------------------
@@ -109,8 +131,6 @@ def _check_like_defaults(given: dict, merged: dict, defaults: dict, typed: set[s
         if key in typed or isinstance(default, bool) or not isinstance(default, int | float) or value is None:
             continue
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise UserError(f"{key}: {value!r}; expected a number, such as {_yaml(default)}")
-
-
-def _yaml(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+            raise UserError(f"{key}: {value!r}; expected a number, such as {default}")
+        if isinstance(default, int) and default > 0 and not (isinstance(value, int) and value > 0):
+            raise UserError(f"{key}: {value!r}; expected a whole number of at least 1, such as {default}")

@@ -14,14 +14,17 @@ from pathlib import Path
 
 import torch
 from recbole.config import Config
+from recbole.evaluator.register import metrics_dict
 from recbole.utils import InputType
 
 from recbole_conrec import registry
 from recbole_conrec.evaluation.plugin import register_metrics
-from recbole_conrec.evaluation.registry import columns
+from recbole_conrec.evaluation.registry import columns, find_metric
 from recbole_conrec.options.layers import dataset_options, lay, overall, properties
 from recbole_conrec.runs.checks import check_names, check_values, known_options, unread
+from recbole_conrec.runs.stock_models import fill_item_fields
 from recbole_conrec.utils.errors import UserError
+from recbole_conrec.utils.names import nearest
 from recbole_conrec.utils.yaml_files import read_yaml
 
 # What RecBole has put into a form of its own by the time that a stock Config exists.
@@ -52,19 +55,22 @@ def make_config(model: str | None, dataset: str | None, files=(), options: dict 
     for option, value in (("model", name), ("dataset", dataset), ("data_path", data_path)):
         if not isinstance(value, str):
             raise UserError(f"{option}: {value!r}; expected a name")
+    if Path(dataset).name != dataset or dataset == ".." or "\0" in dataset:
+        raise UserError(f"dataset: '{dataset}'; expected the name of a folder in `data_path`, without a path")
+    name = registry.spelling(name)
     model_class = registry.find_model(external.get("model_class") or name)
 
     defaults = reduce(lay, [overall(), properties("model", name), dataset_options(dataset, data_path)])
     # a file that brings a model brings the options of that model with it; of a model from outside we know none
     foreign = ":" in name or (name not in registry.MODELS and name in registry.entry_points())
     own_keys = {key for layer in layers if foreign or "model_class" in layer for key in layer}
-    known = known_options(model_class, defaults) | own_keys | {"model", "dataset", "model_class", "method"}
-    check_names(external, known, unread(model_class) - own_keys, name)
+    known = known_options(model_class, defaults) | own_keys | {"model", "dataset", "model_class"}
+    check_names(external, known, {key: to for key, to in unread(model_class).items() if key not in own_keys}, name)
     merged = reduce(lay, layers, defaults)
     check_values(external, merged, model_class, defaults)
     for key in ("model", "dataset"):  # RecBole wants them as arguments
         merged.pop(key, None)
-    _fill_item_features(merged, model_class.__name__)
+    fill_item_fields(merged, model_class.__name__)
     if merged.get("loss_type") == "BPR" or getattr(model_class, "input_type", None) == InputType.PAIRWISE:
         merged["train_neg_sample_args"] = merged.get("train_neg_sample_args") or {
             "distribution": "uniform",
@@ -90,15 +96,6 @@ def _gpus() -> str:
     return "0" if VISIBLE_GPUS is None else VISIBLE_GPUS.split(",")[0]
 
 
-def _fill_item_features(options: dict, model: str) -> None:
-    """The item field of FDSA and S3Rec: `item_category` of the data set, where RecBole's YAML has 'class'."""
-    category = options.get("item_category")
-    if category and model == "FDSA":
-        options.setdefault("selected_features", [category])
-    if category and model == "S3Rec":
-        options.setdefault("item_attribute", category)
-
-
 class _Config(Config):
     """RecBole's Config with our layers already merged.
 
@@ -121,14 +118,17 @@ class _Config(Config):
         try:
             super()._set_default_parameters()
         except NotImplementedError as error:  # RecBole's words for an unknown metric
-            from recbole.evaluator.register import metrics_dict
-
             raise UserError(f"metrics: {error}; known: {', '.join(sorted(metrics_dict))}") from None
 
 
 def _check_valid_metric(options: dict) -> None:
     metrics, topk = (v if isinstance(v, list) else [v] for v in (options["metrics"], options["topk"]))
+    for metric in metrics:
+        if not find_metric(str(metric)) and str(metric).lower() not in metrics_dict:
+            raise UserError(f"metrics: '{metric}' is unknown{nearest(str(metric), metrics_dict)}")
     known = columns(metrics, topk)
+    if not known:
+        raise UserError("metrics: empty; give at least one, such as HR")
     if str(options["valid_metric"]).lower() not in [name.lower() for name in known]:
         raise UserError(
             f"valid_metric: '{options['valid_metric']}' is not measured; name one of {', '.join(known)}, "
@@ -147,5 +147,8 @@ def complete(config: Config) -> Config:
     for key in defaults:
         if key not in NORMALISED:
             config[key] = merged[key]
+    if "valid_metric" not in config.external_config_dict and hasattr(registry.find_model(model), "TASKS"):
+        # RecBole's MRR@10 selects no method that is trained in stages
+        config["valid_metric"] = "CandAcc" if merged["valid_metric"] == "CandAcc" else f"HR@{max(config['topk'])}"
     config["method"] = model
     return config

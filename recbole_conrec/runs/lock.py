@@ -79,13 +79,14 @@ def _acquire(file: Path, patience: float, on_acquired: Callable[[int], None] | N
 
 def _write_owner(descriptor: int) -> None:
     owner = {"pid": os.getpid(), "host": socket.gethostname(), "since": int(time.time())}
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{json.dumps(owner)}\n".encode(), 0)
+    with contextlib.suppress(OSError):  # a full disk: the lock holds without a name in it
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{json.dumps(owner)}\n".encode(), 0)
 
 
 def _owner(file: Path) -> str:
     try:
         owner = json.loads(file.read_text(encoding="utf-8"))
         return f"process {owner['pid']} on {owner['host']}"
-    except (OSError, ValueError):  # it is writing its name just now
-        return "of unknown name"
+    except (OSError, ValueError, KeyError, TypeError):  # it is writing its name just now, or could not
+        return "unknown"

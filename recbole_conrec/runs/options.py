@@ -1,5 +1,6 @@
 """The options of a run that belong to no room of their own: where it runs, RecBole's training loop, the evaluation."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, field_validator
@@ -60,6 +61,8 @@ class LoopOptions(Options):
 
     epochs: Natural = 100
     """Passes over the training instances, at most; early stopping may end earlier."""
+    train_steps: Count | None = None
+    """In place of `epochs`: as many epochs as make this number of steps, so that small data are seen more often."""
     stopping_step: Natural = 5
     """Validations without a better `valid_metric` before training stops."""
     eval_step: Natural = 1
@@ -92,4 +95,27 @@ class HistoryOptions(Options):
 
 
 LOOP: frozenset[str] = frozenset(LoopOptions.model_fields)
-OPTIMISER: frozenset[str] = frozenset({"learner", "learning_rate", "weight_decay", "clip_grad_norm"})
+# options of the loop that methods trained in stages do not read, and what they read instead
+STAGES_INSTEAD: Mapping[str, str] = {
+    **dict.fromkeys(LOOP, "stages"),
+    "epochs": "stages.NAME.epochs",
+    "learning_rate": "stages.NAME.lr",
+    "train_batch_size": "stages.NAME.batch_size",
+    "weight_decay": "stages.NAME.weight_decay",
+    "clip_grad_norm": "stages.NAME.max_grad_norm",
+    "enable_amp": "stages.NAME.bf16",
+}
+# options of RecBole that nothing here reads, and what is read instead
+NOT_HONOURED: Mapping[str, str] = {
+    "eval_args": "split",
+    "repeatable": "",
+    "valid_metric_bigger": "",
+    "save_dataset": "",
+    "dataset_save_path": "",
+    "save_dataloaders": "",
+    "dataloaders_save_path": "",
+    "config_file": "config_files",
+    "log_wandb": "",
+    "wandb_project": "",
+    "worker": "",
+}

@@ -1,16 +1,16 @@
 """Records of finished runs: ``result.json`` and ``outcomes.parquet`` in the run's folder.
 
 A record is identified by everything that can change a number: the options, the data and this package's version (and the
-source of a model from outside). It is whole or it is nothing: both files are renamed into place, the JSON last, with
+source of a model from outside). It is complete or absent: both files are renamed into place, the JSON last, with
 the Parquet's digest in it. To merge the records of several machines, copy these two files of each folder; publish.py
 makes copies for others.
 """
 
-import functools
 import hashlib
 import importlib.util
 import inspect
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,8 +21,10 @@ from pyarrow import parquet
 from recbole_conrec.data.counts import training_dislikes
 from recbole_conrec.data.events import NEGATIVE, RowStream
 from recbole_conrec.data.protocol import Protocol
+from recbole_conrec.runs.record_fields import fault
 from recbole_conrec.utils.distributed import write_once
 from recbole_conrec.utils.files import digest, write_json
+from recbole_conrec.utils.model_files import file_digest, folder_digests, is_model_folder, revision
 from recbole_conrec.utils.version import __version__
 
 RESULT, OUTCOMES = "result.json", "outcomes.parquet"
@@ -42,11 +44,11 @@ WHERE = {
     "wandb_project",
     "loss_decimal_place",
 }
-COST = {"fit_s", "eval_s", "peak_mb", "parameters"}  # of every record; there may be more
 # Facts of an instance that stand beside its outcomes, so that methods can be compared without the data.
 FACTS = ("instance", "user", "item", "t0", "activity", "negatives", "popularity", "window")
 FILES = (".npy", ".npz", ".safetensors", ".gguf", ".json", ".txt", ".csv", ".parquet")
 OWN = ("recbole", "recbole_conrec")
+MODELS = {"llm", "model"}  # options whose value may be a hub id: the language model, and the model of an encoder
 
 
 @dataclass(frozen=True)
@@ -97,17 +99,26 @@ def foreign_source(model_class: type) -> list[str]:
     return [] if ours else [digest(Path(inspect.getfile(model_class)))]
 
 
-def named_files(options) -> list[str]:
+def named_files(options, key: str = "") -> list[str]:
     """The digests of the files that options name, such as vectors, IDs, and the modules of dotted paths such as a
-    reward of one's own, in order; [] if they name none.
+    reward of one's own, of the files of model folders, and the revisions of models of the hub (of the options in
+    MODELS), in order; [] if they name none.
     """
     if isinstance(options, dict | list):
-        parts = [options[key] for key in sorted(options)] if isinstance(options, dict) else options
-        return [found for part in parts for found in named_files(part)]
-    if not isinstance(options, str):
+        parts = (
+            [(options[key], key) for key in sorted(options)]
+            if isinstance(options, dict)
+            else [(part, key) for part in options]
+        )
+        return [found for part, name in parts for found in named_files(part, name)]
+    if not isinstance(options, str) or not options:
         return []
+    if is_model_folder(options):
+        return folder_digests(Path(options))
+    if key in MODELS and (commit := revision(options)):
+        return [f"{options} {commit}"]
     file = Path(options) if options.endswith(FILES) else _module_file(options)
-    return [_digest(file.resolve(), file.stat().st_mtime_ns)] if file and file.is_file() else []
+    return [file_digest(file)] if file and file.is_file() else []
 
 
 def _module_file(path: str) -> Path | None:
@@ -128,13 +139,8 @@ def fingerprint(config) -> str:
     """The ``fingerprint`` of the NegativeFeedbackDataset of this config, without loading its events."""
     base = Path(config["data_path"]) / config["dataset"]
     files = [base.with_name(f"{base.name}.{suffix}") for suffix in ("inter", "item", "user")]
-    digests = [_digest(file, file.stat().st_mtime_ns) for file in files if file.is_file()]
+    digests = [file_digest(file) for file in files if file.is_file()]
     return hashlib.sha256(f"{Protocol.of(config).digest}{''.join(digests)}".encode()).hexdigest()
-
-
-@functools.cache
-def _digest(file: Path, changed: int) -> str:
-    return digest(file)
 
 
 def folder_of(config, identity: str) -> Path:
@@ -180,8 +186,17 @@ def write(folder: Path, result: dict, facts: dict[str, np.ndarray], outcomes: di
             column_encoding=dict.fromkeys(facts, "DELTA_BINARY_PACKED"),
         ),
     )
-    result = {**result, "outcomes_sha256": digest(folder / OUTCOMES)}
+    result = _finite({**result, "outcomes_sha256": digest(folder / OUTCOMES)})
     write_once(folder / RESULT, lambda path: write_json(path, result))
+
+
+def _finite(content):
+    """The same with None in place of NaN and infinity, which JSON does not have."""
+    if isinstance(content, dict):
+        return {key: _finite(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_finite(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
 def read(folder: Path, identity: str | None = None) -> tuple[Record | None, str]:
@@ -193,19 +208,13 @@ def read(folder: Path, identity: str | None = None) -> tuple[Record | None, str]
         return None, "missing"
     try:
         result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
-        wanted = result["outcomes_sha256"]
-        complete = (
-            all(key in result for key in ("identity", "metrics", "data_fingerprint", "seed", "dataset"))
-            and isinstance(result["config"], dict)
-            and set(result["cost"]) >= COST
-        )
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError) as error:
         return None, f"{folder / RESULT} is corrupt ({type(error).__name__}: {error})"
-    if not complete:
-        return None, f"{folder / RESULT} is corrupt (keys are missing)"
+    if why := fault(result):
+        return None, f"{folder / RESULT} is corrupt ({why})"
     if not (folder / OUTCOMES).is_file():
         return None, f"{folder / OUTCOMES} is missing"
-    if digest(folder / OUTCOMES) != wanted:
+    if digest(folder / OUTCOMES) != result["outcomes_sha256"]:
         return None, f"{folder / OUTCOMES} is corrupt (its digest is not the one in {RESULT})"
     if identity is not None and result["identity"] != identity:
         return None, f"{folder / RESULT} is of another run (its identity is not that of the folder)"

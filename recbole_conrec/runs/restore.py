@@ -36,7 +36,8 @@ class TrainedRun:
         data: NegativeFeedbackDataset, serving the training part.
         model: the network with its trained weights, in eval mode, on the configuration's device.
         semantic_ids: the model's own, or for a model without any those of the option `tokenizer`.
-        fingerprints: sha256 (hex) of what made the model: run, weights, data, semantic_ids, code.
+        fingerprints: sha256 (hex) of what made the model: run, weights, data, semantic_ids, code, files (those that its
+            options name, where there are any).
     """
 
     record: dict
@@ -71,6 +72,7 @@ def load_run(folder, options: dict | None = None) -> TrainedRun:
     config = _config(folder, record, options or {})
     model_class = registry.find_model(config["model_class"] or config["method"])
     _check_options(folder, record, config)
+    _check_files(folder, record, config)
 
     init_seed(config["seed"], config["reproducibility"])
     data = NegativeFeedbackDataset(config)
@@ -92,6 +94,7 @@ def load_run(folder, options: dict | None = None) -> TrainedRun:
         "data": data.fingerprint,
         "semantic_ids": semantic_ids.fingerprint,
         "code": code_fingerprint(),
+        **_files(config),
     }
     _check_fingerprints(folder, record, fingerprints)
     return TrainedRun(record, config, data, network, semantic_ids, fingerprints)
@@ -112,16 +115,24 @@ def find_run(model, dataset, files=(), options: dict | None = None) -> tuple[Pat
     return folder, {key: value for key, value in (options or {}).items() if key in where}
 
 
-def fingerprints_of(network, weights: Path) -> dict[str, str]:
-    """What a run keeps in its record, to be compared when it is loaded: weights, code and, of a model that has them,
-    semantic IDs.
+def fingerprints_of(config, network, weights: Path) -> dict[str, str]:
+    """What a run keeps in its record, to be compared when it is loaded: weights, code and, of a run that has them,
+    semantic IDs and the files that its options name, such as a base model's.
     """
     ids = getattr(network, "semantic_ids", None)
     return {
         "weights": digest(weights),
         "code": code_fingerprint(),
         **({} if ids is None else {"semantic_ids": ids.fingerprint}),
+        **_files(config),
     }
+
+
+def _files(config) -> dict[str, str]:
+    """The fingerprint of the files and models that the options name; {} if they name none."""
+    options = {key: value for key, value in records.plain(config).items() if key not in records.WHERE}
+    found = records.named_files(options)
+    return {"files": hashlib.sha256(json.dumps(found).encode()).hexdigest()} if found else {}
 
 
 @functools.cache
@@ -144,7 +155,7 @@ def _config(folder: Path, record: dict, options: dict):
                 f"'{key}' is decided by the run {folder}; what can be given: {', '.join(sorted(records.WHERE))}"
             )
     kept = record["config"]
-    ignored = records.WHERE | NOT_OPTIONS | unread(registry.find_model(kept.get("model_class") or record["model"]))
+    ignored = records.WHERE | NOT_OPTIONS | set(unread(registry.find_model(kept.get("model_class") or record["model"])))
     own = {key: value for key, value in kept.items() if key not in ignored}
     if (own.get("train_neg_sample_args") or {}).get(
         "distribution"
@@ -172,6 +183,15 @@ def _check_options(folder: Path, record: dict, config) -> None:
             raise UserError(
                 f"{folder}: it was trained with {key}: {value!r}, which reads {now.get(key)!r} now; run the model again"
             )
+
+
+def _check_files(folder: Path, record: dict, config) -> None:
+    then = (record.get("fingerprints") or {}).get("files")
+    if then is not None and _files(config).get("files") != then:
+        raise UserError(
+            f"{folder}: the files that its options name (a base model, vectors, code of your own) are not those that "
+            "it was trained with (the fingerprints differ); put those back, or run the model again"
+        )
 
 
 def _semantic_ids(config, data, network) -> tokenizer.SemanticIds:

@@ -2,13 +2,14 @@
 
 import contextlib
 import importlib.metadata
-import json
 import logging
 import os
 import platform
 import re
+import shutil
 import sys
 import time
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,16 +22,21 @@ from recbole.utils import init_seed
 from recbole_conrec import registry
 from recbole_conrec.data.dataset import NegativeFeedbackDataset
 from recbole_conrec.evaluation.summary import summarise
-from recbole_conrec.runs import lock, records
+from recbole_conrec.runs import failures, lock, records
+from recbole_conrec.runs.checks import check_data
 from recbole_conrec.runs.config import make_config
 from recbole_conrec.runs.restore import fingerprints_of
+from recbole_conrec.runs.stock_models import check_fields, check_files
 from recbole_conrec.runs.trainer import WEIGHTS, find_trainer
+from recbole_conrec.utils.damage import read_object
 from recbole_conrec.utils.distributed import process_state, write_once
 from recbole_conrec.utils.errors import UserError
 from recbole_conrec.utils.files import write_json, write_text
+from recbole_conrec.utils.model_files import fetch
 from recbole_conrec.utils.resources import peak_mb
 from recbole_conrec.utils.version import __version__
 
+LOG = "run.log"
 PACKAGES = ("recbole", "torch", "transformers", "trl", "peft", "faiss-cpu", "numpy", "pandas")
 
 
@@ -60,7 +66,12 @@ def run(model: str | None = None, dataset: str | None = None, files=(), options:
     config = make_config(model, dataset, files, options)
     model_class = registry.find_model(config["model_class"] or config["method"])
     identity = records.identify(config, model_class)
+    llm = config["llm"]
+    if isinstance(llm, str) and llm != "tiny" and not records.folder_of(config, identity).exists() and fetch(llm):
+        identity = records.identify(config, model_class)
     run_dir = records.folder_of(config, identity)
+    check_data(config)
+    made = [folder for folder in (run_dir, *run_dir.parents) if not folder.exists()]
     run_dir.mkdir(parents=True, exist_ok=True)
     with lock.hold(run_dir) if process_state().is_main_process else contextlib.nullcontext():
         found, why = records.read(run_dir, identity)
@@ -68,7 +79,24 @@ def run(model: str | None = None, dataset: str | None = None, files=(), options:
             return Result(found.result, found.outcomes(), run_dir)
         if why != "missing":
             print(f"warning: {why}; the run is repeated", file=sys.stderr)
-        return _run(config, model_class, identity, run_dir)
+        failures.clear(run_dir)
+        try:
+            return _run(config, model_class, identity, run_dir)
+        except Exception as error:
+            if process_state().is_main_process:
+                _failed(run_dir, made, error)
+            raise
+
+
+def _failed(run_dir: Path, made: list[Path], error: Exception) -> None:
+    """Keep why a run failed; of one that failed before it trained nothing is kept, nor the folders ``made`` for it."""
+    if run_dir not in made or {file.name for file in run_dir.iterdir()} - {lock.RUN, LOG}:
+        failures.note(run_dir, failures.reason(error))
+        return
+    shutil.rmtree(run_dir, ignore_errors=True)
+    with contextlib.suppress(OSError):  # of a folder that holds other things by now
+        for folder in made[1:]:
+            folder.rmdir()
 
 
 def _run(config, model_class: type, identity: str, run_dir: Path) -> Result:
@@ -76,7 +104,9 @@ def _run(config, model_class: type, identity: str, run_dir: Path) -> Result:
     config["show_progress"] = bool(config["show_progress"]) and process_state().is_main_process
     with _logging(config, run_dir):
         init_seed(config["seed"], config["reproducibility"])
+        check_files(config)
         data = NegativeFeedbackDataset(config)
+        check_fields(config, data)
         train, valid, test = data.build()
         sampler, *_ = create_samplers(config, data, [train, valid, test])
         train_data = get_dataloader(config, "train")(config, train, sampler, shuffle=config["shuffle"])
@@ -111,11 +141,12 @@ def _run(config, model_class: type, identity: str, run_dir: Path) -> Result:
         "instances": {part.split: len(part) for part in (train, valid, test)},
         "seed": config["seed"],
         "data_fingerprint": data.fingerprint,
-        "fingerprints": fingerprints_of(network, run_dir / WEIGHTS),
+        "fingerprints": fingerprints_of(config, network, run_dir / WEIGHTS),
         "config": records.plain(config),
         "identity": identity,
         "versions": versions(),
         "hardware": hardware(),
+        "bit_equal_with": ["hardware", "versions"],  # where these are the same, so are the figures, to the last bit
     }
     write_once(run_dir / "config.yaml", lambda path: write_text(path, yaml.safe_dump(record["config"])))
     records.write(run_dir, record, records.facts(data), trainer.outcomes)
@@ -131,8 +162,15 @@ def versions() -> dict[str, str]:
 
 
 def hardware() -> dict:
+    """Where a run was trained: on other hardware, or with another number of threads, training rounds differently."""
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    return {"machine": platform.machine(), "cpus": os.cpu_count(), "threads": torch.get_num_threads(), "gpu": gpu}
+    return {
+        "machine": platform.machine(),
+        "simd": torch.backends.cpu.get_cpu_capability(),
+        "cpus": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpu": gpu,
+    }
 
 
 @contextlib.contextmanager
@@ -141,7 +179,7 @@ def _stopwatch(file: Path):
 
     (What a killed process spent is lost: it could not write it.)
     """
-    before = json.loads(file.read_text())["fit_s"] if file.exists() else 0.0
+    before = _spent(file)
     started = time.perf_counter()
     stopped: list[float] = []
     try:
@@ -152,12 +190,23 @@ def _stopwatch(file: Path):
             write_json(file, {"fit_s": before + stopped[0]})
 
 
+def _spent(file: Path) -> float:
+    """The seconds that earlier attempts noted; 0, with a warning, where the note is damaged."""
+    try:
+        return float(read_object(file)["fit_s"])
+    except FileNotFoundError:
+        return 0.0
+    except (OSError, ValueError, KeyError, TypeError):
+        warnings.warn(f"{file} is damaged; the time of earlier attempts does not count", stacklevel=2)
+        return 0.0
+
+
 @contextlib.contextmanager
 def _logging(config, run_dir: Path):
     """RecBole's messages go to ``run.log``; warnings also to the terminal, which shows progress bars instead."""
     root = logging.getLogger()
     before, level = root.handlers[:], root.level
-    file = logging.FileHandler(run_dir / "run.log")
+    file = logging.FileHandler(run_dir / LOG)
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     file.addFilter(_strip_colour)
     screen = logging.StreamHandler()
@@ -166,7 +215,8 @@ def _logging(config, run_dir: Path):
     try:
         yield
     finally:
-        file.close()
+        with contextlib.suppress(OSError):  # what a full disk did not take
+            file.close()
         root.handlers, root.level = before, level
 
 

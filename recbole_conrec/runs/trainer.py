@@ -4,6 +4,8 @@
 do here: an evaluation per instance through the model contract (``recommend`` and ``score_candidates``), and saving.
 """
 
+import copy
+import math
 import random
 import tempfile
 from functools import cache
@@ -22,9 +24,13 @@ from recbole_conrec import registry
 from recbole_conrec.evaluation.answers import Answers
 from recbole_conrec.evaluation.collector import NegativeFeedbackCollector, variants
 from recbole_conrec.evaluation.ranking import check, rank
+from recbole_conrec.utils.damage import check_tensors, has_tensors, set_aside, shapes
 from recbole_conrec.utils.distributed import gather_by_id, my_batches, write_once
+from recbole_conrec.utils.errors import UserError
 
 WEIGHTS = "model.safetensors"  # the file of a run's weights
+STEADIER = "lower learning_rate, or set clip_grad_norm, e.g. {max_norm: 1}"
+LAST = "last.pt"  # the state after the last epoch
 
 
 class HarnessMixin(Trainer):
@@ -36,11 +42,14 @@ class HarnessMixin(Trainer):
     """
 
     stages: list[dict]
+    best_valid_score: float
+    best_valid_result: dict | None
+    train_loss_dict: dict
 
     def __init__(self, config, model):
         super().__init__(config, model)
         self.eval_collector = NegativeFeedbackCollector(config)
-        # stock RecBole knows no folder per run: there a folder of its own, which nothing is resumed from
+        # stock RecBole has no folder per run: use a new one, which is never resumed from
         self.run_dir = Path(config["run_dir"] or tempfile.mkdtemp(prefix=f"{config['model']}-", dir=_folder(config)))
         self.outcomes: dict[str, np.ndarray] = {}
         self.curve: list[dict] = []
@@ -51,6 +60,8 @@ class HarnessMixin(Trainer):
     def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
         """RecBole's ``fit``; one progress bar over the epochs, a checkpoint after each, resumed if one is there."""
         self._loader = train_data
+        if steps := self.config["train_steps"]:
+            self.epochs = math.ceil(steps / len(train_data))
         resumed = saved and self._resume()
         bar = tqdm(
             total=self.epochs,
@@ -73,7 +84,28 @@ class HarnessMixin(Trainer):
         if resumed and (self.cur_step > self.stopping_step or self.start_epoch >= self.epochs):
             return self.best_valid_score, self.best_valid_result
         with bar:
-            return super().fit(train_data, valid_data, verbose, saved, False, after_epoch)
+            super().fit(train_data, valid_data, verbose, saved, False, after_epoch)
+        if saved and valid_data and not np.isfinite(self.best_valid_score):  # no epoch was validated: see `eval_step`
+            self.best_valid_score, self.best_valid_result = self._valid_epoch(valid_data)
+            self._save_checkpoint(self.epochs - 1)
+        return self.best_valid_score, self.best_valid_result
+
+    def _valid_epoch(self, valid_data, show_progress=False):
+        """RecBole's; a `valid_metric` that is no number would save no epoch."""
+        if not all(bool(torch.isfinite(weights).all()) for weights in self.model.parameters()):
+            raise UserError(f"{self.config['method']}: training gave weights that are no finite numbers; {STEADIER}")
+        score, result = super()._valid_epoch(valid_data, show_progress)
+        if not np.isfinite(score):
+            raise UserError(
+                f"valid_metric: {self.config['valid_metric']} is {score}, as it counts none of the {len(valid_data)} "
+                "validation instances; give another one, such as --valid_metric=HR@20, or change `split`"
+            )
+        return score, result
+
+    def _check_nan(self, loss):
+        """RecBole's, as one line."""
+        if not torch.isfinite(loss):
+            raise UserError(f"{self.config['method']}: the loss is {loss.item()} in training; {STEADIER}")
 
     # -- evaluation ------------------------------------------------------------------------------------------------
     @torch.no_grad()
@@ -144,6 +176,9 @@ class HarnessMixin(Trainer):
         self.model.load_state_dict(load_file(str(file)))
 
     def _save_last(self, epoch: int) -> None:
+        write_once(self.run_dir / LAST, lambda path: torch.save(self._state(epoch), path))
+
+    def _state(self, epoch: int) -> dict[str, Any]:
         """Everything that the next epoch depends on: tensors, numbers and random states."""
         state = {
             "epoch": epoch,
@@ -161,13 +196,29 @@ class HarnessMixin(Trainer):
         }
         if self.device.type == "cuda":  # dropout draws there
             state["cuda"] = torch.cuda.get_rng_state(self.device)
-        write_once(self.run_dir / "last.pt", lambda path: torch.save(state, path))
+        return state
 
     def _resume(self) -> bool:
-        file = self.run_dir / "last.pt"
-        if not file.exists():
+        """Go on from the last epoch of an earlier attempt, if its files are there and whole."""
+        last, best = self.run_dir / LAST, self.run_dir / WEIGHTS
+        if not last.exists():
             return False
-        state = torch.load(file, weights_only=True, map_location="cpu")
+        start = copy.deepcopy(self._state(-1))
+        file = best
+        try:
+            check_tensors(best, shapes(self.model.state_dict()))
+            file = last
+            self._restore(torch.load(last, weights_only=True, map_location="cpu"))
+        except Exception as error:  # whatever torch raises for bytes that are no checkpoint, or half of one
+            set_aside(file, error)
+            (last if file == best else best).unlink(missing_ok=True)  # one is of no use without the other
+            self._restore(start)
+            return False
+        self.saved_model_file = str(best)
+        return True
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        """Put back what :meth:`_state` gave."""
         self.start_epoch, self.cur_step = state["epoch"] + 1, state["cur_step"]
         self.best_valid_score, self.best_valid_result = state["best"], state["best_result"]
         self.train_loss_dict, self.curve = state["losses"], state["curve"]
@@ -179,8 +230,6 @@ class HarnessMixin(Trainer):
         np.random.set_state(("MT19937", np.array(state["numpy"][0], dtype=np.uint32), *state["numpy"][1:]))
         random.setstate((3, tuple(state["random"]), None))
         self._loader.generator.set_state(state["loader"])
-        self.saved_model_file = str(self.run_dir / WEIGHTS)
-        return True
 
 
 class Harness(HarnessMixin, Trainer):
@@ -196,7 +245,7 @@ class S3RecTrainer(HarnessMixin, StockS3RecTrainer):
     def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
         init_seed(self.config["seed"], self.config["reproducibility"])
         marker = self.run_dir / "pretrained.safetensors"
-        if not marker.exists():
+        if not has_tensors(marker, shapes(self.model.state_dict())):
             epochs = tqdm(range(self.pretrain_epochs), desc="pretrain S3Rec", unit="epoch", disable=not show_progress)
             for epoch in epochs:
                 epochs.set_postfix_str(f"loss {self._train_epoch(train_data, epoch):.1f}")

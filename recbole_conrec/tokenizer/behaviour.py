@@ -6,10 +6,9 @@ from typing import Literal
 
 import numpy as np
 import scipy.sparse
-from sklearn.decomposition import TruncatedSVD
-from sklearn.preprocessing import normalize
 
 from recbole_conrec.options.schema import Count, Options
+from recbole_conrec.tokenizer import exact
 from recbole_conrec.tokenizer.encoder import Encoder, EncoderOptions
 from recbole_conrec.tokenizer.inputs import Feedback, Items, kinds_of
 from recbole_conrec.utils.errors import UserError
@@ -55,15 +54,14 @@ class Behaviour(Encoder):
         self.idf = np.log((1 + len(items)) / (1 + users_items)).astype(np.float32)
         weighted = self._weighted(matrix)
         dim = min(self.options.dim, min(weighted.shape) - 1)
-        svd = TruncatedSVD(dim, n_iter=7, random_state=self.seed).fit(weighted)
-        self.components = svd.components_.astype(np.float32)
+        self.components = exact.components(weighted, dim, self.seed)
         return self.transform(items)
 
     def transform(self, items: Items) -> np.ndarray:
         """float32 [n, dim]; items outside the catalogue have no training events and are zero."""
         if not items.interactions:
             return np.zeros((len(items), len(self.components)), dtype=np.float32)
-        return np.asarray(self._weighted(self._counts(items)) @ self.components.T, dtype=np.float32)
+        return exact.matmul(self._weighted(self._counts(items)), self.components.T).astype(np.float32)
 
     def _counts(self, items: Items) -> scipy.sparse.csr_matrix:
         if not items.interactions:
@@ -74,8 +72,8 @@ class Behaviour(Encoder):
         return matrix
 
     def _weighted(self, matrix: scipy.sparse.csr_matrix) -> scipy.sparse.csr_matrix:
-        matrix.data = np.log1p(matrix.data)
-        return normalize(matrix @ scipy.sparse.diags(self.idf))
+        weight = np.log1p(matrix.data.astype(np.float64)).astype(np.float32) * self.idf[matrix.indices]
+        return exact.unit_rows(scipy.sparse.csr_matrix((weight, matrix.indices, matrix.indptr), matrix.shape))
 
     def state(self) -> tuple[dict, dict[str, np.ndarray]]:
         """The kinds of feedback; the users' idf and the SVD's components."""

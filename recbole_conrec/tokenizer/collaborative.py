@@ -14,17 +14,20 @@ from typing import Annotated
 import numpy as np
 import scipy.sparse
 from pydantic import Field, model_validator
-from scipy.sparse.linalg import LinearOperator, eigsh
 from tqdm import tqdm
 from typing_extensions import Self
 
 from recbole_conrec.options import schema
+from recbole_conrec.tokenizer import exact
 from recbole_conrec.tokenizer.collisions import group_rows
 from recbole_conrec.tokenizer.fitting import Fit, FitInput
 from recbole_conrec.tokenizer.inputs import Feedback, kinds_of
-from recbole_conrec.tokenizer.rqkmeans import kmeans
+from recbole_conrec.tokenizer.kmeans import kmeans
+from recbole_conrec.tokenizer.quantise import nearest
 from recbole_conrec.utils.arrays import rank_in_group, unit_rows
 from recbole_conrec.utils.errors import UserError
+
+POWER, ITERATIONS = 6, 8  # the matrix is applied 6 x 8 times, and the vectors are made orthonormal after every 6
 
 
 class Options(schema.Options):
@@ -91,45 +94,38 @@ def _clusters(events: scipy.sparse.csc_matrix, clusters: int, seed: int) -> np.n
     labels = np.full(events.shape[1], clusters)
     linked = np.flatnonzero(degree > 0)
     if len(linked) > clusters + 1:
-        rows = _embed(events[:, linked], own[linked], degree[linked], clusters, seed)
+        rows = _embed(events[:, linked], degree[linked], clusters, seed)
         labels[linked] = np.unique(_assign(rows, clusters, seed), return_inverse=True)[1]
     if len(np.unique(labels)) > 1:
         return labels
     return np.arange(len(labels)) * clusters // len(labels)  # nothing separates these: equal parts by number
 
 
-def _embed(
-    events: scipy.sparse.csc_matrix, own: np.ndarray, degree: np.ndarray, clusters: int, seed: int
-) -> np.ndarray:
+def _embed(events: scipy.sparse.csc_matrix, degree: np.ndarray, clusters: int, seed: int) -> np.ndarray:
     """Rows [n, clusters] of the top eigenvectors of D^-1/2 (B^T B - diag) D^-1/2, scaled to unit length.
 
-    ``events`` is B [n_users, n] (0/1), ``own`` the diagonal of B^T B [n], ``degree`` that of D [n], all above 0.
+    ``events`` is B [n_users, n] (0/1), ``degree`` the diagonal of D [n], all above 0.
     """
-    scale = 1 / np.sqrt(degree)
+    users = events.tocsr()
+    users = users[np.diff(users.indptr) > 1]  # a user of one item links it to none
+    items = users.T.tocsr()
+    own = np.diff(items.indptr)[:, None]  # diagonal of B^T B
+    scale = 1 / np.sqrt(degree)[:, None]
 
     def product(x):
-        y = scale * np.ravel(x)
-        return scale * (events.T @ (events @ y) - own * y)
+        for _ in range(POWER):
+            y = exact.rounded_columns(scale * x)  # sums of 26 bits: exact for degrees up to 2^27
+            x = (scale * (items @ (users @ y) - own * y) + x) / 2  # half of 1 + eigenvalue: none is below 0
+        return x
 
-    n = len(degree)
-    start = np.random.default_rng(seed).standard_normal(n)
-    _, vectors = eigsh(
-        LinearOperator((n, n), matvec=product, dtype=np.float64),
-        k=clusters,
-        which="LA",
-        v0=start,
-        tol=1e-6,
-        ncv=min(n, 3 * clusters),
-        maxiter=1000,
-    )
-    return unit_rows(vectors)
+    return unit_rows(exact.top_eigenvectors(product, len(degree), clusters, seed=seed, iterations=ITERATIONS))
 
 
 def _assign(rows: np.ndarray, clusters: int, seed: int) -> np.ndarray:
     """The k-means cluster [n] of each row [n, dim]."""
     rows = rows.astype(np.float32)
     centroids = kmeans(rows, clusters, seed=seed, iterations=50, samples_per_code=10_000)
-    return (rows @ centroids.T - (centroids**2).sum(axis=1) / 2).argmax(axis=1)
+    return nearest(rows, centroids)
 
 
 def _least_squares(paths: np.ndarray, vectors: np.ndarray) -> list[np.ndarray]:
@@ -140,5 +136,5 @@ def _least_squares(paths: np.ndarray, vectors: np.ndarray) -> list[np.ndarray]:
     ends = np.arange(0, n * depth + 1, depth)
     chosen = scipy.sparse.csr_matrix((np.ones(n * depth), (paths + offsets).ravel(), ends), (n, int(sizes.sum())))
     normal = (chosen.T @ chosen).toarray() + 1e-3 * np.eye(chosen.shape[1])
-    solution = np.linalg.solve(normal, chosen.T @ vectors.astype(np.float64)).astype(np.float32)
+    solution = exact.solve(normal, chosen.T @ vectors.astype(np.float64)).astype(np.float32)
     return np.split(solution, offsets[1:])

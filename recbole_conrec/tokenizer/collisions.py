@@ -14,6 +14,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 from tqdm import tqdm
 
+from recbole_conrec.tokenizer import exact
 from recbole_conrec.tokenizer.quantise import encode
 from recbole_conrec.utils.arrays import rank_in_group
 from recbole_conrec.utils.errors import UserError
@@ -86,7 +87,7 @@ def place(
         for rows in tqdm(rows_of, desc=f"level {level + 1}: prefixes with collisions", leave=False, disable=None):
             free = np.full(sizes[level], room) - np.bincount(codes[rows[stays[rows]], level], minlength=sizes[level])
             rows = rows[~stays[rows]]
-            cost = _squared_distances(residual[rows], codebook)
+            cost = squared_distances(residual[rows], codebook)
             chosen = fill(cost, codes[rows, level], free) if room > 1 else _match(cost, free > 0, sinkhorn)
             moved = rows[chosen != codes[rows, level]]
             codes[rows, level] = chosen
@@ -117,9 +118,11 @@ def _rows_by_group(group: np.ndarray, wanted: np.ndarray) -> list[np.ndarray]:
     return np.split(rows, np.flatnonzero(np.diff(group[rows])) + 1) if len(rows) else []
 
 
-def _squared_distances(vectors: np.ndarray, codebook: np.ndarray) -> np.ndarray:
-    cost = (vectors**2).sum(axis=1)[:, None] - 2 * vectors @ codebook.T + (codebook**2).sum(axis=1)
-    return np.maximum(cost, 0).astype(np.float64)
+def squared_distances(vectors: np.ndarray, codebook: np.ndarray) -> np.ndarray:
+    """float64 [n, k]: of each of ``vectors`` [n, dim] to each row of ``codebook`` [k, dim]; see :mod:`.exact`."""
+    rows, columns = exact.rounded_rows(vectors), exact.rounded_columns(codebook.T)
+    cost = (rows * rows).sum(axis=1)[:, None] - 2 * (rows @ columns) + (columns * columns).sum(axis=0)
+    return np.maximum(cost, 0)
 
 
 def fill(cost: np.ndarray, wish: np.ndarray, free: np.ndarray) -> np.ndarray:
@@ -159,4 +162,4 @@ def _balanced(cost: np.ndarray) -> np.ndarray:
     for _ in range(ITERATIONS):
         plan /= plan.sum(axis=0)
         plan /= plan.sum(axis=1, keepdims=True)
-    return -np.log(np.maximum(plan, 1e-300))
+    return np.round(-np.log(np.maximum(plan, 1e-300)), 6)  # exp and log differ in last bits between machines

@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from recbole_conrec.tokenizer import exact
 from recbole_conrec.tokenizer.encoder import Encoder, EncoderOptions
 from recbole_conrec.tokenizer.encoders import ENCODERS
 from recbole_conrec.tokenizer.inputs import Items
 from recbole_conrec.utils.arrays import unit_rows
 from recbole_conrec.utils.errors import UserError
 
+PCA_ITERATIONS = 40  # of the subspace; the square matrix is small
 Layers = list[tuple[np.ndarray, np.ndarray]]
 """A multi-layer perceptron: (weight [out, in], bias [out]) per layer, ReLU between them."""
 
@@ -57,7 +59,7 @@ class Features:
 
     def encode(self, items: Items) -> np.ndarray:
         """X, float32 [n, dim], of any items, in the catalogue or not."""
-        return np.concatenate([part.transform(items) for part in self.parts], axis=1) @ self.basis.T
+        return _product(np.concatenate([part.transform(items) for part in self.parts], axis=1), self.basis)
 
     def transform(self, items: Items) -> np.ndarray:
         """X through the network: vectors of the codebooks' space."""
@@ -108,7 +110,7 @@ def fit(
     vectors = np.concatenate(columns, axis=1)
     vectors[0] = 0
     basis = principal(vectors, dim)
-    return Features(parts, basis), vectors @ basis.T
+    return Features(parts, basis), _product(vectors, basis)
 
 
 def principal(vectors: np.ndarray, dim: int | None) -> np.ndarray:
@@ -119,8 +121,10 @@ def principal(vectors: np.ndarray, dim: int | None) -> np.ndarray:
     if dim is None or dim >= vectors.shape[1]:
         return np.eye(vectors.shape[1], dtype=np.float32)
     parts = np.array_split(vectors, -(-len(vectors) // 65_536))
-    square = sum((part.T @ part).astype(np.float64) for part in parts)
-    basis = np.linalg.eigh(square)[1][:, ::-1][:, :dim].T
+    square = np.sum([exact.matmul(part.T, part) for part in parts], axis=0)
+    basis = exact.top_eigenvectors(
+        lambda columns: exact.matmul(square, columns), len(square), dim, seed=0, iterations=PCA_ITERATIONS
+    ).T
     largest = np.take_along_axis(basis, np.abs(basis).argmax(axis=1)[:, None], axis=1)
     return (basis * np.sign(largest)).astype(np.float32)
 
@@ -128,10 +132,15 @@ def principal(vectors: np.ndarray, dim: int | None) -> np.ndarray:
 def forward(vectors: np.ndarray, layers: Layers) -> np.ndarray:
     """``vectors`` [n, in] through a multi-layer perceptron; unchanged if there are no layers."""
     for index, (weight, bias) in enumerate(layers):
-        vectors = vectors @ weight.T + bias
+        vectors = _product(vectors, weight) + bias
         if index < len(layers) - 1:
             vectors = np.maximum(vectors, 0)
     return vectors
+
+
+def _product(vectors: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """float32 [n, out]: ``vectors`` [n, in] times the transpose of ``weight`` [out, in], see :mod:`.exact`."""
+    return exact.matmul(vectors, weight.T).astype(np.float32)
 
 
 def _centred(vectors: np.ndarray, mean: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,9 +17,10 @@ from recbole_conrec.tokenizer.inputs import Items, from_dataset
 from recbole_conrec.tokenizer.options import TOKENIZERS, TokenizerOptions
 from recbole_conrec.tokenizer.quantise import decode, encode, relative_error
 from recbole_conrec.tokenizer.semantic_ids import FORMAT, SemanticIds
+from recbole_conrec.utils.errors import UserError
 from recbole_conrec.utils.files import blocks
 
-METHOD = 2  # raise when the same options would give other IDs than before: old caches then no longer match
+METHOD = 3  # raise when the same options would give other IDs than before: old caches then no longer match
 
 
 class IdsOptions(Options):
@@ -47,8 +49,9 @@ def build(config, dataset) -> SemanticIds:
     options = IdsOptions.of(config)
     items = catalogue(options.tokenizer, dataset)
     folder = options.cache_folder(items)
-    if is_cached(folder):
-        return SemanticIds.load(folder)
+    cached = load_cached(folder)
+    if cached is not None:
+        return cached
     semantic_ids = train(options.tokenizer, items)
     semantic_ids.save(folder)
     return semantic_ids
@@ -60,9 +63,18 @@ def catalogue(options: TokenizerOptions, dataset) -> Items:
     return from_dataset(dataset, list(options.fields) if options.fields else None, texts=texts)
 
 
-def is_cached(folder: Path) -> bool:
-    """Whether a cache folder holds IDs; the file that is looked for is written last."""
-    return (folder / "semantic_ids.json").exists()
+def load_cached(folder: Path) -> SemanticIds | None:
+    """The IDs in a cache folder; None if there are none, or if they are damaged, with a warning: they are made again.
+
+    The same options and items give the same IDs, so nothing is lost.
+    """
+    if not (folder / "semantic_ids.json").exists():  # it is written last
+        return None
+    try:
+        return SemanticIds.load(folder)
+    except UserError as error:
+        warnings.warn(f"{str(error).partition(';')[0]}; the semantic IDs are made again", stacklevel=2)
+        return None
 
 
 def cache_key(options: TokenizerOptions, items: Items) -> str:

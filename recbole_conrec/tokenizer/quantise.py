@@ -6,17 +6,16 @@ Parallel codes (OPQ) are the special case in which the levels' vectors are in or
 
 import numpy as np
 
-CHUNK = 65_536  # rows whose distances to a codebook are in memory at a time
+from recbole_conrec.tokenizer import exact
+from recbole_conrec.tokenizer.kmeans import assign
 
 
 def nearest(vectors: np.ndarray, codebook: np.ndarray) -> np.ndarray:
-    """The row of ``codebook`` [k, dim] nearest to each of ``vectors`` [n, dim]: int64 [n]; the first at a tie."""
-    half = (codebook**2).sum(axis=1) / 2
-    index = np.empty(len(vectors), dtype=np.int64)
-    for begin in range(0, len(vectors), CHUNK):
-        part = slice(begin, begin + CHUNK)
-        index[part] = (half - vectors[part] @ codebook.T).argmin(axis=1)
-    return index
+    """The row of ``codebook`` [k, dim] nearest to each of ``vectors`` [n, dim]: int64 [n]; the first at a tie.
+
+    Distances are exact (:mod:`.exact`), so that codes do not depend on the machine.
+    """
+    return assign(exact.rounded_rows(vectors), codebook)[0]
 
 
 def encode(vectors: np.ndarray, codebooks: list[np.ndarray]) -> np.ndarray:

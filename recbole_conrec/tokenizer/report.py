@@ -13,7 +13,7 @@ from recbole_conrec.options.schema import Options, Text
 from recbole_conrec.tokenizer.diagnostics import Measure, diagnose
 from recbole_conrec.tokenizer.inputs import Items
 from recbole_conrec.tokenizer.pictures import draw
-from recbole_conrec.tokenizer.pipeline import IdsOptions, assemble, catalogue, encode_items, is_cached
+from recbole_conrec.tokenizer.pipeline import IdsOptions, assemble, catalogue, encode_items, load_cached
 from recbole_conrec.tokenizer.semantic_ids import SemanticIds
 from recbole_conrec.utils.files import write_json
 
@@ -51,16 +51,20 @@ def tokenize(config, dataset, options: TokenizeOptions | None = None, console: C
     items = catalogue(run.tokenizer, dataset)
     folder = run.cache_folder(items)
     begin = time.perf_counter()
-    cached = is_cached(folder)
-    if cached:
-        ids = SemanticIds.load(folder)
+    cached = load_cached(folder)
+    if cached is not None:
+        ids = cached
         vectors = ids.fitted_features.encode(items)
         vectors[0] = 0
     else:
         features, vectors = encode_items(run.tokenizer, items)
         ids = assemble(run.tokenizer, items, features, vectors)
         ids.save(folder)
-    how = f"read from {folder}" if cached else f"made in {time.perf_counter() - begin:.1f} s, kept in {folder}"
+    how = (
+        f"read from {folder}"
+        if cached is not None
+        else f"made in {time.perf_counter() - begin:.1f} s, kept in {folder}"
+    )
     console.print(
         f"{dataset.dataset_name}: {run.tokenizer.name}, {' x '.join(map(str, ids.sizes))} codes, "
         f"{ids.n_items - 1:,} items; {how}",

@@ -1,15 +1,15 @@
-"""RQ-KMeans: k-means of the residuals, level by level, by faiss. No training loop; seconds on a million items.
+"""RQ-KMeans: k-means of the residuals, level by level. No training loop; seconds on a million items.
 
 R^(1) = X; the codebook of level d is the k-means of R^(d); R^(d+1) = R^(d) - its nearest centroid.
 """
 
-import faiss
 import numpy as np
 from tqdm import tqdm
 
 from recbole_conrec.options import schema
-from recbole_conrec.tokenizer.collisions import fill
+from recbole_conrec.tokenizer.collisions import fill, squared_distances
 from recbole_conrec.tokenizer.fitting import Fit, FitInput
+from recbole_conrec.tokenizer.kmeans import kmeans
 from recbole_conrec.tokenizer.quantise import encode, nearest
 
 
@@ -19,7 +19,7 @@ class Options(schema.Options):
     iterations: schema.Count = 25
     """Lloyd steps per level."""
     samples_per_code: schema.Count = 256
-    """Most vectors per code that the k-means of a level sees (faiss's default); all vectors are assigned."""
+    """Most vectors per code that the k-means of a level sees; all vectors are assigned."""
     balanced: bool = False
     """Whether every code of a level holds at most ceil(N / codes) items: a full code keeps its nearest, the others take
     their next nearest code with room. Prefixes become more even, at a larger reconstruction error."""
@@ -52,27 +52,6 @@ def fit(given: FitInput, options: Options) -> Fit:
     return Fit(codebooks, codes=everything)
 
 
-def kmeans(
-    vectors: np.ndarray, size: int, *, seed: int, iterations: int = 25, samples_per_code: int = 256
-) -> np.ndarray:
-    """Centroids float32 [size, dim] of at least ``size`` vectors, by k-means++ and Lloyd steps.
-
-    faiss's usual random start can pick a centroid near the origin of the residuals, to which in many dimensions almost
-    every vector is nearest: one code then takes half of the items, and stays so.
-    """
-    clusters = faiss.Kmeans(
-        vectors.shape[1],
-        size,
-        niter=iterations,
-        seed=seed,
-        min_points_per_centroid=1,
-        max_points_per_centroid=samples_per_code,
-        init_method=faiss.ClusteringInitMethod_KMEANS_PLUS_PLUS,
-    )
-    clusters.train(np.ascontiguousarray(vectors))
-    return np.array(clusters.centroids)
-
-
 def means(vectors: np.ndarray, index: np.ndarray, centroids: np.ndarray) -> np.ndarray:
     """Mean vector [k, dim] of the rows that have each index; the old centroid where there are none."""
     counts = np.bincount(index, minlength=len(centroids))
@@ -84,5 +63,5 @@ def means(vectors: np.ndarray, index: np.ndarray, centroids: np.ndarray) -> np.n
 
 
 def _balanced(vectors: np.ndarray, centroids: np.ndarray) -> np.ndarray:
-    cost = (centroids**2).sum(axis=1) - 2 * vectors @ centroids.T
+    cost = squared_distances(vectors, centroids)
     return fill(cost, cost.argmin(axis=1), np.full(len(centroids), -(-len(vectors) // len(centroids))))

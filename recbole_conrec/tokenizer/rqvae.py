@@ -16,6 +16,8 @@ L_cf is LETTER's collaborative term, InfoNCE between the quantised item and its 
 with a learned linear map P (in LETTER the two have equal dimensions); items without behaviour do not count.
 """
 
+import contextlib
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -31,8 +33,8 @@ from recbole_conrec.options import schema
 from recbole_conrec.tokenizer.behaviour import Behaviour, BehaviourOptions
 from recbole_conrec.tokenizer.fitting import Fit, FitInput
 from recbole_conrec.tokenizer.inputs import Items
+from recbole_conrec.tokenizer.kmeans import kmeans
 from recbole_conrec.tokenizer.quantise import nearest
-from recbole_conrec.tokenizer.rqkmeans import kmeans
 
 if TYPE_CHECKING:
     from vector_quantize_pytorch import ResidualVQ
@@ -91,14 +93,27 @@ class Options(schema.Options):
 
 
 def fit(given: FitInput, options: Options) -> Fit:
-    """Codebooks and E's layers. The global random state is left as it was."""
+    """Codebooks and E's layers. The global random state is left as it was.
+
+    One thread trains, since sums of several are rounded in another order. Processors still differ (docs/tokenizer.md).
+    """
     vectors, behaviour = given.known(), None
     if options.contrastive:
         items = Items([""] * len(given.vectors), interactions=given.interactions)
         behaviour = Behaviour(options.behaviour, given.seed).fit(items)[given.content]
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), _one_thread():
         torch.manual_seed(given.seed)
         return _train(torch.from_numpy(vectors), given.sizes, options, behaviour, given.seed)
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _train(vectors: torch.Tensor, sizes: list[int], options: Options, behaviour: np.ndarray | None, seed: int) -> Fit:

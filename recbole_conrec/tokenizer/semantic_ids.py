@@ -185,15 +185,21 @@ class SemanticIds:
                 f"{folder}: semantic IDs of format {state.get('format')}, expected {FORMAT}; make them again"
             )
         known = (folder / "features.json").exists()
-        features = Features.from_state(*store.read(folder / "features")) if known else None
-        ids = cls(
-            arrays["codes"],
-            [arrays[f"codebook_{i}"] for i in range(len(state["sizes"]))],
-            collisions=state["collisions"],
-            features=features,
-            info=state["info"],
-        )
-        if ids.fingerprint != state["fingerprint"]:
+        try:
+            features = Features.from_state(*store.read(folder / "features")) if known else None
+            ids = cls(
+                arrays["codes"],
+                [arrays[f"codebook_{i}"] for i in range(len(state["sizes"]))],
+                collisions=state["collisions"],
+                features=features,
+                info=state["info"],
+            )
+            fingerprint = state["fingerprint"]
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise UserError(
+                f"{folder}: damaged ({type(error).__name__}: {error}); delete the folder and make the IDs again"
+            ) from None
+        if ids.fingerprint != fingerprint:
             raise UserError(
                 f"{folder}: the codes are not the ones that were saved (fingerprint differs); "
                 "delete the folder and make them again"

@@ -23,9 +23,11 @@ def read(stem: Path) -> tuple[dict, dict[str, np.ndarray]]:
     file = stem.with_name(stem.name + ".json")
     try:
         state = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(state, dict):
+            raise ValueError(f"found {type(state).__name__}, expected a mapping")
         file = stem.with_name(stem.name + ".safetensors")
         return state, load_file(file)
     except FileNotFoundError:
         raise UserError(f"{file}: no such file; expected a folder written by SemanticIds.save") from None
-    except (json.JSONDecodeError, SafetensorError) as error:
+    except (ValueError, SafetensorError) as error:
         raise UserError(f"{file}: damaged ({error}); delete the folder and make the IDs again") from None

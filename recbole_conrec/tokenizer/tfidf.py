@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import numpy as np
+import scipy.sparse
 from pydantic import Field, model_validator
-from sklearn.decomposition import TruncatedSVD
-from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from typing_extensions import Self
 
 from recbole_conrec.options.schema import Count
+from recbole_conrec.tokenizer import exact
 from recbole_conrec.tokenizer.encoder import Encoder, EncoderOptions
 from recbole_conrec.tokenizer.inputs import Items
 from recbole_conrec.utils.errors import UserError
@@ -56,10 +57,9 @@ class Tfidf(Encoder):
         return TfidfVectorizer(
             sublinear_tf=True,
             token_pattern=r"(?u)\b\w+\b" if options.analyzer == "word" else None,  # one letter is a word too
-            dtype=np.float32,
+            norm=None,
             analyzer=options.analyzer,
             ngram_range=options.ngrams,
-            max_features=options.max_features,
             vocabulary=vocabulary,
         )
 
@@ -74,20 +74,38 @@ class Tfidf(Encoder):
         self.vectorizer = self._vectorizer()
         try:
             terms = self.vectorizer.fit_transform(texts)
+            if terms.shape[1] > self.options.max_features:
+                self.vectorizer = self._vectorizer(self._frequent(texts))
+                terms = self.vectorizer.fit_transform(texts)
         except ValueError:
             raise UserError(
                 f"tokenizer.encoder: the texts contain no words for 'tfidf' (first: '{texts[0]}'); for a "
                 "language without spaces set analyzer: char_wb"
             ) from None
+        # last bits of a logarithm differ between machines
+        self.vectorizer.idf_ = self.vectorizer.idf_.astype(np.float32)
         if self.options.dim < min(terms.shape):
-            svd = TruncatedSVD(self.options.dim, n_iter=7, random_state=self.seed).fit(terms)
-            self.components = svd.components_.astype(np.float32)
+            self.components = exact.components(weights := self._terms(items.texts), self.options.dim, self.seed)
+            return exact.matmul(weights, self.components.T).astype(np.float32)
         return self.transform(items)
+
+    def _frequent(self, texts: list[str]) -> dict[str, int]:
+        """The ``max_features`` terms that occur most often, the first of equal ones in the alphabet, by position."""
+        counts = np.asarray(CountVectorizer.transform(self.vectorizer, texts).sum(axis=0)).ravel()
+        kept = np.sort(np.argsort(-counts, kind="stable")[: self.options.max_features])
+        names = self.vectorizer.get_feature_names_out()[kept]
+        return {name: position for position, name in enumerate(names.tolist())}
+
+    def _terms(self, texts: list[str]) -> scipy.sparse.csr_matrix:
+        """Weights [n, terms] of the terms, rows of unit length."""
+        weights = self.vectorizer.transform(texts)
+        weights.data = weights.data.astype(np.float32)
+        return exact.unit_rows(weights)
 
     def transform(self, items: Items) -> np.ndarray:
         """float32 [n, dim]; words that the catalogue does not have are skipped."""
-        terms = self.vectorizer.transform(items.texts)
-        dense = terms.toarray() if self.components is None else terms @ self.components.T
+        terms = self._terms(items.texts)
+        dense = terms.toarray() if self.components is None else exact.matmul(terms, self.components.T)
         return np.asarray(dense, dtype=np.float32)
 
     def state(self) -> tuple[dict, dict[str, np.ndarray]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import string
+import warnings
 from collections import Counter
 from pathlib import Path
 from typing import Literal
@@ -12,15 +14,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 from safetensors import SafetensorError
-from safetensors.numpy import load_file
+from safetensors.torch import load_file
 
 from recbole_conrec.options.schema import Text
 from recbole_conrec.tokenizer.encoder import Encoder, EncoderOptions
 from recbole_conrec.tokenizer.inputs import Items
 from recbole_conrec.utils.errors import UserError
+from recbole_conrec.utils.id_files import bare, find, read_ids, some
 
 WHERE = "tokenizer.encoder (file)"
 COLUMNS = ("embed", "normalized_embed", "embedding")  # of a .parquet; the first that it has is used
+BLANKS = string.whitespace + "\ufeff"  # around an id; they are no part of it
 
 
 class FileOptions(EncoderOptions):
@@ -50,46 +54,75 @@ class VectorsFile(Encoder):
         self.path, self.ids = options.path, options.ids
 
     def fit(self, items: Items) -> np.ndarray:
-        """The catalogue's vectors; nothing is learned. Raises UserError if the file has none of them."""
-        vectors = self.transform(items)
+        """The catalogue's vectors; nothing is learned.
+
+        Items that the file lacks are counted and named in a warning. Raises UserError if the file has none of them.
+        """
+        vectors, found, ids = self._look_up(items)
+        source = self.ids or self.path
+        missing = [name for name, place in zip(items.ids[1:], found[1:], strict=True) if place < 0]
+        if len(missing) == len(items) - 1:
+            raise UserError(
+                f"{WHERE}: none of the data set's items is among the ids of {source}; the data set has "
+                f"{some(items.ids[1:])}, the file {some(ids) or 'none'}"
+            )
         if not vectors.any():
-            raise UserError(f"{WHERE}: none of the data set's items is among the ids of {self.ids or self.path}")
+            raise UserError(f"{WHERE}: {self.path}: the vectors of all items are zero; expected vectors that differ")
+        if missing:
+            warnings.warn(
+                f"{WHERE}: {len(missing):,} of {len(items) - 1:,} items are not among the ids of {source} and get no "
+                f"vector: {some(missing)}",
+                stacklevel=2,
+            )
         return vectors
 
     def transform(self, items: Items) -> np.ndarray:
         """float32 [n, dim]. Raises UserError for items without ids and for a file that cannot be used."""
+        return self._look_up(items)[0]
+
+    def _look_up(self, items: Items) -> tuple[np.ndarray, np.ndarray, list[str]]:
+        """Vectors [n, dim] of the items, their rows in the file [n] (-1: none), and the ids of the file."""
         if len(items.ids) != len(items):
             raise UserError(f"{WHERE}: new items need their ids (Items.ids) to be found in {self.path}")
         vectors, ids = self._read(items)
-        row = {item: index for index, item in enumerate(ids)}
-        found = np.array([row.get(item, -1) for item in items.ids], dtype=np.int64)
+        found = find(items.ids, ids)
         wanted = np.zeros((len(items), vectors.shape[1]), dtype=np.float32)
         wanted[found >= 0] = vectors[found[found >= 0]]
-        return wanted
+        return wanted, found, ids
 
     def _read(self, items: Items) -> tuple[np.ndarray, list[str]]:
-        """Vectors [n, dim] and the item id of each, checked."""
+        """Vectors float32 [n, dim] and the item id of each, checked."""
         path = Path(self.path)
         try:
             vectors, ids = self._parts(path, items)
-            if self.ids is not None:
-                ids = Path(self.ids).read_text(encoding="utf-8").splitlines()
         except FileNotFoundError as error:
             raise UserError(f"{WHERE}: {error.filename}: no such file") from None
-        except (SafetensorError, ValueError, EOFError, BadZipFile, pa.ArrowException) as error:
-            raise UserError(f"{WHERE}: {path}: cannot be read ({error})") from None
+        except (SafetensorError, ValueError, EOFError, BadZipFile, RuntimeError, pa.ArrowException) as error:
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            raise UserError(f"{WHERE}: {path}: cannot be read ({reason})") from None
+        if self.ids is not None:
+            ids = _complete(read_ids(self.ids), self.ids)
         if ids is None:
             raise UserError(
                 f"{WHERE}.ids: name a text file with the item id of each row of {path}, one a line; the file itself "
                 "holds no ids"
             )
-        if vectors is None or vectors.ndim != 2 or len(vectors) != len(ids):
+        if vectors is None or vectors.ndim != 2 or len(vectors) != len(ids) or not vectors.shape[1]:
             shape = None if vectors is None else vectors.shape
             raise UserError(f"{WHERE}: {path}: expected vectors [{len(ids)}, dim] for {len(ids)} ids, found {shape}")
-        if not np.isfinite(vectors).all():
-            row = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
-            raise UserError(f"{WHERE}: {path}: the vector of item '{ids[row]}' holds a value that is no finite number")
-        names = [str(i) for i in ids]
+        if vectors.dtype.kind not in "fiub":
+            raise UserError(f"{WHERE}: {path}: expected numbers, found {vectors.dtype}; save the vectors as float32")
+        if isinstance(ids, np.ndarray) and ids.dtype.kind not in "SUOiu":
+            raise UserError(f"{WHERE}: {path}: expected ids that are texts or whole numbers, found {ids.dtype}")
+        names = [bare(i.decode() if isinstance(i, bytes) else str(i)) for i in ids]
+        with np.errstate(over="ignore"):
+            vectors = vectors.astype(np.float32, copy=False)
+        finite = np.isfinite(vectors).all(axis=1)
+        if not finite.all():
+            row = int(np.flatnonzero(~finite)[0])
+            raise UserError(
+                f"{WHERE}: {path}: the vector of item '{names[row]}' holds a value that is no finite float32 number"
+            )
         doubles = [item for item, count in Counter(names).most_common(1) if count > 1]
         if doubles:
             raise UserError(
@@ -103,7 +136,10 @@ class VectorsFile(Encoder):
             return np.load(path, allow_pickle=False), None
         if path.suffix == ".safetensors":
             tensors = load_file(path)
-            return tensors.get("vectors"), tensors.get("ids")
+            vectors, numbers = tensors.get("vectors"), tensors.get("ids")
+            if vectors is not None and vectors.is_floating_point():
+                vectors = vectors.float()  # NumPy has no bfloat16
+            return _array(vectors), _array(numbers)
         if path.suffix == ".npz":
             return _npz(path, items if self.ids is None else None)
         if path.suffix == ".parquet":
@@ -120,6 +156,19 @@ class VectorsFile(Encoder):
     def from_state(cls, state: dict, arrays: dict[str, np.ndarray]) -> VectorsFile:
         """The encoder that :meth:`state` described."""
         return cls(FileOptions.model_validate(state))
+
+
+def _array(tensor) -> np.ndarray | None:
+    return None if tensor is None else tensor.numpy()
+
+
+def _complete(ids: list[str], file: str) -> list[str]:
+    """``ids``, if no line is empty."""
+    if "" in ids:
+        raise UserError(
+            f"{WHERE}.ids: {file}: line {ids.index('') + 1} is empty; expected the item id of each row of the vectors"
+        )
+    return ids
 
 
 def _npz(path: Path, items: Items | None) -> tuple[np.ndarray, np.ndarray | None]:
@@ -164,5 +213,5 @@ def _parquet(path: Path, items: Items) -> tuple[np.ndarray, list[str]]:
 
 
 def _among(ids, items: Items):
-    """Which of an Arrow array's ids are those of ``items``: an Arrow array of bool."""
-    return pc.is_in(ids.cast(pa.string()), pa.array(items.ids, pa.string()))
+    """Which of an Arrow array's ids are those of ``items``, apart from blanks: an Arrow array of bool."""
+    return pc.is_in(pc.utf8_trim(ids.cast(pa.string()), characters=BLANKS), pa.array(map(bare, items.ids), pa.string()))

@@ -20,7 +20,8 @@ def process_state() -> PartialState:
 
 
 def my_batches(n: int, batch_size: int) -> list[range]:
-    """The batches of instances 0..n-1 that this process evaluates: every so-many-th of those that one process would.
+    """The batches of instances 0..n-1 that this process evaluates, of those that one process would: every
+    `num_processes`-th.
 
     Batches stay whole, so that an instance is padded, and therefore rounded, as it would be on one process.
     """

@@ -2,16 +2,27 @@
 
 import difflib
 import importlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from recbole_conrec.utils.errors import UserError
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """'; did you mean ...?' with up to three known names like this one; '' if there is none."""
-    close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
-    return f"; did you mean {' or '.join(repr(c) for c in close)}?" if close else ""
+    """'; did you mean ...' with up to three known names like this one, in whatever case; '' if there is none."""
+    by_lower: dict[str, str] = {}
+    for one in known:
+        by_lower.setdefault(one.lower(), one)
+    close = [by_lower[found] for found in difflib.get_close_matches(name.lower(), list(by_lower), n=3, cutoff=0.6)]
+    return f"; did you mean {' or '.join(repr(c) for c in close)}" if close else ""
+
+
+def load_function(path: str) -> Callable:
+    """The function (or another callable) at ``package.module:name``. Raises UserError if there is none."""
+    found = load(path)
+    if not callable(found):
+        raise UserError(f"'{path}': {type(found).__name__} is no function")
+    return found
 
 
 def load(path: str) -> Any:

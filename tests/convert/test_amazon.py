@@ -57,7 +57,7 @@ def test_2014_reviews_and_python_literals(tmp_path):
 
 
 def test_2014_reviews_may_be_python_literals(tmp_path, monkeypatch):
-    monkeypatch.setattr("recbole_conrec.data.convert.reading.LITERALS", 2)
+    monkeypatch.setattr("recbole_conrec.data.convert.json_lines.ROWS", 2)
     literals = "".join(f"{json.loads(line)}\n" for line in REVIEWS.splitlines())
     assert literals.startswith("{'overall'")
     meta = {"meta_Beauty.json": "{'asin': 'B001', 'categories': [['Beauty']]}\n"}

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from rawfiles import convert, options, read, rows, write
 
-from recbole_conrec.data.convert.generic import EventsSection, ItemsSection
+from recbole_conrec.data.convert.sections import EventsSection, ItemsSection
 from recbole_conrec.data.protocol import Protocol
 from recbole_conrec.utils.errors import UserError
 
@@ -130,7 +130,7 @@ def test_without_time_the_order_of_the_rows_is_the_time(tmp_path):
         ({"events": MAPPING["events"] | {"time": "when"}}, "1.csv: no column 'when'; found who, what"),
         (
             {"events": MAPPING["events"] | {"unit": "days"}},
-            "events.unit: 'days'; expected one of s, ms, us, ns, iso or null",
+            "events.unit: 'days'; expected s, ms, us, ns, iso, or a format",
         ),
         (
             {"events": MAPPING["events"] | {"format": "xml"}},
@@ -149,7 +149,7 @@ def test_without_time_the_order_of_the_rows_is_the_time(tmp_path):
         ({"feedback": {}}, "mapping.yaml: feedback.negative is needed"),
         (
             {"items": MAPPING["items"] | {"fields": {"title": "token", "name": "token"}}},
-            "items.json: no 'name' in its first 2 rows",
+            "items: no row has a field 'name'; found id, title, tags, price, extra",
         ),
         ({"events": MAPPING["events"] | {"fields": ["rating"]}}, "events.fields: \\['rating'\\]; expected a mapping"),
         ({"events": MAPPING["events"] | {"encoding": "utf-9"}}, "events.encoding: 'utf-9' is unknown to Python"),

@@ -91,11 +91,11 @@ def test_27k_comes_in_parts_and_random_exposures_can_be_left_out(tmp_path):
     raw = files("data", "27k")
     name = "data/log_standard_4_08_to_4_21_27k.csv"
     raw[name.replace("27k", "27k_part1")] = raw[name]
-    raw[name.replace("27k", "27k_part2")] = LOG + event(7, 10, 5000)
+    raw[name.replace("27k", "27k_part2")] = LOG + event(7, 10, 1_000_000_000_000)
     del raw[name]
     summary = convert("kuairand-27k", write(tmp_path / "raw", raw), tmp_path / "out", random=False)
     assert summary["users"] == 3 and summary["events"] == 5
-    assert read(tmp_path / "out", "kuairand-27k", "inter").timestamp[0] == "5"
+    assert read(tmp_path / "out", "kuairand-27k", "inter").timestamp[0] == "1000000000"
 
 
 @pytest.mark.parametrize("random", [True, False])

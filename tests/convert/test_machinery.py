@@ -12,7 +12,9 @@ from rawfiles import convert, read, rows, write
 
 from recbole_conrec.data.convert import CONVERTERS, sorting
 from recbole_conrec.data.convert.draft import Draft, text_tables
-from recbole_conrec.data.convert.reading import _Replaced, csv_chunks, json_chunks, literal_lines, parquet_chunks
+from recbole_conrec.data.convert.json_lines import json_chunks, literal_lines
+from recbole_conrec.data.convert.reading import csv_chunks, parquet_chunks
+from recbole_conrec.data.convert.streams import Replaced
 from recbole_conrec.data.convert.writing import clean, new_dataset
 from recbole_conrec.utils.errors import UserError
 
@@ -86,9 +88,9 @@ def test_cells_are_clean(raw, cell):
 def test_long_separators_across_blocks(monkeypatch, block):
     import io
 
-    monkeypatch.setattr("recbole_conrec.data.convert.reading.BLOCK", block)
+    monkeypatch.setattr("recbole_conrec.data.convert.streams.BLOCK", block)
     text = b"1::22::3\r\n::::\n:a::b:\nlast::line"
-    reader = _Replaced(io.BytesIO(text), b"::")
+    reader = Replaced(io.BytesIO(text), b"::")
     found = b""
     while part := reader.read(4):
         assert len(part) <= 4
@@ -115,7 +117,7 @@ def raw_ml(tmp_path, ratings, movies="movieId,title,genres\n1,A (1990),Drama\n")
         (
             "userId,movieId,rating,timestamp\n1,1,2,10\n",
             b"movieId,title,genres\n1,\xe9t\xe9,x\n",
-            ["movies.csv", "UTF8"],
+            ["movies.csv", "utf-8"],
         ),
     ],
 )
@@ -130,7 +132,7 @@ def test_a_mistake_in_a_file_is_named_and_leaves_nothing(tmp_path, ratings, movi
 
 
 def test_a_row_far_into_a_file_is_found(tmp_path, monkeypatch):
-    monkeypatch.setattr("recbole_conrec.data.convert.reading.BLOCK", 1000)
+    monkeypatch.setattr("recbole_conrec.data.convert.streams.BLOCK", 1000)
     body = "".join(f"{n},1,2,{n}\n" for n in range(2000))
     for bad, expected in (("7,1,x,3\n", "row 2002"), ("7,1,3\n", "row 2002")):
         raw = raw_ml(tmp_path, "userId,movieId,rating,timestamp\n" + body + bad + body)
@@ -223,7 +225,7 @@ def test_items_once_each_and_only_those_with_events(tmp_path, monkeypatch):
 
 
 def test_json_lines_name_the_row(tmp_path, monkeypatch):
-    monkeypatch.setattr("recbole_conrec.data.convert.reading.BLOCK", 300)
+    monkeypatch.setattr("recbole_conrec.data.convert.streams.BLOCK", 300)
     fields = {"a": pa.float64(), "b": pa.string()}
     good = '{"a": 1, "b": "x", "other": {"deep": [1]}}\n' * 50
     path = tmp_path / "x.jsonl"

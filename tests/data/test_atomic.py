@@ -125,3 +125,39 @@ def test_sequences_are_split(tmp_path):
     assert [row.tolist() for row in columns["b"].sequences(" ", floats=True)] == [[1.0, 2.5], [-1000.0], []]
     with pytest.raises(UserError, match="row 4: b is 'two'"):
         atomic.read_columns(write(tmp_path, "b:float_seq\n1\n3\n1 two\n"))["b"].sequences(" ", floats=True)
+
+
+@pytest.mark.parametrize(
+    "time, words",
+    [
+        ("1700000000000", "not 55840; it seems to be in ms: divide all by 1,000"),
+        ("1700000000000000000", "it seems to be in ns: divide all by 1,000,000,000"),
+        ("1700000000000.0", "in ms"),
+        ("-99999999999", "expected seconds since 1970 in a year from 1900 to 2242"),
+    ],
+)
+def test_times_of_an_impossible_year_are_named(tmp_path, time, words):
+    with pytest.raises(UserError) as error:
+        column(tmp_path, ["1700000000", time, time]).times(plausible=True)
+    assert f"x.inter: row 3: timestamp is '{time}'" in str(error.value) and words in str(error.value)
+    assert str(error.value).endswith("Correct or remove that row, and rows 4")
+
+
+@pytest.mark.parametrize("times", [["0", "1", "2"], ["-86400", "8000000000"], ["874965758.0", "-2000000000"]])
+def test_times_of_a_plausible_year_or_an_order_are_kept(tmp_path, times):
+    assert column(tmp_path, times).times(plausible=True).tolist() == [int(float(time)) for time in times]
+
+
+def test_every_bad_row_is_named(tmp_path):
+    path = write(tmp_path, HEAD + "1\t2\t3\t4\n1\t2\n1\t2\t3\t4\n1\n1\t2\t3\t4\t5\n")
+    with pytest.raises(UserError, match="row 3 has 2 fields instead of 4: .* that row, and rows 5, 6$"):
+        read_strings(path)
+    with pytest.raises(UserError, match="row 2: rating is 'x'; expected a number. .* that row, and rows 4$"):
+        column(tmp_path, ["x", "1", "y"], "rating").floats()
+
+
+def test_a_header_names_the_field_that_is_there_twice_and_the_separator(tmp_path):
+    with pytest.raises(UserError, match="row 1: the field 'a' is there twice"):
+        atomic.read_header(write(tmp_path, "a:token\tb:token\ta:float\n1\t2\t3\n"))
+    with pytest.raises(UserError, match="is its separator ','. Set `field_separator`"):
+        atomic.read_header(write(tmp_path, "a:token,b:float\n1,2\n"))

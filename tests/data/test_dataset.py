@@ -251,3 +251,29 @@ def test_without_an_item_file_there_are_ids_but_no_words(edited):
         dataset.item_text()
     with pytest.raises(UserError, match="item_category"):
         dataset.item_category("genre")
+
+
+def test_milliseconds_are_refused_by_a_run_not_only_by_inspect(edited):
+    def rewrite(folder):
+        head, *rows = (folder / "tiny.inter").read_text().splitlines()
+        (folder / "tiny.inter").write_text("\n".join([head, *(row + "000" for row in rows)]) + "\n")
+
+    with pytest.raises(UserError) as error:
+        edited(rewrite)
+    assert "tiny.inter: row 2: timestamp is '10" in str(error.value) and "in ms: divide all by 1,000" in str(
+        error.value
+    )
+
+
+def test_items_that_are_there_twice_are_counted_and_move_no_other(edited):
+    def rewrite(folder):
+        head, *rows = (folder / "tiny.item").read_text().splitlines()
+        other = rows[3].split("\t")[0] + "\t" + "\t".join(rows[4].split("\t")[1:])
+        (folder / "tiny.item").write_text("\n".join([head, *rows[:5], other, *rows[5:], rows[0]]) + "\n")
+
+    clean = edited()
+    with pytest.warns(UserWarning, match="tiny.item: 2 rows are left out .* their item_id; the first is row 7"):
+        twice = edited(rewrite)
+    assert twice.item_text() == clean.item_text()
+    for one, two in zip(twice.item_category(), clean.item_category(), strict=True):
+        assert one.tolist() == two.tolist()

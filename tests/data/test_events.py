@@ -108,7 +108,7 @@ def test_windows_equal_a_look_at_every_event(unit, length):
         ({"unit": "days", "length": float("inf")}, "window.length: inf"),
         ({"unit": "days", "length": 1e300}, "window: 1e+300 days is longer than any log"),
         ({"unit": "events", "length": 10**400}, "is longer than any log; give null for no limit"),
-        ({"unit": "days", "lenght": 3}, "window: unknown option 'lenght'; did you mean 'length'?"),
+        ({"unit": "days", "lenght": 3}, "window: unknown option 'lenght'; did you mean 'length'"),
     ],
 )
 def test_an_impossible_window_is_refused(options, words):

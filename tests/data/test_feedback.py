@@ -119,7 +119,7 @@ def test_a_rule_that_matches_nothing_names_the_range():
     [
         ({}, "feedback.negative is needed; expected text"),
         ({"negative": 2}, "feedback.negative: 2; expected text"),
-        ({"negative": "rating <= 2", "positve": "x > 1"}, "unknown option 'positve'; did you mean 'positive'?"),
+        ({"negative": "rating <= 2", "positve": "x > 1"}, "unknown option 'positve'; did you mean 'positive'"),
         ({"negative": "rating <= 2", "positive": "rating >"}, "positive rule 'rating >': it ends where a value"),
         ("rating <= 2", "feedback: 'rating <= 2'; expected a mapping of negative, positive"),
     ],

@@ -3,16 +3,18 @@
 import io
 import itertools
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from rich.console import Console
 from sklearn.metrics import roc_auc_score
 
-from recbole_conrec.data.events import EXPOSURE, NEGATIVE, POSITIVE
-from recbole_conrec.data.inspection.measure import K, inspect
+from recbole_conrec.data.events import EXPOSURE, NEGATIVE, POSITIVE, EventLog
+from recbole_conrec.data.inspection.measure import RATIOS, K, _loads, inspect
 from recbole_conrec.data.inspection.report import draw, render
 from recbole_conrec.data.inspection.warnings import findings
+from recbole_conrec.evaluation.metrics.lif import LIF
 
 DAY = 86_400
 
@@ -54,7 +56,10 @@ def test_parts(tiny_dataset, seen):
         figures = seen.parts[name]
         assert figures.instances == len(part) and figures.future_size.tolist() == sizes.tolist()
         assert figures.followed == pytest.approx((sizes > 1).mean())
-        assert figures.long_tail == pytest.approx(truth.long_tail[part.item].mean())
+        has_tail = [truth.long_tail[items].any() for items in np.split(truth.f_items, truth.f_ptr[1:-1])]
+        assert figures.long_tail == pytest.approx(np.mean(has_tail))
+        lif = LIF().values(SimpleNamespace(items=np.zeros((len(part), 1), dtype=int)), truth, 1)
+        assert figures.long_tail == pytest.approx(np.mean(~np.isnan(lif)))  # the instances that LIF is over
         assert figures.low_activity == pytest.approx(truth.low_activity.mean())
         known = set(log.item[train].tolist())
         hated = set(log.item[train & (log.feedback == NEGATIVE)].tolist())
@@ -115,6 +120,9 @@ def healthy(seen):
         seen,
         parts=parts,
         split_by="time",
+        cuts=False,
+        context="negative",
+        user_ratio=(0.7, 0.1, 0.2),
         window=("days", 7),
         active_days=np.full_like(seen.active_days, 10),
         tied=0.0,
@@ -133,7 +141,6 @@ def change_test(seen, **changes):
 @pytest.mark.parametrize(
     "name, change, number, fix",
     [
-        ("times are not seconds", lambda s: replace(s, span=(0, 1_700_000_000_000)), "1,700,000,000,000", "/ 1000"),
         ("few test instances", lambda s: change_test(s, instances=100), "100 test instances", "split.ratio"),
         ("bursty", lambda s: replace(s, active_days=np.ones_like(s.active_days)), "100% of the users", "by: user"),
         ("window covers nothing", lambda s: change_test(s, followed=0.01), "1.0%", "window.length"),
@@ -156,7 +163,7 @@ def change_test(seen, **changes):
         ("ties", lambda s: replace(s, tied=0.5), "50%", "seconds"),
         ("few exposures", lambda s: change_test(s, exposed=0.2), "80%", "log what was shown"),
         ("items without text", lambda s: replace(s, without_text=0.3), "30%", "item_text"),
-        ("items without text", lambda s: replace(s, without_text=None), "all the items", "item_text"),
+        ("items without text", lambda s: replace(s, without_text=None), "all the items", "add a .item file"),
         ("no positives", lambda s: replace(s, counts=s.counts | {"positives": 0}), "no event", "feedback.positive"),
     ],
 )
@@ -168,9 +175,40 @@ def test_each_warning_fires_alone_and_names_number_and_fix(seen, name, change, n
     assert number in found.what and fix in found.fix
 
 
-def test_times_that_are_not_seconds_come_first(seen):
-    names = [found.name for found in findings(replace(seen, span=(0, 2**34), tied=1.0))]
-    assert names[0] == "times are not seconds" and len(names) > 1
+def test_nothing_is_advised_that_is_so_already(seen):
+    bursts = replace(healthy(seen), active_days=np.ones_like(seen.active_days))
+    (found,) = findings(replace(bursts, split_by="user"))
+    assert found.fix == "window: {unit: events, length: 20}" and "a cut in time" not in found.what
+    (found,) = findings(replace(bursts, window=("events", 20)))
+    assert found.fix == "split: {by: user, ratio: [0.7, 0.1, 0.2]}" and "window" not in found.what
+    (found,) = findings(replace(change_test(healthy(seen), unseen=0.4), split_by="user"))
+    assert "by: user" not in found.fix
+    (found,) = findings(replace(change_test(healthy(seen), low_activity=0.9), context="both"))
+    assert "context" not in found.fix
+    few = change_test(healthy(seen), followed=0.01)
+    (found,) = findings(replace(few, window=("events", 20)))
+    assert found.fix == "lengthen `window.length`"
+    (found,) = findings(replace(few, window=("days", None)))
+    assert "window" not in found.fix
+    (found,) = findings(replace(change_test(healthy(seen), instances=100), cuts=True))
+    assert "split.cuts" in found.fix and "split.ratio" not in found.fix
+
+
+def test_what_is_advised_loads(make_tiny, seen):
+    _, dataset = make_tiny(
+        split={"by": "user", "ratio": list(seen.user_ratio)}, window={"unit": "events", "length": 20}
+    )
+    assert all(len(part) for part in dataset.splits.values())
+
+
+def test_a_split_per_user_is_not_advised_where_it_leaves_a_part_empty(seen):
+    bursts = replace(healthy(seen), active_days=np.ones_like(seen.active_days), user_ratio=None)
+    (found,) = findings(bursts)
+    assert found.fix == "window: {unit: events, length: 20}"
+    single = EventLog.from_arrays([1, 2, 3], [1, 2, 3], [1, 2, 3], [-1, -1, -1], 4, 4)
+    three = EventLog.from_arrays([1, 1, 1], [1, 2, 3], [1, 2, 3], [-1, -1, -1], 2, 4)
+    assert not any(_loads(single, ratio) for ratio in RATIOS)
+    assert [_loads(three, ratio) for ratio in RATIOS] == [False, True, True]
 
 
 @pytest.mark.parametrize("days, scale", [([24, 31, 28], "linear"), ([1, 9], "linear"), ([1, 10], "log")])
@@ -197,7 +235,7 @@ def test_the_report_prints_and_draws(seen, tmp_path):
     console.print(render(seen))
     text = console.file.getvalue()
     assert max(map(len, text.splitlines())) <= 100
-    for word in ("negatives per user", "long-tail items (LIF)", f"{seen.counts['events']:,}", "HR@20"):
+    for word in ("negatives per user", "long-tail item in the window (LIF)", f"{seen.counts['events']:,}", "HR@20"):
         assert word in text
     path = draw(seen, tmp_path / "pictures")
     assert path.read_bytes().startswith(b"\x89PNG") and path.stat().st_size > 20_000

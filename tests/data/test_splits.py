@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 from randomlog import random_log
 
+from recbole_conrec.cli import parse
 from recbole_conrec.data.events import NEVER, EventLog
+from recbole_conrec.data.protocol import Protocol
 from recbole_conrec.data.splits import SplitRule, cuts_by_user, first_dislikes, parse_time, split_instances
+from recbole_conrec.options.layers import lay
 from recbole_conrec.utils.errors import UserError
 
 RATIO = (0.7, 0.1, 0.2)
@@ -117,7 +120,7 @@ def test_windows_know_where_their_part_ends():
     "options,word",
     [
         ({}, "split.by is needed; expected one of time, user"),
-        ({"by": "usr"}, "split.by: 'usr'; expected one of time, user; did you mean 'user'?"),
+        ({"by": "usr"}, "split.by: 'usr'; expected one of time, user; did you mean 'user'"),
         ({"by": "user", "cuts": [1, 2]}, "split: cuts need `by: time`"),
         ({"by": "time", "cuts": [2, 1]}, "split.cuts: [2, 1] is not [valid, test]: validation must begin before"),
         ({"by": "time", "cuts": [1]}, "split.cuts"),
@@ -143,3 +146,31 @@ def test_an_empty_part_is_refused():
     rows = first_dislikes(log)
     with pytest.raises(UserError, match="no negative event is left for valid; the log has 3 .* from 1 to 3"):
         split_instances(log, rows, SplitRule(by="user").cut(log, rows))
+
+
+@pytest.mark.parametrize(
+    "cuts",
+    [
+        [1_043_971_200, 1_044_057_600],
+        [1_043_971_200.0, "1044057600"],
+        ["2003-01-31", "2003-02-01"],
+        ["2003-01-31T00:00:00Z", "2003-02-01 02:00:00+02:00"],
+        [datetime.date(2003, 1, 31), datetime.datetime(2003, 2, 1)],
+        ["20030131", datetime.datetime(2003, 2, 1, tzinfo=datetime.timezone.utc)],
+    ],
+)
+@pytest.mark.parametrize("others", [{}, {"by": "time"}, {"by": "time", "ratio": [0.8, 0.1, 0.1]}])
+def test_cuts_can_be_given_in_every_way(cuts, others):
+    rule = SplitRule.read({**others, "cuts": cuts}, "split")
+    log = dislikes(1, 2)
+    assert rule.by == "time" and [int(cut[1]) for cut in vars(rule.cut(log, first_dislikes(log))).values()] == [
+        1_043_971_200,
+        1_044_057_600,
+    ]
+
+
+def test_cuts_on_the_command_line():
+    for cuts in ("[2003-01-31, 2003-02-01]", "['2003-01-31', 1044057600]"):
+        _, options = parse([f"--split.cuts={cuts}"])
+        laid = lay({"split": {"by": "time", "ratio": [0.7, 0.1, 0.2]}}, options)
+        assert [*map(parse_time, Protocol.of(laid).split.cuts)] == [1_043_971_200, 1_044_057_600]

@@ -62,6 +62,25 @@ def test_rows_are_copied_with_keep_and_score(sets_folder, tmp_path, source, targ
     assert [row["user_id"] for row in read(tmp_path / f"few.{target}")] == ["nobody", "u2"]
 
 
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_marks_and_blanks_are_no_part_of_an_id(sets_folder, tmp_path, kind, capsys):
+    spaced = [{**row, "user_id": f" {row['user_id']}\t", "item_id": f"{row['item_id']} "} for row in ROWS]
+    write(tmp_path / f"plain.{kind}", ROWS)
+    write(tmp_path / f"spaced.{kind}", spaced)
+    if kind != "parquet":
+        file = tmp_path / f"spaced.{kind}"
+        file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    found, printed = {}, {}
+    for name in ("plain", "spaced"):
+        out = tmp_path / f"{name}-out.{kind}"
+        command = ["filter", f"--sets={sets_folder}", f"--candidates={tmp_path / f'{name}.{kind}'}", "--theta=0.5"]
+        assert main([*command, f"--out={out}"]) == 0
+        found[name], printed[name] = read(out), capsys.readouterr().out.replace(str(out), "")
+    assert [row["keep"] for row in found["spaced"]] == [row["keep"] for row in found["plain"]]
+    assert [row["user_id"] for row in found["spaced"]] == [row["user_id"] for row in spaced]  # copied as it was
+    assert "unknown users: nobody\nunknown items: new" in printed["plain"] == printed["spaced"]
+
+
 def test_blocks_join(sets_folder, tmp_path, monkeypatch):
     monkeypatch.setattr("recbole_conrec.filtering.files.ROWS", 2)
     write(tmp_path / "in.jsonl", [*ROWS, {"item_id": "i4", "user_id": 7}])
@@ -188,7 +207,7 @@ def test_values_that_do_not_fit_are_one_line(sets_folder, tmp_path, rows, words,
         (["predict", "--run={run}", "--out=o", "--part_users=2.5"], "predict.part_users: 2.5; expected a whole number"),
         (["predict", "--run={run}", "--out=o", "--lost=2"], "predict.lost: 2; expected a number of at least 0 and bel"),
         (["predict", "--run={run}", "--out=o", "--groups=3"], "predict: groups is for calibration"),
-        (["predict", "--run={run}", "--out=o", "--sise=3"], "predict: unknown option 'sise'; did you mean 'size'?"),
+        (["predict", "--run={run}", "--out=o", "--sise=3"], "predict: unknown option 'sise'; did you mean 'size'"),
         (["predict", "--run={run}", "--out=o", "--gpu_di=0"], "unknown option 'gpu_di'; did you mean 'gpu_id'"),
         (["predict", "--run={run}", "--out=o", "--context=negative"], "'context' is decided by the run"),
         (["study", "filters"], "there is no 'filters'"),

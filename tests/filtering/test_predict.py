@@ -16,6 +16,7 @@ from recbole_conrec.data.events import NEGATIVE, FeedbackStream
 from recbole_conrec.filtering import NegativeFilter
 from recbole_conrec.filtering import folder as layout
 from recbole_conrec.filtering import predict as module
+from recbole_conrec.filtering.future import top_lists
 from recbole_conrec.filtering.predict import SetOptions, predict
 from recbole_conrec.filtering.sets import moments, predict_sets
 from recbole_conrec.utils.errors import UserError
@@ -187,6 +188,44 @@ def test_users_of_a_file(trained, tmp_path):
         predict(trained, tmp_path / "other", SetOptions(users=users))
     with pytest.raises(UserError, match="neither 'all' nor a file"):
         predict(trained, tmp_path / "other", SetOptions(users="absent.txt"))
+
+
+def test_a_file_of_users_may_have_a_mark_and_blanks(trained, tmp_path):
+    (tmp_path / "users.txt").write_bytes("\ufeff u3\r\nu41\t\r\n".encode())
+    assert predict(trained, tmp_path / "sets", SetOptions(users=str(tmp_path / "users.txt"), size=4))["users"] == 2
+    (tmp_path / "users.txt").write_text("u3\n" + "".join(f"x{n}\n" for n in range(7)))
+    with pytest.raises(UserError, match=r"line 2: no user 'x0', .*line 6: no user 'x4' and 2 more in the data set"):
+        predict(trained, tmp_path / "other", SetOptions(users=str(tmp_path / "users.txt")))
+
+
+def test_a_set_is_no_larger_than_the_catalogue(trained, tmp_path):
+    users = tmp_path / "users.txt"
+    users.write_text("u3\n")
+    manifest = predict(trained, tmp_path / "sets", SetOptions(users=str(users), size=100_000_000))
+    assert manifest["size"] == trained.data.item_num - 1
+    assert top_lists(trained.data, np.array([1]), "test", 100_000_000).shape == (1, trained.data.item_num)
+
+
+def test_only_a_folder_of_sets_or_an_empty_one_is_written_to(trained, run_folder, sets_copy, tmp_path):
+    before = sorted(str(file) for file in run_folder.rglob("*"))
+    for overwrite in (False, True):
+        with pytest.raises(UserError, match="is no folder of Predict Sets; it holds .*; give a new or an empty folder"):
+            predict(trained, run_folder, SetOptions(size=8, overwrite=overwrite))
+    assert sorted(str(file) for file in run_folder.rglob("*")) == before
+    own = sets_copy / "parts" / "notes.txt"
+    own.write_text("mine")
+    with pytest.raises(UserError, match=r"--overwrite would remove 'parts/notes.txt', made by no prediction"):
+        predict(trained, sets_copy, SetOptions(size=5, part_users=25, overwrite=True))
+    assert own.read_text() == "mine" and NegativeFilter.load(sets_copy).manifest["size"] == 8
+
+
+def test_temporary_files_of_killed_predictions_go(trained, sets_copy):
+    left = [sets_copy / name for name in (".plan.json.12", "parts/.part-00001.parquet.7", "tokenizer/.features.json.3")]
+    kept = sets_copy / ".notes.12"
+    for file in (*left, kept):
+        file.write_text("half")
+    predict(trained, sets_copy, SetOptions(size=8, part_users=25))
+    assert not any(file.exists() for file in left) and kept.exists()
 
 
 def test_manifest_names_everything(trained, sets_folder):

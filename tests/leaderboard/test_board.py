@@ -89,21 +89,21 @@ def test_narrowing():
         ("datasets: [tiny]\nmethods: [Pop]\noptions: 5", "options: 5; expected a mapping"),
         (
             "datasets: [tiny]\nmethods: [{name: Pop, options: [a]}]",
-            r"methods\[0\].options: \['a'\]; expected a mapping",
+            r"methods.Pop.options: \['a'\]; expected a mapping",
         ),
         (
             "datasets: [tiny]\nmethods: [{name: Pop, seeds: [1, 2]}]",
-            r"methods\[0\].seeds: \[1, 2\]; expected a whole number of at least 1",
+            r"methods.Pop.seeds: \[1, 2\]; expected a whole number of at least 1",
         ),
         (
             "datasets: [tiny]\nmethods: [{name: Pop, seeds: 0}]",
-            r"methods\[0\].seeds: 0; expected a whole number of at least 1",
+            r"methods.Pop.seeds: 0; expected a whole number of at least 1",
         ),
         (
             "datasets: [tiny]\nmethods: [{name: Pop, minutes: soon}]",
-            r"methods\[0\].minutes: 'soon'; expected a number of at least 0",
+            r"methods.Pop.minutes: 'soon'; expected a number of at least 0",
         ),
-        ("datasets: [tiny]\nmethods: [{name: Pop, launch: [3]}]", r"methods\[0\].launch: \[3\]; expected text"),
+        ("datasets: [tiny]\nmethods: [{name: Pop, launch: [3]}]", r"methods.Pop.launch: \[3\]; expected text"),
         ("datasets: [tiny]\nmethods: [{model: Pop}]", r"methods\[0\].name is needed; expected text"),
         ("datasets: [tiny]\nmethods: [5, [Pop]]", r"methods\[1\]: \['Pop'\]; expected"),
         ("datasets: [tiny]\nmethods: [Pop]\nseeds: [1, 1]", "seeds: 1 is given twice"),

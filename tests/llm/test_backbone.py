@@ -191,7 +191,7 @@ def test_gguf_without_the_package_says_what_to_install(tmp_path, monkeypatch):
         ({"pad_token": "<nope>"}, "has no token '<nope>'"),
         (
             {"dtyp": "float32"},
-            "llm_options: unknown option 'dtyp'; did you mean 'dtype'?; its options: tiny, lora, sid_",
+            "llm_options: unknown option 'dtyp'; did you mean 'dtype'; its options: tiny, lora, sid_",
         ),
         (
             {"attn_implementation": "flash_attention_2"},

@@ -334,6 +334,8 @@ def test_a_reward_by_its_path_takes_the_columns_that_it_needs(backbone, tmp_path
             lambda items, **_: items[:, 0],
             "it returned the shape (4,); expected one number for each of the items (4, 4)",
         ),
+        (lambda items, **_: torch.full(items.shape, torch.nan), "reward <lambda>: nan for 16 of 16 answers"),
+        (lambda items, **_: torch.where(items > 0, torch.inf, 0.0), "reward <lambda>: inf for "),
     ],
 )
 def test_rewards_that_do_not_fit_are_named(backbone, tmp_path, reward, message):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from llmtools import prompts, random_ids, tiny_backbone
-from transformers import Trainer
+from transformers import Trainer, TrainerCallback
 from trl import SFTTrainer
 
 from recbole_conrec.llm.collators import CausalCollator
@@ -190,3 +190,44 @@ def test_bad_weights_are_named(backbone, tmp_path):
         train(backbone, tmp_path, examples, weights={"nxt": 1.0})
     with pytest.raises(UserError, match="the weights leave no training examples"):
         train(backbone, tmp_path, examples, weights={"next": 0.0})
+
+
+def masked(examples):
+    for example in examples:
+        example["completion_mask"] = [1] + [0] * (len(example["input_ids"]) - 1)  # nothing predicts a first token
+
+
+def test_examples_without_loss_are_an_error_if_there_are_no_others(backbone, tmp_path):
+    examples = training_examples(backbone, 8)
+    masked(examples)
+    with pytest.raises(UserError, match="no token bears loss, as completion_mask is 0"):
+        train(backbone, tmp_path, examples)
+    masked(some := training_examples(backbone, 8))
+    some[3] = training_examples(backbone, 8)[3]
+    losses = [entry["loss"] for entry in train(backbone, tmp_path, some, batch_size=1) if "loss" in entry]
+    assert np.isfinite(losses).all() and sum(loss > 0 for loss in losses) == 1
+
+
+def test_a_loss_that_is_no_number_ends_the_training(backbone, tmp_path):
+    with torch.no_grad():
+        next(backbone.model.parameters())[0] = torch.nan
+    with pytest.raises(UserError, match="training: the loss of step 1 is nan; lower lr"):
+        train(backbone, tmp_path, training_examples(backbone, 8))
+
+
+def test_weights_that_are_no_numbers_end_the_training(backbone, tmp_path):
+    class Poison(TrainerCallback):
+        def on_step_end(self, args, state, control, model=None, **kwargs):
+            next(model.parameters()).data.fill_(torch.nan)
+
+    with pytest.raises(UserError, match="training: it ended with weights that are not finite"):
+        train(backbone, tmp_path, training_examples(backbone, 4), runtime={"callbacks": [Poison()]})
+
+
+def test_a_disk_that_is_full_is_one_line(backbone, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 576 vs 534")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(UserError, match="the checkpoint cannot be written .*free some space"):
+        train(backbone, tmp_path, training_examples(backbone, 8), runtime={"save_steps": 1})

@@ -87,6 +87,7 @@ def test_windows_count_in_windows_of_the_data():
         ({"warm-up": {"bf16": "yes"}}, "stages.warm-up.bf16: 'yes'; expected true or false"),
         ({"warm-up": {"task": "nxt"}}, "stages.warm-up.task: 'nxt'; .*did you mean 'next'"),
         ({"warm-up": {"algorithm": "grop"}}, "stages.warm-up.algorithm: 'grop' is unknown; did you mean 'grpo'"),
+        ({"warm-up": {"algorithm": "grpo"}}, "stages.warm-up.algorithm: 'grpo' cannot learn from the task 'next'"),
         ({"grpo-1": {"rollout": "greedy"}}, "stages.grpo-1.rollout: 'greedy'; expected one of sample, beam"),
         ({"grpo-1": {"reward": "negative"}}, "stages.grpo-1.reward: 'negative' is no reward; did you mean 'negatives'"),
         ({"grpo-1": {"G": 1}}, "stages.grpo-1.G: 1; expected a whole number of at least 2"),

@@ -5,7 +5,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import scipy.sparse
+import torch
 from safetensors.numpy import save_file
+from safetensors.torch import save_file as save_tensors
 
 from recbole_conrec.tokenizer import Items, SemanticIds, features, parse, train
 from recbole_conrec.tokenizer.behaviour import Behaviour, BehaviourOptions
@@ -129,6 +131,49 @@ def test_mistakes_in_a_file_of_vectors_are_named(tmp_path, vectors, ids, message
         vectors_file(path=tmp_path / "v.npy", ids=tmp_path / "ids.txt").fit(Items(["", ""], ids=["[PAD]", "a"]))
 
 
+@pytest.mark.parametrize(
+    "written",
+    ["\ufeff7\nx9\n3\n", "7 \n x9\t\n3\n\n\n", "7\r\nx9\r\n3\r\n", "7\rx9\r3", " \ufeff7\nx9\n3"],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_marks_blanks_and_line_ends_are_no_part_of_an_id(tmp_path, written, encoding):
+    np.save(tmp_path / "v.npy", np.arange(6, dtype=np.float32).reshape(3, 2) + 1)
+    (tmp_path / "ids.txt").write_bytes(written.encode(encoding))
+    encoder = vectors_file(path=tmp_path / "v.npy", ids=tmp_path / "ids.txt")
+    with pytest.warns(UserWarning, match=r"1 of 3 items are not among the ids of .*ids.txt .* no vector: 'absent'"):
+        got = encoder.fit(Items([""] * 4, ids=["[PAD]", "3", "absent", "7"]))
+    assert got.tolist() == [[0, 0], [5, 6], [0, 0], [1, 2]]
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16, torch.float64, torch.int8])
+def test_tensors_of_any_kind_of_number(tmp_path, kind):
+    save_tensors(
+        {"vectors": torch.tensor([[1, 2], [3, 4]]).to(kind), "ids": torch.tensor([7, 5])}, tmp_path / "v.safetensors"
+    )
+    got = vectors_file(path=tmp_path / "v.safetensors").fit(Items([""] * 3, ids=["[PAD]", "5", "7"]))
+    assert got.dtype == np.float32 and got.tolist() == [[0, 0], [3, 4], [1, 2]]
+
+
+@pytest.mark.parametrize(
+    ("vectors", "ids", "message"),
+    [
+        (np.array([["a", "b"]]), "1", "expected numbers, found <U1"),
+        (np.array([[1e300, 1.0]]), "1", "no finite float32 number"),
+        (np.zeros((1, 0)), "1", r"expected vectors \[1, dim\] for 1 ids, found \(1, 0\)"),
+        (np.zeros((1, 2)), "1", "the vectors of all items are zero"),
+        (np.ones((2, 2)), "1\n\n2", "line 2 is empty"),
+        (np.ones((1, 2)), "x", "the data set has '1', the file 'x'"),
+        (np.ones((1, 2)), b"\xff\xfa\x00", "ids.txt: not text in UTF-8"),
+    ],
+)
+def test_vectors_that_cannot_be_used_are_named(tmp_path, vectors, ids, message):
+    np.save(tmp_path / "v.npy", vectors)
+    (tmp_path / "ids.txt").write_bytes(ids if isinstance(ids, bytes) else ids.encode())
+    with pytest.raises(UserError, match=message) as error:
+        vectors_file(path=tmp_path / "v.npy", ids=tmp_path / "ids.txt").fit(Items(["", ""], ids=["[PAD]", "1"]))
+    assert "\n" not in str(error.value)
+
+
 def owners_file(path, vectors, ids):
     """As VK-LSVD (.npz, half precision) and Yambda (.parquet, lists) publish theirs."""
     if path.suffix == ".npz":
@@ -139,7 +184,7 @@ def owners_file(path, vectors, ids):
 
 
 @pytest.mark.parametrize("name", ["v.npz", "v.parquet"])
-@pytest.mark.parametrize("ids", [[7, 9, 3], ["7", "x", "3"]])
+@pytest.mark.parametrize("ids", [[7, 9, 3], ["7", "x", "3"], [" 7", "x", "\ufeff3 "]])
 def test_files_that_hold_their_own_ids(tmp_path, name, ids):
     path = owners_file(tmp_path / name, [[1.0, 2], [3, 4], [5, 6]], ids)
     got = vectors_file(path=path).fit(Items([""] * 4, ids=["[PAD]", "3", "absent", "7"]))

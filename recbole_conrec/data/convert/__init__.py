@@ -10,6 +10,7 @@ from functools import partial
 
 from recbole_conrec.data.convert import amazon, generic, kuairand, movielens, recif, steam, vk_lsvd, yambda
 from recbole_conrec.data.convert.draft import Draft
+from recbole_conrec.data.convert.faults import Faults
 from recbole_conrec.data.convert.options import ConvertOptions
 from recbole_conrec.data.convert.writing import new_dataset
 from recbole_conrec.utils.errors import UserError
@@ -90,7 +91,8 @@ def convert(name: str, /, **given) -> dict[str, int]:
         given: the options of the converter, see its ``options``.
 
     Returns:
-        counts: events, users, items, negatives, positives, repeats (rows equal to an earlier one, dropped) ...
+        counts: events, users, items, negatives, positives, repeats (rows equal to an earlier one, dropped), bad rows
+        left out ...
 
     Raises:
         UserError: for an unknown name or option, a missing or malformed file, an existing data set.
@@ -98,9 +100,11 @@ def convert(name: str, /, **given) -> dict[str, int]:
     if name not in CONVERTERS:
         raise UserError(f"no converter '{name}'{nearest(name, CONVERTERS)}; there are {', '.join(CONVERTERS)}")
     converter = CONVERTERS[name]
+    given = {key.replace("-", "_"): value for key, value in given.items()}  # --skip-bad
     options = converter.options.read(given, f"convert {name}")
     dataset = options.dataset or name
     with new_dataset(options.out, dataset, overwrite=options.overwrite, option="dataset") as folder:
-        draft = Draft(folder, dataset)
+        draft = Draft(folder, dataset, Faults(options.skip_bad))
         converter.run(options, draft)
+        draft.finish()
     return draft.summary

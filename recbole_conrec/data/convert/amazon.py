@@ -13,8 +13,6 @@ Layouts, gzipped or not:
   ``parent_asin``: colours and sizes of one product are one item.
 """
 
-import html
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,10 +20,13 @@ import pyarrow as pa
 
 from recbole_conrec.data.convert.chunk import Chunk
 from recbole_conrec.data.convert.draft import Draft, text_tables
+from recbole_conrec.data.convert.faults import Fault, Faults
 from recbole_conrec.data.convert.finding import find, matching
+from recbole_conrec.data.convert.json_lines import is_json, json_chunks, literal_chunks, literal_lines
 from recbole_conrec.data.convert.options import ConvertOptions
-from recbole_conrec.data.convert.reading import csv_chunks, is_json, json_chunks, literal_chunks, literal_lines
-from recbole_conrec.data.convert.writing import protocol_options
+from recbole_conrec.data.convert.reading import csv_chunks
+from recbole_conrec.data.convert.times import times
+from recbole_conrec.data.convert.writing import plain_text, protocol_options, words
 from recbole_conrec.options.schema import Text
 from recbole_conrec.utils.errors import UserError
 
@@ -33,7 +34,6 @@ OLD = {"reviewerID": "user", "asin": "item", "overall": "rating", "unixReviewTim
 NEW = {"user_id": "user", "parent_asin": "item", "rating": "rating", "timestamp": "time"}
 NAMELESS = {2014: ["user", "item", "rating", "time"], 2018: ["item", "user", "rating", "time"]}
 KINDS = {"user": pa.string(), "item": pa.string(), "rating": pa.float64(), "time": pa.int64()}
-_TAGS = re.compile(r"<[^>]*>")
 
 
 class AmazonOptions(ConvertOptions):
@@ -51,9 +51,9 @@ def convert(options: AmazonOptions, draft: Draft, *, year: int) -> None:
     )
     reviews = _reviews(raw, year, category)
     meta = find(raw, f"meta_{category}.json", f"meta_{category}.jsonl", what="features of items")
-    draft.events(["user_id:token", "item_id:token", "rating:float", "timestamp:float"], _events(reviews, year))
+    draft.events(["user_id:token", "item_id:token", "rating:float", "timestamp:float"], _events(reviews, year, draft))
     header = ["item_id:token", "title:token_seq", "brand:token", "categories:token_seq"]
-    draft.items(header, text_tables(_items(meta, year)))
+    draft.items(header, text_tables(_items(meta, year, draft.faults)))
 
 
 def _reviews(raw: Path, year: int, category: str) -> Path:
@@ -75,38 +75,44 @@ def _reviews(raw: Path, year: int, category: str) -> Path:
     raise UserError(f"{raw}: no file {' or '.join(patterns)} (reviews of Amazon {year}); unpack the download there")
 
 
-def _events(path: Path, year: int) -> Iterator[pa.Table]:
-    fields = NEW if year == 2023 else OLD
+def _events(path: Path, year: int, draft: Draft) -> Iterator[pa.Table]:
+    fields, faults = NEW if year == 2023 else OLD, draft.faults
     if ".json" in path.name:
         read = json_chunks if is_json(path) else literal_chunks  # some of 2014 are Python literals
-        chunks = read(path, {field: KINDS[meaning] for field, meaning in fields.items()})
+        chunks = read(path, {field: KINDS[meaning] for field, meaning in fields.items()}, faults)
         names = {meaning: field for field, meaning in fields.items()}
     elif year == 2023:
-        chunks, names = csv_chunks(path, list(fields)), {meaning: field for field, meaning in fields.items()}
+        chunks = csv_chunks(path, list(fields), faults=faults)
+        names = {meaning: field for field, meaning in fields.items()}
     else:
-        chunks, names = csv_chunks(path, NAMELESS[year], names=NAMELESS[year]), {name: name for name in KINDS}
-    for chunk in chunks:
-        yield pa.table(
+        chunks = csv_chunks(path, NAMELESS[year], names=NAMELESS[year], faults=faults)
+        names = {name: name for name in KINDS}
+
+    def make(chunk: Chunk) -> pa.Table:
+        return pa.table(
             {
                 "user_id": chunk.ids(names["user"]),
                 "item_id": chunk.ids(names["item"]),
                 "rating": chunk.numbers(names["rating"]),
-                "timestamp": _seconds(chunk, names["time"], year),
+                "timestamp": times(chunk, names["time"], "ms" if year == 2023 else "s", whole=True),
             }
         )
 
-
-def _seconds(chunk: Chunk, field: str, year: int) -> pa.Array:
-    time = chunk.numbers(field, pa.int64()).to_numpy()
-    return pa.array(time // 1000 if year == 2023 else time)
+    return draft.tables(chunks, make)
 
 
-def _items(path: Path, year: int) -> Iterator[tuple]:
-    for number, item in literal_lines(path):
+def _items(path: Path, year: int, faults: Faults) -> Iterator[tuple]:
+    for number, item in literal_lines(path, faults):
         key = "parent_asin" if year == 2023 else "asin"
         if not item.get(key):
-            raise UserError(f"{path}, row {number}: no '{key}'; expected the id of an item")
-        yield item[key], _title(item.get("title")), _words(item.get("store" if year == 2023 else "brand")), _path(item)
+            faults.add([Fault(path, number, f"no '{key}'; expected the id of an item")])
+        else:
+            yield (
+                item[key],
+                _title(item.get("title")),
+                _words(item.get("store" if year == 2023 else "brand")),
+                _path(item),
+            )
 
 
 def _title(title) -> str:
@@ -115,9 +121,9 @@ def _title(title) -> str:
     return "" if "getTime()" in text else text
 
 
-def _words(text) -> str:
-    """Text with HTML's entities resolved and its tags removed."""
-    return _TAGS.sub(" ", html.unescape(text)) if isinstance(text, str) else ""
+def _words(value) -> str:
+    """The text of a value without HTML."""
+    return plain_text(words(value))
 
 
 def _path(item: dict) -> str:

@@ -1,28 +1,38 @@
 """Some rows of a raw file as columns, checked when they are read."""
 
-from calendar import timegm
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recbole_conrec.data.convert.writing import clean
+from recbole_conrec.data.convert.faults import BadRowsError, Fault
+from recbole_conrec.data.convert.writing import clean, words
 from recbole_conrec.utils.errors import UserError
+
+_EXACT = 2**53  # a float64 holds every whole number up to this one
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Rows ``row``, ``row + 1``, ... of a file (numbered from 1, a header counted) as an Arrow table."""
+    """Rows of a file as an Arrow table, with their numbers (from 1, a header counted): int64 [N]."""
 
     path: Path
-    row: int
+    rows: np.ndarray
     table: pa.Table
+
+    @classmethod
+    def at(cls, path: Path, row: int, table: pa.Table) -> "Chunk":
+        """The chunk of the rows ``row``, ``row + 1``, ..."""
+        return cls(path, np.arange(row, row + len(table)), table)
 
     def __len__(self) -> int:
         return len(self.table)
+
+    def keep(self, kept: np.ndarray) -> "Chunk":
+        """The rows for which ``kept`` (bool [N]) is true."""
+        return Chunk(self.path, self.rows[kept], self.table.filter(pa.array(kept)))
 
     def has(self, field: str) -> bool:
         return field in self.table.column_names
@@ -39,100 +49,105 @@ class Chunk:
         """
         column = self.column(field)
         if pa.types.is_floating(column.type):
-            self.refuse(field, pc.not_equal(column, pc.round(column)), "a whole number or text as an id")
+            column = column.cast(pa.float64())
+            exact = pc.and_(pc.equal(column, pc.round(column)), pc.less_equal(pc.abs(column), _EXACT))
+            self.refuse(field, pc.invert(exact), "a whole number below 2^53 or text as an id")
             column = column.cast(pa.int64())
-        text = pc.utf8_trim_whitespace(column.cast(pa.string()))
+        if pa.types.is_nested(column.type):
+            raise self.wrong_type(field, "text or whole numbers")
+        try:
+            text = pc.utf8_trim_whitespace(column.cast(pa.string()))
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            raise self.wrong_type(field, "text or whole numbers") from None
         self.refuse(field, pc.fill_null(pc.equal(text, ""), True), "an id")
         self.refuse(
             field, pc.match_substring_regex(text, r'[\t\r\n"]'), "an id without tabs, line ends and double quotes"
         )
         return text
 
-    def numbers(self, field: str, kind: pa.DataType = pa.float64()) -> pa.ChunkedArray:  # noqa: B008
-        """Numbers of an Arrow type. Raises UserError naming the row of the first cell that is not one, or is empty.
+    def numbers(self, field: str, kind: pa.DataType = pa.float64(), *, empty: bool = False) -> pa.ChunkedArray:  # noqa: B008
+        """Finite numbers of an Arrow type. Raises UserError naming the rows that have none.
 
         Whole numbers may be written '3.0'.
+
+        Args:
+            empty: a cell without a number is null, and no error.
         """
         column = self.column(field)
-        if _is_text(column):
+        if pa.types.is_nested(column.type) or pa.types.is_temporal(column.type) or pa.types.is_binary(column.type):
+            raise self.wrong_type(field, "numbers")
+        if is_text(column):
             text = pc.utf8_trim_whitespace(column)
             column = pc.if_else(pc.equal(text, ""), None, text)
         try:
             numbers = column.cast(kind)
-        except pa.ArrowInvalid:
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             numbers = self._cast_slowly(field, column, kind)
-        self.refuse(field, pc.is_null(numbers, nan_is_null=True), "a number")
+        if pa.types.is_floating(kind):
+            self.refuse(field, pc.is_inf(numbers), "a finite number")
+            numbers = pc.if_else(pc.is_nan(numbers), None, numbers)
+        if not empty:
+            self.refuse(field, pc.is_null(numbers), "a number")
         return numbers
 
-    def times(self, field: str, unit: str = "iso") -> pa.Array:
-        """Seconds since 1970 (UTC), int64.
-
-        Args:
-            unit: of numbers: 's', 'ms', 'us' or 'ns', rounded down to seconds. 'iso': dates, as Arrow's timestamps or
-                as text such as 2024-01-31 or 2024-01-31 23:59:59.5+01:00 (UTC without an offset).
-        """
-        if unit != "iso":
-            per_second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[unit]
-            if pa.types.is_floating(self.column(field).type) or (unit == "s" and _is_text(self.column(field))):
-                return pa.array(np.floor(self.numbers(field).to_numpy() / per_second).astype(np.int64))
-            return pa.array(self.numbers(field, pa.int64()).to_numpy() // per_second)
-        column = self.column(field)
-        self.refuse(field, pc.is_null(column), "a date or time")
-        try:
-            micros = column.cast(pa.timestamp("us")).cast(pa.int64()).to_numpy()
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            if not _is_text(column):
-                raise UserError(f"{self.path}: '{field}' is of type {column.type}; expected dates") from None
-            return self._moments(field, column)
-        return pa.array(micros // 10**6)
-
-    def _moments(self, field: str, column: pa.ChunkedArray) -> pa.Array:
-        """Text that Arrow does not read as dates: it has offsets from UTC, or is not a date at all."""
-        texts = column.combine_chunks().dictionary_encode()
-        seconds = pa.array([_seconds(text) for text in texts.dictionary.to_pylist()], pa.int64()).take(texts.indices)
-        self.refuse(field, pc.is_null(seconds), "a date or time like 2024-01-31 23:59:59")
-        return seconds
-
     def text(self, field: str) -> list[str]:
-        """Text for cells of an atomic file; see :func:`clean`. Lists are joined by blanks, null is ''."""
+        """Text for cells of an atomic file; see :func:`clean` and :func:`words`."""
         values = self.column(field).to_pylist()
-        return [clean(" ".join(map(str, value)) if isinstance(value, list) else value) for value in values]
+        try:
+            return [clean(words(value)) for value in values]
+        except UnicodeDecodeError:
+            raise UserError(f"{self.path}: '{field}' holds bytes that are not utf-8 text") from None
 
     def refuse(self, field: str, bad, expected: str) -> None:
-        """Raise UserError naming the first row where ``bad`` (bool; null counts as false) is true."""
-        if pc.any(bad).as_py():
-            place = pc.index(bad, True).as_py()
-            value = self.table[field][place].as_py()
-            raise UserError(
-                f"{self.path}, row {self.row + place}: '{field}' is {value!r}; expected {expected}. "
-                "Correct or remove that row"
-            )
+        """Raise BadRowsError for the rows where ``bad`` (bool; null counts as false) is true."""
+        mask = np.asarray(bad if isinstance(bad, np.ndarray) else pc.fill_null(bad, False)).astype(bool)
+        if mask.any():
+            raise BadRowsError(mask, lambda place: self._fault(field, place, expected))
+
+    def _fault(self, field: str, place: int, expected: str) -> Fault:
+        value = repr(self.table[field][place].as_py())
+        shown = value if len(value) <= 100 else f"{value[:100]}..."
+        return Fault(self.path, int(self.rows[place]), f"'{field}' is {shown}; expected {expected}")
+
+    def wrong_type(self, field: str, expected: str) -> UserError:
+        """The error of a column whose type is wrong in every row."""
+        return UserError(f"{self.path}: '{field}' is of type {self.column(field).type}; expected {expected}")
 
     def _cast_slowly(self, field: str, column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
-        """'3.0' as a whole number, or the error that names the row."""
-        values = np.array([_number(cell) for cell in column.to_pylist()])
-        bad = np.isinf(values)
-        if pa.types.is_integer(kind):
-            bad |= values > np.floor(values)
-        self.refuse(field, pa.array(bad), "a whole number" if pa.types.is_integer(kind) else "a number")
-        return pa.chunked_array([pa.array(values, from_pandas=True).cast(kind)])
+        """'3.0' as a whole number, or the error that names the rows."""
+        whole = pa.types.is_integer(kind)
+        limit = 2 ** (kind.bit_width - 1) if whole else None
+        cells = column.to_pylist()
+        values = [None if cell is None else _number(cell, limit) for cell in cells]
+        bad = np.array([cell is not None and value is None for cell, value in zip(cells, values, strict=True)])
+        self.refuse(field, bad, "a whole number" if whole else "a number")
+        return pa.chunked_array([pa.array(values, kind)])
 
 
-def _is_text(column: pa.ChunkedArray) -> bool:
+def is_text(column: pa.ChunkedArray) -> bool:
     return pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
 
 
-def _number(cell) -> float:
-    """A cell's number; NaN if it is empty, infinite if it is not a number."""
-    try:
-        return np.nan if cell is None else float(cell)
-    except (TypeError, ValueError):
-        return np.inf
-
-
-def _seconds(text: str) -> int | None:
-    try:
-        moment = datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
-    except ValueError:
+def _number(cell, limit: int | None) -> int | float | None:
+    """A cell's number; None if it is not one. With a limit, a whole number from -limit to limit - 1."""
+    if isinstance(cell, str) and "_" in cell:  # Python's 1_000
         return None
-    return timegm(moment.utctimetuple())
+    try:
+        if limit is None:
+            return float(cell)
+        value = _whole(cell)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return value if -limit <= value < limit else None
+
+
+def _whole(cell) -> int:
+    """The whole number of '3', '3.0' or 3.0. Raises ValueError or OverflowError if it is not one."""
+    try:
+        value = int(cell)
+    except ValueError:
+        value = int(number := float(cell))
+        cell = number
+    if not isinstance(cell, str) and value != cell:
+        raise ValueError(cell)
+    return value

@@ -1,13 +1,16 @@
 """A data set under construction: how every converter writes its events, items, users and protocol."""
 
+import contextlib
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from recbole_conrec.data.convert.chunk import Chunk
+from recbole_conrec.data.convert.faults import BadRowsError, Faults
 from recbole_conrec.data.convert.sorting import TimeSorter, without_repeats
 from recbole_conrec.data.convert.writing import AtomicFile, clean, write_yaml
 from recbole_conrec.data.events import NEGATIVE, POSITIVE
@@ -25,12 +28,14 @@ class Draft:
 
     Attributes:
         summary: counts for the user: events, users, items, negatives, positives, repeats dropped ...
+        faults: the bad rows of the raw files, for the readers.
     """
 
     _rules: FeedbackRules
 
-    def __init__(self, folder: Path, name: str):
+    def __init__(self, folder: Path, name: str, faults: Faults | None = None):
         self.folder, self.name = folder, name
+        self.faults = faults if faults is not None else Faults()
         self.summary: dict[str, int] = {}
         self._known: dict[str, Ids] = {}
 
@@ -38,6 +43,28 @@ class Draft:
         """Write ``name.yaml``: the options that a run on this data set starts from (see writing.protocol_options)."""
         self._rules = FeedbackRules.read(options["feedback"], "feedback")
         write_yaml(self.folder / f"{self.name}.yaml", options, comment)
+
+    def tables(self, chunks: Generator[Chunk, None, None], make: Callable[[Chunk], pa.Table]) -> Iterator[pa.Table]:
+        """What ``make`` makes of each chunk. Unreadable rows go to ``faults``, checked at the end."""
+        with contextlib.closing(chunks):  # its progress bar ends before an error is printed
+            for chunk in chunks:
+                good, table = chunk, None
+                while len(good) and table is None:
+                    try:
+                        table = make(good)
+                    except BadRowsError as error:
+                        self.faults.add(error.faults)
+                        good = good.keep(~error.mask)
+                if table is not None:
+                    yield table
+        self.faults.check()
+
+    def finish(self) -> None:
+        """Refuse the bad rows, or list those that were left out in ``name.bad-rows.csv``. Call last."""
+        self.faults.check()
+        if self.faults.found:
+            self.faults.write(self.folder / f"{self.name}.bad-rows.csv")
+            self.summary["bad rows left out"] = len(self.faults.found)
 
     def events(self, header: list[str], tables: Iterable[pa.Table], *, order: str | None = "timestamp") -> None:
         """Write ``name.inter``.
@@ -125,24 +152,31 @@ class Draft:
 
     def _features(self, suffix: str, header: list[str], tables: Iterable[pa.Table]) -> None:
         known = self._known[f"{suffix}_id"]
-        seen = np.zeros(len(known), dtype=bool)
+        seen, repeats = np.zeros(len(known), dtype=bool), 0
         with AtomicFile(self.folder / f"{self.name}.{suffix}", header) as file:
             for table in tables:
                 places, wanted = known.places(table[0])
                 rows = np.flatnonzero(wanted & ~seen[places])
                 rows = np.sort(rows[np.unique(places[rows], return_index=True)[1]])  # the first of each
+                repeats += int(wanted.sum()) - len(rows)
                 seen[places[rows]] = True
                 file.write(table.take(pa.array(rows)))
         self.summary[f"{suffix}s without features"] = int((~seen).sum())
+        if repeats:
+            self.summary[f"{suffix} rows dropped, whose id an earlier row has"] = repeats
 
 
 def text_tables(rows: Iterable[tuple]) -> Iterator[pa.Table]:
     """Tuples of cells, of any type -> tables of clean text."""
     rows = iter(rows)
     while part := list(itertools.islice(rows, SLICE)):
-        columns = zip(*part, strict=True)
-        arrays = [pa.array([clean(cell) for cell in column], pa.string()) for column in columns]
-        yield pa.table(arrays, names=[str(number) for number in range(len(arrays))])
+        yield text_table(part)
+
+
+def text_table(rows: Iterable[tuple]) -> pa.Table:
+    """Tuples of cells, of any type and at least one -> a table of clean text."""
+    arrays = [pa.array([clean(cell) for cell in column], pa.string()) for column in zip(*rows, strict=True)]
+    return pa.table(arrays, names=[str(number) for number in range(len(arrays))])
 
 
 class _Distinct:

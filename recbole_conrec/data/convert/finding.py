@@ -41,6 +41,44 @@ def matching(raw: Path, *patterns: str) -> list[Path]:
     return []
 
 
+def find_logs(raw: Path, pattern: str, what: str) -> list[Path]:
+    """The files that fit a pattern of the user's, sorted by path; ``./`` at its beginning: not in folders below.
+
+    Raises UserError if there is none, or if files of one name are in several folders of which the pattern names none:
+    one of them may be a backup.
+    """
+    if not Path(pattern).name or Path(pattern).is_absolute() or ".." in Path(pattern).parts:
+        raise UserError(f"{what}.files: {pattern!r}; expected a pattern of files below {raw}, such as 'events/*.csv'")
+    here = pattern.startswith("./")
+    files = find_all(raw, pattern, what=what)
+    if here:
+        depth = len(Path(pattern).parts)
+        files = [path for path in files if len(_below(path, raw).parts) == depth]
+        if not files:
+            raise UserError(f"{raw}: no file {pattern} ({what})")
+    places: dict[Path, Path] = {}
+    for path in files:
+        inside = Path(*_below(path, raw).parts[-len(Path(pattern).parts) :])
+        name = inside.with_name(inside.name.removesuffix(".gz"))
+        twin = places.setdefault(name, path)
+        if twin is not path and "**" not in Path(pattern).parts:
+            raise UserError(
+                f"{what}.files: {pattern} is {twin} and {path}; name the folder of one of them in `files`, or write "
+                f"'./{pattern.removeprefix('./')}' for the one that is in {raw} itself"
+                if not here
+                else f"{what}.files: {pattern} is {twin} and {path}; name one of them in `files`"
+            )
+    return files
+
+
+def _below(path: Path, raw: Path) -> Path:
+    """The path of a file below ``raw``; links are resolved in both."""
+    try:
+        return path.relative_to(raw.resolve())
+    except ValueError:  # behind a link to another place
+        return path
+
+
 def _only(raw: Path, files: list[Path], what: str) -> Path:
     if len(files) > 1:
         raise UserError(

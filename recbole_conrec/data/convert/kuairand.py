@@ -18,6 +18,7 @@ from recbole_conrec.data.convert.draft import Draft
 from recbole_conrec.data.convert.finding import find, find_all, find_optional
 from recbole_conrec.data.convert.options import ConvertOptions
 from recbole_conrec.data.convert.reading import csv_chunks
+from recbole_conrec.data.convert.times import times
 from recbole_conrec.data.convert.writing import protocol_options
 
 SIGNALS = ["is_hate", "is_click", "is_like", "long_view", "is_rand"]
@@ -50,7 +51,7 @@ def convert(options: KuaiRandOptions, draft: Draft) -> None:
     logs += find_all(raw, "log_random_*.csv", what="log of random exposures") if options.random else []
     basic = find(raw, "video_features_basic_*.csv", what="features of videos")
     header = ["user_id:token", "item_id:token", *(f"{signal}:float" for signal in SIGNALS), "timestamp:float"]
-    draft.events(header, (table for log in logs for table in _events(log)), order="time_ms")
+    draft.events(header, (table for log in logs for table in _events(log, draft)), order="time_ms")
     texts = [
         _Texts(csv_chunks(path, ["final_video_id", *fields], multiline=True) if path else [], fields, draft)
         for path, fields in ((captions, CAPTIONS), (categories, CATEGORIES))
@@ -65,30 +66,32 @@ def convert(options: KuaiRandOptions, draft: Draft) -> None:
             "video_type:token",
             "tag:token_seq",
         ],
-        _items(basic, texts),
+        _items(basic, texts, draft),
     )
 
 
-def _events(log: Path) -> Iterator[pa.Table]:
-    for chunk in csv_chunks(log, ["user_id", "video_id", "time_ms", *SIGNALS], quoted=False):
-        time = chunk.numbers("time_ms", pa.int64())
-        yield pa.table(
+def _events(log: Path, draft: Draft) -> Iterator[pa.Table]:
+    def make(chunk: Chunk) -> pa.Table:
+        return pa.table(
             {
                 "user_id": chunk.ids("user_id"),
                 "item_id": chunk.ids("video_id"),
                 **{signal: chunk.numbers(signal, pa.int8()) for signal in SIGNALS},
-                "timestamp": pa.array(time.to_numpy() // 1000),
-                "time_ms": time,
+                "timestamp": times(chunk, "time_ms", "ms", whole=True),
+                "time_ms": chunk.numbers("time_ms", pa.int64()),
             }
         )
 
+    columns = ["user_id", "video_id", "time_ms", *SIGNALS]
+    return draft.tables(csv_chunks(log, columns, quoted=False, faults=draft.faults), make)
 
-def _items(basic: Path, texts: list["_Texts"]) -> Iterator[pa.Table]:
-    for chunk in csv_chunks(basic, ["video_id", "author_id", "video_type", "tag"]):
+
+def _items(basic: Path, texts: list["_Texts"], draft: Draft) -> Iterator[pa.Table]:
+    def make(chunk: Chunk) -> pa.Table:
         videos = chunk.numbers("video_id", pa.int64()).to_numpy()
         columns = [column for text in texts for column in text.of(videos)]
         tags = [_known(tag.replace(",", " ")) for tag in chunk.text("tag")]
-        yield pa.table(
+        return pa.table(
             [
                 chunk.ids("video_id"),
                 *columns,
@@ -98,6 +101,9 @@ def _items(basic: Path, texts: list["_Texts"]) -> Iterator[pa.Table]:
             ],
             names=[str(number) for number in range(len(columns) + 4)],
         )
+
+    columns = ["video_id", "author_id", "video_type", "tag"]
+    return draft.tables(csv_chunks(basic, columns, faults=draft.faults), make)
 
 
 def _known(text: str) -> str:
@@ -110,8 +116,7 @@ class _Texts:
     def __init__(self, chunks: Iterable[Chunk], fields: list[str], draft: Draft):
         parts, columns = [np.empty(0, np.int64)], [pa.table({field: pa.array([], pa.string()) for field in fields})]
         for chunk in chunks:
-            kept = np.flatnonzero(draft.has_items(chunk.ids("final_video_id")))
-            part = Chunk(chunk.path, chunk.row, chunk.table.take(pa.array(kept)))
+            part = chunk.keep(draft.has_items(chunk.ids("final_video_id")))
             parts.append(part.numbers("final_video_id", pa.int64()).to_numpy())
             columns.append(pa.table({field: pa.array(map(_known, part.text(field)), pa.string()) for field in fields}))
         ids = np.concatenate(parts)

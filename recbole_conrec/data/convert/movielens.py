@@ -15,10 +15,12 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from recbole_conrec.data.convert.draft import Draft, text_tables
+from recbole_conrec.data.convert.chunk import Chunk
+from recbole_conrec.data.convert.draft import Draft, text_table, text_tables
 from recbole_conrec.data.convert.finding import find, find_optional
 from recbole_conrec.data.convert.options import ConvertOptions
 from recbole_conrec.data.convert.reading import csv_chunks, delimited
+from recbole_conrec.data.convert.times import times
 from recbole_conrec.data.convert.writing import protocol_options
 
 INTER = ["user_id:token", "item_id:token", "rating:float", "timestamp:float"]
@@ -36,7 +38,7 @@ def convert_100k(options: ConvertOptions, draft: Draft) -> None:
     data = find(raw, "u.data", what="ratings of MovieLens-100K")
     names = ["user", "item", "rating", "time"]
     path = find(raw, "u.item", what="movies of MovieLens-100K")
-    draft.events(INTER, _ratings(csv_chunks(data, names, names=names, separator="\t", quoted=False), *names))
+    draft.events(INTER, _ratings(draft, data, *names, names=names, separator="\t", quoted=False))
     draft.items(header, text_tables(_movies_100k(path)))
     users = find_optional(raw, "u.user", what="users of MovieLens-100K")
     if users:
@@ -71,7 +73,7 @@ def convert_dat(options: ConvertOptions, draft: Draft, *, encoding: str, title: 
     data = find(raw, "ratings.dat", what="ratings of MovieLens-1M or 10M")
     names = ["user", "item", "rating", "time"]
     path = find(raw, "movies.dat", what="movies of MovieLens-1M or 10M")
-    draft.events(INTER, _ratings(csv_chunks(data, names, names=names, separator="::"), *names))
+    draft.events(INTER, _ratings(draft, data, *names, names=names, separator="::"))
     rows = delimited(path, ["id", "title", "genres"], "::", encoding)
     draft.items(header, text_tables((row["id"], *split_title(row["title"]), _genres(row["genres"])) for _, row in rows))
     users = find_optional(raw, "users.dat", what="users of MovieLens-1M")
@@ -89,26 +91,33 @@ def convert_csv(options: ConvertOptions, draft: Draft, *, title: str, genre: str
     data = find(raw, "ratings.csv", what="ratings of MovieLens-20M or later")
     names = ["userId", "movieId", "rating", "timestamp"]
     path = find(raw, "movies.csv", what="movies of MovieLens-20M or later")
-    draft.events(INTER, _ratings(csv_chunks(data, names), *names))
-    draft.items(header, _movies_csv(path))
+    draft.events(INTER, _ratings(draft, data, *names))
+    draft.items(header, _movies_csv(path, draft))
 
 
-def _movies_csv(path: Path) -> Iterator[pa.Table]:
-    for chunk in csv_chunks(path, ["movieId", "title", "genres"]):
+def _movies_csv(path: Path, draft: Draft) -> Iterator[pa.Table]:
+    def make(chunk: Chunk) -> pa.Table:
         rows = zip(chunk.ids("movieId").to_pylist(), chunk.text("title"), chunk.text("genres"), strict=True)
-        yield from text_tables((item, *split_title(title), _genres(genres)) for item, title, genres in rows)
+        return text_table((item, *split_title(title), _genres(genres)) for item, title, genres in rows)
+
+    return draft.tables(csv_chunks(path, ["movieId", "title", "genres"], faults=draft.faults), make)
 
 
-def _ratings(chunks, user: str, item: str, rating: str, time: str) -> Iterator[pa.Table]:
-    for chunk in chunks:
-        yield pa.table(
+def _ratings(draft: Draft, path: Path, *columns: str, **layout) -> Iterator[pa.Table]:
+    """The ratings; columns: the names of user, item, rating and time in the file."""
+    user, item, rating, time = columns
+
+    def make(chunk: Chunk) -> pa.Table:
+        return pa.table(
             {
                 "user_id": chunk.ids(user),
                 "item_id": chunk.ids(item),
                 "rating": chunk.numbers(rating),
-                "timestamp": chunk.numbers(time, pa.int64()),
+                "timestamp": times(chunk, time, "s", whole=True),
             }
         )
+
+    return draft.tables(csv_chunks(path, list(columns), faults=draft.faults, **layout), make)
 
 
 def split_title(title: str) -> tuple[str, str]:

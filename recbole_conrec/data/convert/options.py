@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from recbole_conrec.options.schema import Options, Text
+from recbole_conrec.options.schema import Natural, Options, Text
 
 
 def _names_a_folder(name: str) -> str:
@@ -29,3 +29,5 @@ class ConvertOptions(Options):
     """Name of the new data set; null: the converter's name."""
     overwrite: bool = False
     """Replace a data set of that name."""
+    skip_bad: Natural = 0
+    """Bad rows that may be left out (--skip-bad=N); NAME.bad-rows.csv in the data set lists them."""

@@ -1,69 +1,24 @@
-"""Reading official downloads: streamed in chunks; a mistake is an error with its file and row."""
+"""CSV and Parquet files, streamed in chunks; a mistake is an error with its file and row."""
 
-import ast
 import csv
-import gzip
-import io
-import json
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
-from itertools import islice
+from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import BinaryIO, cast
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv
-import pyarrow.json
 import pyarrow.parquet
 from tqdm import tqdm
 
+from recbole_conrec.data.convert import streams
 from recbole_conrec.data.convert.chunk import Chunk
+from recbole_conrec.data.convert.faults import Fault, Faults
+from recbole_conrec.data.convert.quotes import Watched, check_quotes
+from recbole_conrec.data.convert.streams import Replaced, as_utf8, lines, undecodable
 from recbole_conrec.utils.errors import UserError
+from recbole_conrec.utils.names import nearest
 
-BLOCK = 16 << 20  # bytes read at a time
-LITERALS = 100_000  # rows of Python literals read at a time
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[BinaryIO]:
-    """A file's bytes, decompressed if its name ends in .gz, with a progress bar over the bytes on disk.
-
-    Raises UserError if a .gz file is cut short or is not one.
-    """
-    with (
-        path.open("rb") as file,
-        tqdm.wrapattr(
-            file, "read", total=path.stat().st_size, desc=path.name, unit="B", unit_scale=True, leave=False
-        ) as counted,
-    ):
-        try:
-            yield cast(BinaryIO, gzip.GzipFile(fileobj=counted)) if path.suffix == ".gz" else counted
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise UserError(f"{path}: not a whole gzip file ({error}); download it again") from None
-
-
-def lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]:
-    """Line numbers (from 1) and lines, without their ends; blank lines are skipped."""
-    number, rest = 0, b""
-    with opened(path) as file:
-        while block := file.read(BLOCK):
-            *whole, rest = (rest + block).split(b"\n")
-            for line in whole:
-                number += 1
-                if line.strip():
-                    yield number, _decode(path, number, line, encoding)
-    if rest.strip():
-        yield number + 1, _decode(path, number + 1, rest, encoding)
-
-
-def _decode(path: Path, number: int, line: bytes, encoding: str) -> str:
-    try:
-        return line.decode(encoding).rstrip("\r").removeprefix("\ufeff")
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"{path}, row {number}: not {encoding} text ({error.reason}); is the download damaged?"
-        ) from None
+SEPARATORS = {",": "','", ";": "';'", "\t": r'"\t"', "|": "'|'", "::": "'::'"}  # as they are written in YAML
 
 
 def delimited(path: Path, names: list[str], separator: str, encoding: str = "utf-8") -> Iterator[tuple[int, dict]]:
@@ -88,7 +43,9 @@ def csv_chunks(
     encoding: str = "utf-8",
     quoted: bool = True,
     multiline: bool = False,
-) -> Iterator[Chunk]:
+    escape: str | None = None,
+    faults: Faults | None = None,
+) -> Generator[Chunk, None, None]:
     """Chunks of a CSV file, every column as text.
 
     Args:
@@ -98,184 +55,140 @@ def csv_chunks(
         separator: text between two cells; with more than one character (MovieLens' '::') nothing is quoted.
         quoted: cells may be in double quotes.
         multiline: quoted cells may hold line ends.
+        escape: the character before a quote that belongs to a cell; None: such a quote is written twice.
+        faults: takes the bad rows; checked at the end of the file. None: a bad row is an error.
     """
-    header = names or _header(path, separator, encoding)
-    wanted = _wanted(path, header, columns, optional)
-    broken: list[pa.csv.InvalidRow] = []  # rows of another length; an exception cannot leave Arrow's handler
+    faults = faults if faults is not None else Faults()
+    single = len(separator.encode()) == 1
+    quoted = quoted and single
+    first, header = (0, names) if names else _header(path, separator, encoding, escape)
+    wanted = _wanted(path, header, columns, optional, names, separator)
+    unique = [name if header.index(name) == place else f"{name}\n{place}" for place, name in enumerate(header)]
+    broken: list[int] = []
 
-    def refuse(row: pa.csv.InvalidRow) -> str:
-        broken.append(row)
-        return "error"
+    def leave_out(row: pa.csv.InvalidRow) -> str:  # an exception cannot leave Arrow's handler
+        text = row.text.replace("\x1f", separator)
+        what = f"{row.actual_columns} cells, expected {row.expected_columns}: {text[:80]!r}"
+        broken.append(row.number)
+        faults.found.append(Fault(path, row.number, what))
+        return "error" if faults.full else "skip"
 
     parsing = pa.csv.ParseOptions(
-        delimiter=separator if len(separator) == 1 else "\x1f",
+        delimiter=separator if single else "\x1f",
         newlines_in_values=multiline,
-        quote_char='"' if quoted and len(separator) == 1 else False,
-        invalid_row_handler=refuse,
+        quote_char='"' if quoted else False,
+        escape_char=escape or False,
+        invalid_row_handler=leave_out,
     )
     conversion = pa.csv.ConvertOptions(
-        column_types=dict.fromkeys(header, pa.string()), strings_can_be_null=False, include_columns=wanted
+        column_types=dict.fromkeys(unique, pa.binary()), strings_can_be_null=False, include_columns=wanted
     )
-    reading = pa.csv.ReadOptions(block_size=BLOCK, column_names=header, encoding=encoding, skip_rows=0 if names else 1)
-    row = 1 if names else 2
-    with opened(path) as file:
+    row = first + 1
+    reading = pa.csv.ReadOptions(  # without threads rows are numbered
+        block_size=streams.BLOCK, column_names=unique, skip_rows=row - 1, use_threads=False
+    )
+    with as_utf8(path, encoding) as file:
+        watched = Watched(file, separator) if quoted and not escape else None
+        source = watched or (file if single else Replaced(file, separator.encode()))
         try:
-            for batch in pa.csv.open_csv(
-                file if len(separator) == 1 else _Replaced(file, separator.encode()), reading, parsing, conversion
-            ):
-                yield Chunk(path, row, pa.Table.from_batches([batch]))
-                row += len(batch)
+            for batch in pa.csv.open_csv(source, reading, parsing, conversion):
+                numbers = np.arange(row, row + len(batch) + len(broken))
+                numbers = numbers[~np.isin(numbers, broken)][: len(batch)]
+                row = int(numbers[-1]) + 1 if len(batch) else row
+                yield _as_text(Chunk(path, numbers, pa.Table.from_batches([batch])), encoding, faults)
         except pa.ArrowInvalid as error:
-            if "Empty CSV file" in str(error):
-                return
-            why = _why(path, broken[0], separator, encoding) if broken else str(error).splitlines()[0]
-            raise UserError(why if broken else f"{path}, at or after row {row}: {why}") from None
+            if "Empty CSV file" not in str(error) and not faults.full:
+                if quoted and not escape:
+                    check_quotes(path, separator, encoding)
+                raise UserError(f"{path}, at or after row {row}: {str(error).splitlines()[0]}") from None
+    if watched is not None and watched.suspicious:
+        check_quotes(path, separator, encoding)
+    faults.check()
 
 
-def _header(path: Path, separator: str, encoding: str) -> list[str]:
-    _, line = next(lines(path, encoding), (1, ""))
-    header = next(csv.reader([line], delimiter=separator), [])
-    if len(set(header)) < len(header) or not header:
-        raise UserError(f"{path}, row 1: expected a header of distinct column names, found {line[:80]!r}")
-    return header
+def _as_text(chunk: Chunk, encoding: str, faults: Faults) -> Chunk:
+    """The columns of bytes as text; rows that are not UTF-8 are faults."""
+    kind = pa.schema([(name, pa.string()) for name in chunk.table.column_names])
+    try:
+        return Chunk(chunk.path, chunk.rows, chunk.table.cast(kind))
+    except pa.ArrowInvalid:
+        good = np.ones(len(chunk), dtype=bool)
+        for place, cells in enumerate(zip(*(column.to_pylist() for column in chunk.table.columns), strict=True)):
+            try:
+                b"".join(cells).decode()
+            except UnicodeDecodeError as error:
+                good[place] = False
+                what = undecodable(chunk.path, encoding, error.reason)
+                faults.add([Fault(chunk.path, int(chunk.rows[place]), what)])
+        kept = chunk.keep(good)
+        return Chunk(kept.path, kept.rows, kept.table.cast(kind))
 
 
-def _wanted(path: Path, known: list[str], columns: list[str], optional: tuple[str, ...]) -> list[str]:
+def _header(path: Path, separator: str, encoding: str, escape: str | None) -> tuple[int, list[str]]:
+    """The row of the header (blank lines may precede it), and its names."""
+    row, line = next(lines(path, encoding), (1, ""))
+    if not line:
+        raise UserError(f"{path}, row 1: expected a header of column names; the file is empty")
+    if len(separator) > 1:
+        return row, line.split(separator)
+    try:
+        return row, next(csv.reader([line], delimiter=separator, escapechar=escape))
+    except csv.Error:
+        raise UserError(f"{path}, row {row}: expected a header of column names and a line end (LF or CRLF)") from None
+
+
+def _wanted(
+    path: Path,
+    known: list[str],
+    columns: list[str],
+    optional: tuple[str, ...] = (),
+    names: list[str] | None = None,
+    separator: str | None = None,
+) -> list[str]:
+    """The names to read. Raises UserError for one that is missing or there twice, with the option to set."""
     for column in columns:
         if column not in known:
-            raise UserError(f"{path}: no column '{column}'; found {', '.join(known)}")
-    return [column for column in known if column in columns or column in optional]
-
-
-def _why(path: Path, row, separator: str, encoding: str) -> str:
-    """The error of a row with a wrong number of cells. Arrow does not know its number when it streams: look for it."""
-    text = row.text.replace("\x1f", separator)
-    number = next((number for number, line in lines(path, encoding) if line == text), "?")
-    return (
-        f"{path}, row {number}: {row.actual_columns} cells, expected {row.expected_columns}: {text[:80]!r}. "
-        "Correct or remove that row"
-    )
-
-
-class _Replaced(io.RawIOBase):
-    """A file's bytes, each separator of several characters replaced by the ASCII unit separator."""
-
-    def __init__(self, file, separator: bytes):
-        self._file, self._separator = file, separator
-        # read, but perhaps cut inside a separator; replaced, but not yet returned
-        self._rest, self._ready = b"", b""
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        while not self._ready:
-            block = self._file.read(BLOCK)
-            whole = (self._rest + block).replace(self._separator, b"\x1f")
-            # an end that may be the start of a separator waits for the next block
-            keep = next((n for n in range(len(self._separator) - 1, 0, -1) if whole.endswith(self._separator[:n])), 0)
-            cut = len(whole) - keep if block else len(whole)
-            self._ready, self._rest = whole[:cut], whole[cut:]
-            if not block:
-                break
-        given, self._ready = (self._ready, b"") if size < 0 else (self._ready[:size], self._ready[size:])
-        return given
-
-
-def json_chunks(path: Path, fields: dict[str, pa.DataType]) -> Iterator[Chunk]:
-    """Chunks of a JSON lines file: the given fields (null where a line has none); other fields are ignored."""
-    options = pa.json.ParseOptions(explicit_schema=pa.schema(list(fields.items())), unexpected_field_behavior="ignore")
-    row = 1
-    with opened(path) as file:
-        try:
-            for batch in pa.json.open_json(file, pa.json.ReadOptions(block_size=BLOCK), options):
-                yield Chunk(path, row, pa.Table.from_batches([batch]).select(list(fields)))
-                row += len(batch)
-        except pa.ArrowInvalid as error:
-            for number, line in lines(path):  # for the message only
-                if number >= row:
-                    _check_json(path, number, line, fields)
-            raise UserError(f"{path}, at or after row {row}: {str(error).splitlines()[0]}") from None
-
-
-def _check_json(path: Path, number: int, line: str, fields: dict[str, pa.DataType]) -> None:
-    try:
-        content = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}, row {number}: not JSON ({error.msg}); expected one object per line") from None
-    _check_fields(path, number, content, fields)
-
-
-def _check_fields(path: Path, number: int, content: dict, fields: dict[str, pa.DataType]) -> None:
-    for field, kind in fields.items():
-        try:
-            pa.array([content.get(field)], kind)
-        except (pa.ArrowInvalid, pa.ArrowTypeError):
-            raise UserError(f"{path}, row {number}: '{field}' is {content[field]!r}; expected {kind}") from None
-
-
-def literal_lines(path: Path) -> Iterator[tuple[int, dict]]:
-    """(row number, object) of a file with one JSON object or, in older releases, one Python literal per line."""
-    for number, line in lines(path):
-        try:
-            content = json.loads(line)
-        except json.JSONDecodeError:
-            try:
-                content = ast.literal_eval(line)
-            except (ValueError, SyntaxError):
-                raise UserError(f"{path}, row {number}: neither JSON nor a Python literal: {line[:80]!r}") from None
-        if not isinstance(content, dict):
-            raise UserError(f"{path}, row {number}: expected an object with named fields, found {line[:80]!r}")
-        yield number, content
-
-
-def literal_chunks(path: Path, fields: dict[str, pa.DataType]) -> Iterator[Chunk]:
-    """The same as :func:`json_chunks` for a file that :func:`literal_lines` reads; slower."""
-    rows = literal_lines(path)
-    while part := list(islice(rows, LITERALS)):
-        try:
-            table = pa.table(
-                {field: pa.array([row.get(field) for _, row in part], kind) for field, kind in fields.items()}
+            others = [other for other in SEPARATORS if other in known[0]] if len(known) == 1 else []
+            hint = f"; is the separator another one? Set `separator: {SEPARATORS[others[-1]]}`" if others else ""
+            raise UserError(f"{path}: no column '{column}'{nearest(column, known)}; found {', '.join(known)}{hint}")
+    wanted = list(dict.fromkeys(column for column in known if column in columns or column in optional))
+    for column in wanted:
+        if known.count(column) > 1:
+            raise UserError(
+                f"{path}: the column '{column}' is there {known.count(column)} times; "
+                + ("name" if names else "remove its first row and name")
+                + " all columns by `header: [...]`, each differently"
             )
-        except (pa.ArrowInvalid, pa.ArrowTypeError):
-            for number, row in part:
-                _check_fields(path, number, row, fields)
-            raise
-        yield Chunk(path, part[0][0], table)
-
-
-def is_json(path: Path) -> bool:
-    """Whether a file's first line is JSON (an empty file is)."""
-    _, line = next(lines(path), (1, "{}"))
-    try:
-        return isinstance(json.loads(line), dict)
-    except json.JSONDecodeError:
-        return False
+    return wanted
 
 
 def parquet_chunks(
     path: Path, columns: list[str], optional: tuple[str, ...] = (), rows: int = 1 << 20
-) -> Iterator[Chunk]:
+) -> Generator[Chunk, None, None]:
     """Chunks of at most ``rows`` rows of a Parquet file.
 
     Args:
         columns: those wanted. Raises UserError if the file lacks one.
         optional: others, left out where the file lacks them.
     """
+    row = 1
     try:
         file = pa.parquet.ParquetFile(path)
-    except pa.ArrowInvalid as error:
+        wanted = _wanted(path, file.schema_arrow.names, columns, optional)
+        with tqdm(total=file.metadata.num_rows, unit="row", unit_scale=True, desc=path.name, leave=False) as bar:
+            for batch in file.iter_batches(rows, columns=wanted):
+                yield Chunk.at(path, row, _plain(pa.Table.from_batches([batch])))
+                row += len(batch)
+                bar.update(len(batch))
+    except (pa.ArrowInvalid, OSError) as error:
         raise UserError(
             f"{path}: not a Parquet file ({str(error).splitlines()[0]}); is the download complete?"
         ) from None
-    wanted = _wanted(path, file.schema_arrow.names, columns, optional)
-    row = 1
-    with tqdm(total=file.metadata.num_rows, unit="row", unit_scale=True, desc=path.name, leave=False) as bar:
-        for batch in file.iter_batches(rows, columns=wanted):
-            table = pa.Table.from_batches([batch])
-            for place, column in enumerate(table.columns):
-                if pa.types.is_dictionary(column.type):
-                    table = table.set_column(place, table.column_names[place], column.cast(column.type.value_type))
-            yield Chunk(path, row, table)
-            row += len(batch)
-            bar.update(len(batch))
+
+
+def _plain(table: pa.Table) -> pa.Table:
+    """The table with the values of dictionaries instead of their codes."""
+    for place, column in enumerate(table.columns):
+        if pa.types.is_dictionary(column.type):
+            table = table.set_column(place, table.column_names[place], column.cast(column.type.value_type))
+    return table

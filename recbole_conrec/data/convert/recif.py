@@ -59,7 +59,7 @@ def _events(chunk: Chunk) -> pa.Table:
             if (length != size).any():
                 at = int(np.flatnonzero(length != size)[0])
                 raise UserError(
-                    f"{chunk.path}, row {chunk.row + at}: '{part}_video_{signal}' has {length[at]} values, "
+                    f"{chunk.path}, row {chunk.rows[at]}: '{part}_video_{signal}' has {length[at]} values, "
                     f"'{part}_video_pid' {size[at]}; expected as many"
                 )
             signals.append(values)
@@ -83,13 +83,14 @@ def _flat(chunk: Chunk, field: str) -> tuple[np.ndarray, np.ndarray]:
     lengths = column.value_lengths().fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
     values = column.flatten()
     if values.null_count:
-        raise UserError(f"{chunk.path}, at or after row {chunk.row}: '{field}' has an empty value; expected numbers")
+        raise UserError(
+            f"{chunk.path}, at or after row {chunk.rows[0]}: '{field}' has an empty value; expected numbers"
+        )
     return lengths, values.cast(pa.int64()).to_numpy()
 
 
 def _captions(path: Path, draft: Draft) -> Iterator[pa.Table]:
     for chunk in parquet_chunks(path, ["pid"], optional=("caption", "dense_caption")):
-        kept = pa.array(np.flatnonzero(draft.has_items(chunk.ids("pid"))))
-        part = Chunk(path, chunk.row, chunk.table.take(kept))
+        part = chunk.keep(draft.has_items(chunk.ids("pid")))
         field = "dense_caption" if part.has("dense_caption") else "caption"
         yield pa.table([part.ids("pid"), pa.array(part.text(field), pa.string())], names=["item", "caption"])

@@ -28,8 +28,10 @@ from pydantic import Field
 from recbole_conrec.data.convert.chunk import Chunk
 from recbole_conrec.data.convert.draft import Draft, text_tables
 from recbole_conrec.data.convert.finding import find
+from recbole_conrec.data.convert.json_lines import literal_lines
 from recbole_conrec.data.convert.options import ConvertOptions
-from recbole_conrec.data.convert.reading import csv_chunks, literal_lines
+from recbole_conrec.data.convert.reading import csv_chunks
+from recbole_conrec.data.convert.times import times
 from recbole_conrec.data.convert.writing import clean, protocol_options
 from recbole_conrec.utils.errors import UserError
 
@@ -53,7 +55,7 @@ def convert(options: ConvertOptions, draft: Draft) -> None:
     path = find(raw, "recommendations.csv", what="reviews")
     games, metadata = find(raw, "games.csv", what="titles"), find(raw, "games_metadata.json", what="tags")
     columns = ["app_id", "date", "is_recommended", "hours", "user_id"]
-    draft.events(INTER, map(_events, csv_chunks(path, columns)))
+    draft.events(INTER, draft.tables(csv_chunks(path, columns, faults=draft.faults), _events))
     tags = {str(game.get("app_id")): game.get("tags") or [] for _, game in literal_lines(metadata)}
     draft.items(ITEM, text_tables(_games(games, tags)))
 
@@ -67,7 +69,7 @@ def _events(chunk: Chunk) -> pa.Table:
             "item_id": chunk.ids("app_id"),
             "recommended": pc.equal(recommended, "true").cast(pa.int8()),
             "hours": chunk.numbers("hours"),
-            "timestamp": chunk.times("date"),
+            "timestamp": times(chunk, "date", "iso"),
         }
     )
 

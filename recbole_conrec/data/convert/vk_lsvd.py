@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
@@ -82,7 +81,7 @@ def _weeks(raw: Path) -> list[tuple[int, Path]]:
 def _events(week: int, path: Path) -> Iterator[pa.Table]:
     size = pa.parquet.read_metadata(path).num_rows
     for chunk in parquet_chunks(path, ["user_id", "item_id", *SIGNALS]):
-        place = np.arange(chunk.row - 1, chunk.row - 1 + len(chunk), dtype=np.int64)
+        place = chunk.rows - 1
         yield pa.table(
             {
                 "user_id": chunk.ids("user_id"),

@@ -1,5 +1,6 @@
 """Writing RecBole atomic files: clean text, whole data sets or none."""
 
+import html
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,14 @@ import yaml
 from recbole_conrec.utils.errors import UserError
 from recbole_conrec.utils.files import replacing_folder
 
+_NAMES = (
+    "a abbr article aside b big blockquote body br button center cite code col dd del div dl dt em embed fieldset font "
+    "footer form h1 h2 h3 h4 h5 h6 head header hr html i iframe img input ins label legend li link main map mark meta "
+    "nav noscript object ol optgroup option p param path pre q s samp script section select small source span strike "
+    "strong style sub sup svg table tbody td textarea tfoot th thead time title tr tt u ul var video wbr"
+)
+_ATTRIBUTE = r"""\s+[\w:.-]+(?:\s*=\s*(?:"[^"]*"|'[^']*'|[^\s"'<>]+))?"""
+_TAGS = re.compile(rf"<!--.*?-->|</?(?:{'|'.join(_NAMES.split())})(?:{_ATTRIBUTE})*\s*/?>", re.IGNORECASE | re.DOTALL)
 _BLANKS = re.compile(r"[\s\x00-\x1f\x7f]+")
 
 
@@ -22,6 +31,34 @@ def clean(text) -> str:
     reader would take it for the start of a quoted cell and swallow the rows that follow.
     """
     return _BLANKS.sub(" ", str(text).replace('"', "'")).strip() if text is not None else ""
+
+
+def words(value) -> str:
+    """The text of a value that may be nested: the words of a list, and names and words of a mapping, joined by blanks.
+
+    What is empty is left out. Raises UnicodeDecodeError for bytes that are not UTF-8.
+    """
+    if value is None:
+        return ""
+    if isinstance(value, bytes):
+        return value.decode()
+    if isinstance(value, dict):
+        named = ((name, words(one)) for name, one in value.items())
+        return " ".join(f"{name} {text}" for name, text in named if text)
+    if isinstance(value, list | tuple):
+        return " ".join(filter(None, map(words, value)))
+    return str(value)
+
+
+def plain_text(text: str) -> str:
+    """HTML as plain text: its tags removed, then its entities resolved, however often they were escaped.
+
+    Only what is a tag of HTML goes: 'x < y, y > z' and 'I <3 tea' keep their words.
+    """
+    text = _TAGS.sub(" ", text)
+    while "&" in text and (resolved := html.unescape(text)) != text:
+        text = resolved
+    return text
 
 
 @contextmanager

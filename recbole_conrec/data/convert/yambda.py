@@ -70,7 +70,7 @@ def _chunks(files: dict[str, Path], kinds: tuple[str, ...]) -> Iterator[tuple[st
             for chunk in parquet_chunks(path, [*FIELDS, "event_type", "played_ratio_pct"]):
                 event = chunk.column("event_type").cast(pa.string())
                 for one in kinds:
-                    yield one, Chunk(path, chunk.row, chunk.table.filter(pc.equal(event, one)))
+                    yield one, chunk.keep(np.asarray(pc.fill_null(pc.equal(event, one), False)))
 
 
 def _table(kind: str, chunk: Chunk, misclicks: np.ndarray) -> pa.Table:

@@ -12,10 +12,11 @@ from recbole_conrec.data.counts import training_dislikes
 from recbole_conrec.data.dataset import NegativeFeedbackDataset
 from recbole_conrec.data.events import EXPOSURE, NEGATIVE, POSITIVE, SECONDS_A_DAY, EventLog, FeedbackStream, Instances
 from recbole_conrec.data.exclusion import excluded
-from recbole_conrec.data.splits import PARTS
+from recbole_conrec.data.splits import PARTS, cuts_by_user, first_dislikes
 from recbole_conrec.data.truth import is_low_activity, long_tail_items
 
 K = 20  # length of the lists of the hit rates
+RATIOS = ((0.7, 0.1, 0.2), (0.6, 0.2, 0.2), (0.4, 0.3, 0.3))  # advised for a split per user, the first that loads
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Part:
         followed: another dislike follows within the window: F holds more than the next item.
         future_size: int64 [instances], the sizes of F.
         low_activity: the user has fewer negatives before t0 than LUF's limit.
-        long_tail: the item has fewer training negatives than LIF's limit.
+        long_tail: F holds an item with fewer training negatives than LIF's limit, so the instance counts for LIF.
         unseen: the item has no event in training.
         undisliked: the item has no negative event in training.
         exposed: the exposures before t0 are enough to fill a list of candidates.
@@ -54,8 +55,11 @@ class Inspection:
         name: of the data set.
         protocol: the options that define instances, as text.
         split_by: 'time' or 'user'.
+        cuts: whether the split is by given times.
         window: (unit, length).
-        counts: users, items, events, negatives, positives, exposures, repeats (dislikes of an item disliked before).
+        context: the option of that name.
+        user_ratio: a ratio by which a split per user leaves no part empty; None if there is none.
+        counts: users, items, events, negatives, positives, exposures, repeated dislikes (of an item disliked before).
         per_user, per_item: {'events', 'negatives': int64 [users], [items]}.
         days: float64 [users], days from a user's first to last event.
         active_days: int64 [users], days with an event.
@@ -76,7 +80,10 @@ class Inspection:
     name: str
     protocol: dict[str, str]
     split_by: str
+    cuts: bool
     window: tuple[str, int | float | None]
+    context: str
+    user_ratio: tuple[float, float, float] | None
     counts: dict[str, int]
     per_user: dict[str, np.ndarray]
     per_item: dict[str, np.ndarray]
@@ -103,7 +110,10 @@ def inspect(dataset: NegativeFeedbackDataset) -> Inspection:
         name=dataset.dataset_name,
         protocol={name: str(dataset.config[name]) for name in ("feedback", "split", "window")},
         split_by=protocol.split.by,
+        cuts=protocol.split.cuts is not None,
         window=(protocol.window.unit, protocol.window.length),
+        context=dataset.options.context,
+        user_ratio=next((ratio for ratio in RATIOS if _loads(log, ratio)), None),
         counts={
             "users": log.n_users - 1,
             "items": log.n_items - 1,
@@ -111,7 +121,7 @@ def inspect(dataset: NegativeFeedbackDataset) -> Inspection:
             "negatives": int(negative.sum()),
             "positives": int((log.feedback == POSITIVE).sum()),
             "exposures": int((log.feedback == EXPOSURE).sum()),
-            "repeats": dataset.repeats,
+            "repeated dislikes": dataset.repeats,
         },
         per_user={"events": np.diff(log.start)[1:], "negatives": _count(log.user[negative], log.n_users)},
         per_item={"events": _count(log.item, log.n_items), "negatives": _count(log.item[negative], log.n_items)},
@@ -128,6 +138,12 @@ def inspect(dataset: NegativeFeedbackDataset) -> Inspection:
         without_text=_without_text(dataset),
         log=log,
     )
+
+
+def _loads(log: EventLog, ratio: tuple[float, float, float]) -> bool:
+    """Whether a split per user by this ratio leaves no part empty."""
+    rows = first_dislikes(log)
+    return len(np.unique(cuts_by_user(log, rows, ratio).part(log.user[rows], log.time[rows]))) == len(PARTS)
 
 
 def _count(ids: np.ndarray, size: int) -> np.ndarray:
@@ -161,20 +177,21 @@ def _tied(log: EventLog) -> float:
 
 def _part(dataset: NegativeFeedbackDataset, name: str) -> Part:
     log, protocol, part = dataset.log, dataset.protocol, dataset.splits[name]
-    size = np.diff(dataset.future(part, (NEGATIVE,))[0])
+    ptr, future = dataset.future(part, (NEGATIVE,))
     train = dataset.train_mask
     seen = np.bincount(log.item[train], minlength=log.n_items) > 0
     dislikes = training_dislikes(dataset)
+    tail = np.concatenate([[0], np.cumsum(long_tail_items(dislikes, protocol.long_tail)[future])])
     shown = FeedbackStream(log, (EXPOSURE,)).count(part.begin, part.end)
     return Part(
         name=name,
         instances=len(part),
         users=len(np.unique(part.user)),
         items=len(np.unique(part.item)),
-        followed=float((size > 1).mean()),
-        future_size=size,
+        followed=float((np.diff(ptr) > 1).mean()),
+        future_size=np.diff(ptr),
         low_activity=float(is_low_activity(log, part, protocol.low_activity).mean()),
-        long_tail=float(long_tail_items(dislikes, protocol.long_tail)[part.item].mean()),
+        long_tail=float((tail[ptr[1:]] > tail[ptr[:-1]]).mean()),
         unseen=float((~seen[part.item]).mean()),
         undisliked=float((dislikes[part.item] == 0).mean()),
         exposed=float((shown >= protocol.candidates - 1).mean()),

@@ -74,7 +74,7 @@ def _parts(seen: Inspection) -> Table:
         "items": lambda part: f"{part.items:,}",
         "another dislike within the window": lambda part: f"{part.followed:.1%}",
         "users of low activity (LUF)": lambda part: f"{part.low_activity:.1%}",
-        "long-tail items (LIF)": lambda part: f"{part.long_tail:.1%}",
+        "a long-tail item in the window (LIF)": lambda part: f"{part.long_tail:.1%}",
         "items never seen in training": lambda part: f"{part.unseen:.1%}",
         "items never disliked in training": lambda part: f"{part.undisliked:.1%}",
         "enough exposures for the candidates": lambda part: f"{part.exposed:.1%}",

@@ -19,38 +19,76 @@ class Finding:
 
 
 Check = Callable[[Inspection], str | None]
-_CHECKS: list[tuple[str, str, Check]] = []
+Fix = Callable[[Inspection], str]
+_CHECKS: list[tuple[str, Fix, Check]] = []
 
 
 def findings(seen: Inspection) -> list[Finding]:
     """All warnings of an inspection, the most serious first; an empty list if there are none."""
-    return [Finding(name, what, fix) for name, fix, check in _CHECKS if (what := check(seen))]
+    return [Finding(name, what, fix(seen)) for name, fix, check in _CHECKS if (what := check(seen))]
 
 
-def _warning(name: str, fix: str) -> Callable[[Check], Check]:
-    """Register a check: a function that gives the sentence with the figure, or None if all is well."""
+def _warning(name: str, fix: str | Fix) -> Callable[[Check], Check]:
+    """Register a check: a function that gives the sentence with the figure, or None if all is well.
+
+    Args:
+        fix: what to change; a function where that depends on what is so already.
+    """
 
     def register(check: Check) -> Check:
-        _CHECKS.append((name, fix, check))
+        _CHECKS.append((name, fix if callable(fix) else lambda _: fix, check))
         return check
 
     return register
 
 
-@_warning(
-    "times are not seconds",
-    "write seconds into the .inter file (milliseconds / 1000), or convert again with the right `unit`",
-)
-def _not_seconds(seen: Inspection) -> str | None:
-    last = seen.span[1]
-    late = last > 2**33  # the year 2242
-    return f"the last event is at {last:,}, after the year 2200: cuts, days and windows mean nothing" if late else None
+def _either(*advice: str | None) -> str:
+    """What of the advice applies, joined by 'or'."""
+    return ", or ".join(filter(None, advice))
 
 
-@_warning(
-    "few test instances",
-    "give the test a larger share in `split.ratio`, widen `feedback.negative`, or take more data",
-)
+def _split_by_user(seen: Inspection) -> str | None:
+    """The split per user, where it is another one and leaves no part empty."""
+    if seen.split_by == "user" or seen.user_ratio is None:
+        return None
+    return f"split: {{by: user, ratio: {list(seen.user_ratio)}}}"
+
+
+def _count_events(seen: Inspection) -> str | None:
+    return None if seen.window[0] == "events" else "window: {unit: events, length: 20}"
+
+
+def _more_test_instances(seen: Inspection) -> str:
+    larger = "move the second of `split.cuts` back" if seen.cuts else "give the test a larger share in `split.ratio`"
+    return f"{larger}, widen `feedback.negative`, or take more data"
+
+
+def _for_bursts(seen: Inspection) -> str:
+    return " and ".join(filter(None, (_split_by_user(seen), _count_events(seen)))) or "take data over a longer time"
+
+
+def _longer_window(seen: Inspection) -> str:
+    count = _count_events(seen)
+    longer = "lengthen `window.length`" if seen.window[1] is not None else None
+    return _either(longer, f"count events: {count}" if count else None) if longer else "widen `feedback.negative`"
+
+
+def _for_new_items(seen: Inspection) -> str:
+    content = "compare methods with content (semantic IDs, text) with each other"
+    return f"{_either(content, _split_by_user(seen))}; LIF shows the long tail"
+
+
+def _for_thin_histories(seen: Inspection) -> str:
+    both = "context: both" if seen.context != "both" and seen.counts["positives"] else None
+    return _either(both, "a wider `feedback.negative`", "a data set with more dislikes per user")
+
+
+def _for_text(seen: Inspection) -> str:
+    fields = "name the right fields in `item_text`" if seen.without_text is not None else "add a .item file with text"
+    return f"{fields}, or use the encoder `file` or `collaborative` IDs"
+
+
+@_warning("few test instances", _more_test_instances)
 def _few_instances(seen: Inspection) -> str | None:
     count = seen.parts["test"].instances
     error = 1.96 * math.sqrt(0.05 * 0.95 / count)
@@ -58,19 +96,21 @@ def _few_instances(seen: Inspection) -> str | None:
     return what if count < 500 else None
 
 
-@_warning("bursty", "split: {by: user, ratio: [0.7, 0.1, 0.2]} and window: {unit: events, length: 20}")
+@_warning("bursty", _for_bursts)
 def _bursty(seen: Inspection) -> str | None:
     if seen.split_by == "user" and seen.window[0] == "events":
         return None
     one_day = float((seen.active_days[seen.per_user["events"] > 0] <= 1).mean())
-    what = (
-        f"{one_day:.0%} of the users are active on a single day: a cut in time separates users instead of splitting "
-        "histories, and a window of days holds all or nothing"
-    )
+    spoilt = []
+    if seen.split_by != "user":
+        spoilt.append("a cut in time separates users instead of splitting histories")
+    if seen.window[0] != "events":
+        spoilt.append("a window of days holds all or nothing")
+    what = f"{one_day:.0%} of the users are active on a single day: {', and '.join(spoilt)}"
     return what if one_day > 0.5 else None
 
 
-@_warning("window covers nothing", "lengthen `window.length`, or count events: window: {unit: events, length: 20}")
+@_warning("window covers nothing", _longer_window)
 def _empty_window(seen: Inspection) -> str | None:
     followed = seen.parts["test"].followed
     what = (
@@ -80,7 +120,10 @@ def _empty_window(seen: Inspection) -> str | None:
     return what if followed < 0.1 else None
 
 
-@_warning("window covers everything", "shorten `window.length`")
+@_warning(
+    "window covers everything",
+    lambda seen: "set `window.length`" if seen.window[1] is None else "shorten `window.length`",
+)
 def _endless_window(seen: Inspection) -> str | None:
     what = (
         f"the window holds {seen.covered:.0%} of a user's remaining dislikes: FHR counts any future dislike, however "
@@ -90,10 +133,7 @@ def _endless_window(seen: Inspection) -> str | None:
     return what if seen.covered > 0.95 and several else None
 
 
-@_warning(
-    "items never seen",
-    "compare methods with content (semantic IDs, text) with each other, or split: {by: user}; LIF shows the long tail",
-)
+@_warning("items never seen", _for_new_items)
 def _unseen(seen: Inspection) -> str | None:
     test = seen.parts["test"]
     what = (
@@ -156,17 +196,14 @@ def _no_exposures(seen: Inspection) -> str | None:
     return what if share < 0.5 else None
 
 
-@_warning("thin histories", "context: both, a wider `feedback.negative`, or a data set with more dislikes per user")
+@_warning("thin histories", _for_thin_histories)
 def _low_activity(seen: Inspection) -> str | None:
     share = seen.parts["test"].low_activity
     what = f"{share:.0%} of the test instances have too few negatives before them for LUF to separate users"
     return what if share > 0.8 else None
 
 
-@_warning(
-    "items without text",
-    "name the right fields in `item_text`, or use the encoder `file` or `collaborative` IDs",
-)
+@_warning("items without text", _for_text)
 def _no_text(seen: Inspection) -> str | None:
     if seen.without_text is None:
         return "all the items have no text: their semantic IDs carry no content"

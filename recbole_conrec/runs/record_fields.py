@@ -1,0 +1,100 @@
+"""What every result.json holds, typed: a record that lacks something is named and run again, and ends no board."""
+
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, Field
+
+from recbole_conrec.options.schema import Natural, NonNegative, Number, Options
+from recbole_conrec.utils.errors import UserError
+
+
+class _Part(Options):
+    """A part of a record, which may hold more than is listed."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class Figure(_Part):
+    value: Number | None
+    n: Natural
+
+
+class Cost(_Part):
+    fit_s: NonNegative
+    eval_s: NonNegative
+    peak_mb: NonNegative
+    parameters: NonNegative
+
+
+class Stage(_Part):
+    model_config = ConfigDict(allow_inf_nan=True)
+
+    name: str
+    valid: Number | None = None
+    alignment: Number | None = None
+    validation: list[dict[str, Any]] = Field(default_factory=list)
+
+
+class Split(_Part):
+    by: str
+
+
+class Window(_Part):
+    unit: str
+    length: Number | None
+
+
+class Feedback(_Part):
+    negative: str
+
+
+class RecordedConfig(_Part):
+    """The options that tables and pages show."""
+
+    valid_metric: str
+    split: Split
+    window: Window
+    feedback: Feedback
+    candidates: Natural
+    candidate_seed: Natural
+    low_activity: Natural
+    long_tail: Natural
+
+
+class Hardware(_Part):
+    gpu: str | None
+    cpus: int | None
+    threads: int
+
+
+class RecordFields(_Part):
+    """The content of result.json."""
+
+    model_config = ConfigDict(allow_inf_nan=True)
+
+    model: str
+    dataset: str
+    identity: str
+    seed: Natural
+    data_fingerprint: str
+    outcomes_sha256: str
+    metrics: Annotated[dict[str, Figure], Field(min_length=1)]
+    valid: dict[str, Number] = Field(default_factory=dict)
+    cost: Cost
+    stages: list[Stage]
+    curve: list[dict[str, Any]]
+    instances: dict[str, Natural]
+    config: RecordedConfig
+    versions: dict[str, str]
+    hardware: Hardware
+
+
+def fault(result: Any) -> str:
+    """What is wrong with the content of a result.json; '' if nothing is."""
+    try:
+        RecordFields.read(result)
+        if missing := {"recbole-conrec", "torch"} - set(result["versions"]):
+            raise UserError(f"versions.{min(missing)} is needed")
+    except UserError as error:
+        return f"keys are missing or mistyped: {error}"
+    return ""

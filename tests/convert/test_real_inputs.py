@@ -1,0 +1,185 @@
+"""Inputs as users have them: types of columns, encodings, quotes, nested JSON, missing cells."""
+
+import json
+
+import pyarrow as pa
+import pytest
+from reallog import LOG, events, fails, items, log, run
+
+from recbole_conrec.data.convert.writing import plain_text, words
+
+# ---- types of columns ----
+
+
+def test_a_column_of_another_type_is_named(tmp_path):
+    lists = pa.array([[1.0], [2.0]])
+    assert "'stars' is of type list" in fails(tmp_path, {"ev.parquet": log(stars=lists)})
+    assert "'u' is of type list" in fails(tmp_path, {"ev.parquet": log(u=lists)})
+    assert "'t' is of type list" in fails(tmp_path, {"ev.parquet": log(t=lists)})
+    assert "'u' is of type binary" in fails(tmp_path, {"ev.parquet": log(u=[b"\xff", b"b"])})
+    assert "row 1: 'u' is 1e+300; expected a whole number" in fails(tmp_path, {"ev.parquet": log(u=[1e300, 1.0])})
+    assert "'stars' is inf; expected a finite number" in fails(tmp_path, {"ev.parquet": log(stars=[1.0, float("inf")])})
+
+
+@pytest.mark.parametrize("ids", [pa.array([2**64 - 1, 2**64 - 2], pa.uint64()), ["18446744073709551615", "x"]])
+def test_ids_above_int64(tmp_path, ids):
+    run(tmp_path, {"ev.parquet": log(u=ids)})
+    assert events(tmp_path)[0][0] == "18446744073709551615"
+
+
+def test_ids_above_int64_and_of_several_types_in_json(tmp_path):
+    ids = [18446744073709551610, 123456789012345678901234567890, "x", 7]
+    lines = [json.dumps({"u": one, "i": "x", "stars": 1, "t": n}) for n, one in enumerate(ids)]
+    run(tmp_path, {"ev.json": "\n".join(lines)})
+    assert [row[0] for row in events(tmp_path)] == [str(one) for one in ids]
+
+
+def test_fields_that_appear_late_in_json(tmp_path):
+    first = "".join(f'{{"id": "n{n}", "title": "t"}}\n' for n in range(1500))
+    found = first + '{"id": "x", "title": "One", "price": 3}\n'
+    run(tmp_path, {"ev.csv": LOG, "it.json": found + '{"id": "y"}\n'}, items={})
+    assert items(tmp_path) == [("x", "One", "3"), ("y", "", "")]
+    message = fails(tmp_path, {"it.json": first}, items={})
+    assert "items: no row has a field 'price'; found id, title" in message
+
+
+def test_a_misspelt_key_of_json_is_named_at_once(tmp_path):
+    line = '{"user": "a", "i": "x", "stars": 1, "t": 1}\n'
+    assert "no row has a field 'u'" in fails(tmp_path, {"ev.json": line})
+
+
+def test_missing_numbers_are_empty_cells(tmp_path):
+    run(tmp_path, {"ev.csv": LOG, "it.csv": "id,title,price\nx,One,\ny,Two,2.5\n"}, items={})
+    assert items(tmp_path) == [("x", "One", ""), ("y", "Two", "2.5")]
+    extra = {"fields": {"stars": "float", "paid": "float"}}
+    run(tmp_path, {"ev.csv": "u,i,stars,t,paid\na,x,1,100,\nb,x,5,101,3\n"}, extra)
+    assert [row[3] for row in events(tmp_path)] == ["", "3"]
+    assert "row 2: 'stars' is ''; expected a number" in fails(tmp_path, {"ev.csv": "u,i,stars,t\na,x,,1\n"})
+
+
+# ---- text ----
+
+
+@pytest.mark.parametrize(
+    "html, text",
+    [
+        ("Shelf for spines &lt; 30 cm and &gt; 20 cm", "Shelf for spines < 30 cm and > 20 cm"),
+        ("x < y, y > z", "x < y, y > z"),
+        ("Tom &amp;amp; Ann", "Tom & Ann"),
+        ("I <3 Tea", "I <3 Tea"),
+        ("a<br/>b <a href='x>y'>c</a>", "a b c"),
+        ('<!-- hidden -->seen <SPAN class="a" id=b>word</SPAN>', "seen word"),
+        ("<unknown> & <5", "<unknown> & <5"),
+        ("caf&eacute; &#39;x&#39; AT&T", "café 'x' AT&T"),
+    ],
+)
+def test_html_becomes_plain_text(html, text):
+    assert " ".join(plain_text(html).split()) == text
+
+
+@pytest.mark.parametrize(
+    "value, text",
+    [
+        ([["Home Goods", "Lamps"], ["Office"]], "Home Goods Lamps Office"),
+        ({"w": "1 kg", "n": None, "size": {"a": [1, 2.5]}}, "w 1 kg size a 1 2.5"),
+        (["Skin Care", None, "Face", ""], "Skin Care Face"),
+        ([], ""),
+        (b"caf\xc3\xa9", "café"),
+        (("k", "v"), "k v"),
+    ],
+)
+def test_nested_values_become_words(value, text):
+    assert words(value) == text
+
+
+def test_nested_values_of_json_and_parquet(tmp_path):
+    run(
+        tmp_path,
+        {"ev.csv": LOG, "it.json": '{"id": "x", "title": [["A B"], {"c": null, "d": 1}], "price": 1}'},
+        items={},
+    )
+    assert items(tmp_path) == [("x", "A B d 1", "1")]
+    message = fails(tmp_path, {"it.json": '{"id": ["x"], "title": "t", "price": [1]}'}, items={})
+    assert "row 1: 'id' is ['x']; expected a single value" in message
+
+
+def test_rows_of_one_item_are_counted(tmp_path):
+    table = "id,title,price\nx,One,1\nx,Another,2\nz,unseen,1\nz,unseen,1\n"
+    summary = run(tmp_path, {"ev.csv": LOG, "it.csv": table}, items={})
+    assert items(tmp_path) == [("x", "One", "1")]
+    assert summary["item rows dropped, whose id an earlier row has"] == 1
+
+
+# ---- CSV ----
+
+
+def test_a_backslash_before_quotes(tmp_path):
+    table = 'id,title,price\nx,"Say \\"Hi, you\\" now",1\ny,"12\\"",2\n'
+    message = fails(tmp_path, {"ev.csv": LOG, "it.csv": table}, items={})
+    assert "it.csv, row 2: a quote inside of a quoted cell" in message and "set `escape: '\\'`" in message
+    run(tmp_path, {}, items={"escape": "\\"})
+    assert items(tmp_path) == [("x", "Say 'Hi, you' now", "1"), ("y", "12'", "2")]
+
+
+@pytest.mark.parametrize(
+    "cell, title",
+    [('"a ""quoted"" word"', "a 'quoted' word"), ('5" vinyl', "5' vinyl"), ('"a\nb, c"', "a b, c"), ('"""x"""', "'x'")],
+)
+def test_quotes_that_are_right(tmp_path, cell, title):
+    run(tmp_path, {"ev.csv": LOG, "it.csv": f"id,title,price\nx,{cell},1\n"}, items={})
+    assert items(tmp_path) == [("x", title, "1")]
+
+
+@pytest.mark.parametrize("separator, written", [("::", "::"), ("\t", "\t"), ("\t", "\\t"), (" ¦ ", " ¦ "), (";", ";")])
+def test_separators(tmp_path, separator, written):
+    run(tmp_path, {"ev.csv": LOG.replace(",", separator)}, {"separator": written})
+    assert [row[:2] for row in events(tmp_path)] == [("a", "x"), ("b", "x"), ("a", "y")]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-8-sig", "latin-1", "utf-32"])
+@pytest.mark.parametrize("ending", ["csv", "json"])
+def test_encodings(tmp_path, encoding, ending):
+    text = {"csv": "u,i,stars,t\né,x,1,100\n", "json": '{"u": "é", "i": "x", "stars": 1, "t": 100}\n'}[ending]
+    mark = "\ufeff" if encoding in ("utf-16-le", "utf-16-be") else ""
+    run(tmp_path, {f"ev.{ending}": (mark + text).encode(encoding)}, {"encoding": encoding})
+    assert events(tmp_path) == [("é", "x", "1", "100")]
+
+
+def test_a_wrong_encoding_names_the_option(tmp_path):
+    text = LOG.replace("a,", "é,")
+    message = fails(tmp_path, {"ev.csv": text.encode("latin-1")})
+    assert "ev.csv, row 2: not utf-8 text" in message and "`encoding`" in message and "row 4" in message
+    assert "set `encoding: utf-16`" in fails(tmp_path, {"ev.csv": text.encode("utf-16")})
+    assert "row 2: not ascii text" in fails(tmp_path, {"ev.csv": text.encode()}, {"encoding": "ascii"})
+
+
+def test_a_wrong_separator_and_a_column_that_is_there_twice_name_the_option(tmp_path):
+    assert "Set `separator: ';'`" in fails(tmp_path, {"ev.csv": LOG.replace(",", ";")})
+    assert r'Set `separator: "\t"`' in fails(tmp_path, {"ev.csv": LOG.replace(",", "\t")})
+    twice = "u,i,stars,t,i\na,x,1,100,5\n"
+    assert "the column 'i' is there 2 times; remove its first row and name all columns by `header" in fails(
+        tmp_path, {"ev.csv": twice}
+    )
+    run(tmp_path, {"ev.csv": "u,i,stars,t,z,z\na,x,1,100,5,6\n"})
+    assert events(tmp_path) == [("a", "x", "1", "100")]
+
+
+@pytest.mark.parametrize("text", ["\n\n" + LOG, LOG.replace("\n", "\r\n"), LOG.replace("b,", "\n\nb,"), "\ufeff" + LOG])
+def test_line_ends_blank_lines_and_marks(tmp_path, text):
+    run(tmp_path, {"ev.csv": text})
+    assert [row[-1] for row in events(tmp_path)] == ["100", "101", "102"]
+
+
+@pytest.mark.parametrize(
+    "text, options, words_",
+    [
+        (LOG.replace("\n", "\r"), {}, "expected a header of column names and a line end"),
+        (LOG, {"encoding": "rot13"}, "'rot13' is unknown"),
+        (LOG.encode("utf-16-le"), {"encoding": "utf-16"}, "set `encoding` to utf-16-le or utf-16-be"),
+        (LOG, {"files": "/etc/ev.csv"}, "expected a pattern of files below"),
+        (LOG, {"files": "../ev.csv"}, "expected a pattern of files below"),
+        ("", {}, "the file is empty"),
+    ],
+)
+def test_files_that_cannot_be_read_are_one_line(tmp_path, text, options, words_):
+    assert words_ in fails(tmp_path, {"ev.csv": text}, options)
