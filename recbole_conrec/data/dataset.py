@@ -256,11 +256,19 @@ class NegativeFeedbackDataset(AtomicDataset):
         Args:
             fields: of the .item file; default: the option `item_text`, and all fields where that is null.
 
-        Returns n_items strings, '' for padding and items without text. Raises UserError without an .item file.
+        Returns n_items strings, '' for padding, for items without text, and for every item without an .item file.
         """
         if self.item_words is None:
-            raise UserError(f"{self.dataset_name}.item: there is no such file, and the texts of items come from it")
+            return [""] * self.item_num
         return self.item_words.join(self.field2id_token[self.iid_field], fields or self.options.item_text)
+
+    def need_texts(self, reader: str, instead: str) -> None:
+        """Raise UserError without an .item file. ``reader``: what reads the texts; ``instead``: what to do."""
+        if self.item_words is None:
+            raise UserError(
+                f"{self.dataset_name}.item: there is no such file, and {reader} reads the texts of items; "
+                f"add the file, or {instead}"
+            )
 
     def item_category(self, field: str | None = None) -> tuple[np.ndarray, np.ndarray]:
         """The categories of each item by one token field (default: the option `item_category`).

@@ -27,7 +27,7 @@ from recbole_conrec.generative.candidate_scores import Scoring, similarity, with
 from recbole_conrec.generative.method_options import StagedOptions
 from recbole_conrec.generative.prompts import ID_TEXTS, Context, PromptBuilder, Prompts, context_of
 from recbole_conrec.generative.rewards import unit_vectors
-from recbole_conrec.generative.stage import Task, read_stages
+from recbole_conrec.generative.stage import Task, read_stages, without_texts
 from recbole_conrec.generative.text_prompts import TITLE_TEXTS, TextPrompts
 from recbole_conrec.llm.backbone import Backbone, load_backbone
 from recbole_conrec.llm.decoding import beam_search, score, search_and_score
@@ -59,6 +59,8 @@ class StagedRecommender(SequentialRecommender):
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         self.options, self.stages = self.read_options(config)
+        if dataset.item_words is None:
+            self.stages = without_texts(self.stages, self.TASKS)
         self.context = context_of(self.options.context, self.options.history)
         self.seed, self.log = config["seed"], dataset.log
         with process_state().main_process_first():  # one makes the IDs, the others read them
@@ -233,6 +235,7 @@ class TextRecommender(StagedRecommender):
     chunk = 32
 
     def __init__(self, config, dataset):
+        dataset.need_texts(type(self).__name__, "choose a method that reads semantic IDs")
         super().__init__(config, dataset)
         self.load_language_model(dataset, self.TEXTS)
         self.prompts = TextPrompts(self.backbone, self.log, self.options.max_tokens, dataset.item_text())

@@ -5,6 +5,7 @@ algorithm:  StageRun, TrainingSet -> log history        (sft, grpo, or a functio
 """
 
 import math
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -127,11 +128,13 @@ class Task:
         prepare: builds the training set.
         options: the type of the stage's options.
         algorithm: how the model learns from it, unless the stage names another.
+        reads_text: it is about the texts of items; its stages are left out where the data set has none.
     """
 
     prepare: Callable[[StageRun], TrainingSet]
     options: type[StageOptions]
     algorithm: str = "sft"
+    reads_text: bool = False
 
 
 def read_stages(given: Any, tasks: Mapping[str, Task]) -> list[Any]:
@@ -160,6 +163,14 @@ def read_stages(given: Any, tasks: Mapping[str, Task]) -> list[Any]:
             raise UserError(f"stages: two stages are called '{stage.name}'; give each a name of its own")
         stages.append(stage)
     return stages
+
+
+def without_texts(stages: list[Any], tasks: Mapping[str, Task]) -> list[Any]:
+    """The stages that a data set without texts of items can train; a warning names the others."""
+    left_out = [stage.name for stage in stages if tasks[stage.task].reads_text]
+    if left_out:
+        warnings.warn(f"stages left out, as the data set has no texts of items: {', '.join(left_out)}", stacklevel=2)
+    return [stage for stage in stages if stage.name not in left_out]
 
 
 # -- running one -----------------------------------------------------------------------------------------------------

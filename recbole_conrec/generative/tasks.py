@@ -14,6 +14,7 @@
 Training events only; a prompt shows what lies strictly before its t0.
 """
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -245,6 +246,10 @@ def check_weights(weights: dict[str, float], known) -> dict[str, float]:
 def mixture(run: StageRun) -> TrainingSet:
     """Supervised training on several language tasks at once."""
     weights = {task: weight for task, weight in run.stage.weights.items() if weight > 0}
+    if run.data.item_words is None and set(weights) - {"next"}:
+        left_out = ", ".join(task for task in weights if task != "next")
+        warnings.warn(f"language tasks left out, as the data set has no texts of items: {left_out}", stacklevel=2)
+        weights = {task: weight for task, weight in weights.items() if task == "next"}
     examples = {task: LANGUAGE_TASKS[task](run) for task in weights}
     if "next" in examples:  # its examples are those of all epochs
         weights["next"] /= run.stage.epochs

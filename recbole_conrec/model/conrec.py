@@ -160,7 +160,7 @@ class CoNRec(IdLanguageModel):
 
     OPTIONS = CoNRecOptions
     TASKS: ClassVar[dict[str, Task]] = {
-        "translation": Task(translation, SFTStage),
+        "translation": Task(translation, SFTStage, reads_text=True),
         "alignment": Task(alignment, AlignmentStage),
         "next": Task(next_dislike, NextStage),
         "grpo": Task(grpo, CoNRecGRPOStage, algorithm="grpo"),

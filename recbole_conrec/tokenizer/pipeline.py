@@ -11,6 +11,7 @@ import numpy as np
 from recbole_conrec.options.schema import Options, Text
 from recbole_conrec.tokenizer import features as features_module
 from recbole_conrec.tokenizer.collisions import Strategy, group_rows, resolve
+from recbole_conrec.tokenizer.encoders import read_encoders
 from recbole_conrec.tokenizer.features import Features
 from recbole_conrec.tokenizer.fitting import Fit, FitInput
 from recbole_conrec.tokenizer.inputs import Items, from_dataset
@@ -47,6 +48,7 @@ def build(config, dataset) -> SemanticIds:
         dataset: NegativeFeedbackDataset.
     """
     options = IdsOptions.of(config)
+    options = options.model_copy(update={"tokenizer": fit_for(options.tokenizer, dataset)})
     items = catalogue(options.tokenizer, dataset)
     folder = options.cache_folder(items)
     cached = load_cached(folder)
@@ -55,6 +57,20 @@ def build(config, dataset) -> SemanticIds:
     semantic_ids = train(options.tokenizer, items)
     semantic_ids.save(folder)
     return semantic_ids
+
+
+def fit_for(options: TokenizerOptions, dataset) -> TokenizerOptions:
+    """The options; without an .item file collaborative IDs, which come from events, get the encoder ``behaviour``.
+
+    Raises UserError where the IDs come from texts and there are none.
+    """
+    if not any(encoder.reads_text for encoder in options.encoder) or dataset.item_words is not None:
+        return options
+    if options.name != "collaborative":
+        dataset.need_texts(
+            "the encoder of the semantic IDs", "give --tokenizer.encoder=behaviour or --tokenizer.name=collaborative"
+        )
+    return options.model_copy(update={"encoder": read_encoders("behaviour")})
 
 
 def catalogue(options: TokenizerOptions, dataset) -> Items:

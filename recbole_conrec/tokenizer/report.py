@@ -13,7 +13,7 @@ from recbole_conrec.options.schema import Options, Text
 from recbole_conrec.tokenizer.diagnostics import Measure, diagnose
 from recbole_conrec.tokenizer.inputs import Items
 from recbole_conrec.tokenizer.pictures import draw
-from recbole_conrec.tokenizer.pipeline import IdsOptions, assemble, catalogue, encode_items, load_cached
+from recbole_conrec.tokenizer.pipeline import IdsOptions, assemble, catalogue, encode_items, fit_for, load_cached
 from recbole_conrec.tokenizer.semantic_ids import SemanticIds
 from recbole_conrec.utils.files import write_json
 
@@ -47,6 +47,7 @@ def tokenize(config, dataset, options: TokenizeOptions | None = None, console: C
     """
     options, console = options or TokenizeOptions(), console or Console()
     run = _RunOptions.of(config)
+    run = run.model_copy(update={"tokenizer": fit_for(run.tokenizer, dataset)})
     categories = dataset.item_category()[0] if run.item_category else None
     items = catalogue(run.tokenizer, dataset)
     folder = run.cache_folder(items)

@@ -247,8 +247,9 @@ def test_recboles_filters_still_apply(edited):
 def test_without_an_item_file_there_are_ids_but_no_words(edited):
     dataset = edited(lambda folder: (folder / "tiny.item").unlink(), item_text=None, item_category=None)
     assert dataset.item_feat is None and len(dataset.truth("test").next)
-    with pytest.raises(UserError, match="tiny.item: there is no such file"):
-        dataset.item_text()
+    assert dataset.item_text() == [""] * dataset.item_num
+    with pytest.raises(UserError, match="tiny.item: there is no such file.*TALLRec"):
+        dataset.need_texts("TALLRec", "choose another")
     with pytest.raises(UserError, match="item_category"):
         dataset.item_category("genre")
 

@@ -214,7 +214,7 @@ def test_only_a_folder_of_sets_or_an_empty_one_is_written_to(trained, run_folder
     assert sorted(str(file) for file in run_folder.rglob("*")) == before
     own = sets_copy / "parts" / "notes.txt"
     own.write_text("mine")
-    with pytest.raises(UserError, match=r"--overwrite would remove 'parts/notes.txt', made by no prediction"):
+    with pytest.raises(UserError, match=r"--overwrite would remove 'parts/notes.txt', which no prediction wrote"):
         predict(trained, sets_copy, SetOptions(size=5, part_users=25, overwrite=True))
     assert own.read_text() == "mine" and NegativeFilter.load(sets_copy).manifest["size"] == 8
 
