@@ -31,8 +31,17 @@ def temporary(folder: Path) -> list[Path]:
     return [file for file in folder.rglob(".*") if file.name.startswith(".")]
 
 
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
-@pytest.mark.parametrize("name", ["last.pt", "model.safetensors", "spent.json", "outcomes.parquet", "result.json"])
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("last.pt", errno.ENOSPC),
+        ("model.safetensors", errno.ENOSPC),
+        ("spent.json", errno.EDQUOT),
+        ("outcomes.parquet", errno.EROFS),
+        ("result.json", errno.ENOSPC),
+    ],
+)
 def test_a_full_disk_is_one_line_and_the_same_command_goes_on(words, code, name, monkeypatch, tmp_path, capsys):
     replace = os.replace
 
@@ -157,7 +166,8 @@ def test_a_failure_leaves_earlier_folders_alone(tmp_path, monkeypatch):
     assert [file.name for file in (tmp_path / "saved").iterdir()] == ["mine"]
 
 
-@pytest.mark.parametrize("reader", ["head -n 1", "true"])
+@pytest.mark.slow
+@pytest.mark.parametrize("reader", ["head -n 1"])
 def test_output_that_nobody_reads_is_no_traceback(reader, tmp_path):
     command = f"{sys.executable} {ROOT / 'run_recbole_conrec.py'} --help | {reader}"
     done = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=tmp_path)

@@ -14,6 +14,8 @@ from recbole_conrec.runs.runner import run
 from recbole_conrec.study.explain import ExplainOptions, explain
 from recbole_conrec.utils.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 STAGES = [
     {"name": "warm-up", "task": "next", "epochs": 2, "lr": 0.005, "batch_size": 16},
     {

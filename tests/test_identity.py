@@ -105,6 +105,7 @@ def test_the_revision_of_a_cached_model_counts(tmp_path, monkeypatch):
         assert model_files.revision(name) is None
 
 
+@pytest.mark.slow
 def test_another_base_model_is_another_run_and_the_old_one_cannot_be_loaded(base, tiny_path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     stage = {"name": "next", "task": "next", "epochs": 1, "lr": 0.001, "batch_size": 16}

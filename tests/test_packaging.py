@@ -36,6 +36,7 @@ def test_constraints_pin_every_requirement():
     assert wanted <= pinned, wanted - pinned
 
 
+@pytest.mark.slow
 def test_a_wheel_finds_its_yaml_without_the_checkout(tmp_path):
     """Install the built wheel's files in a folder of their own and read a YAML from there."""
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", tmp_path, ROOT]

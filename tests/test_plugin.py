@@ -66,6 +66,7 @@ def test_shims():
     assert np.float_ is np.float64
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["ItemSwing", "CoNRec"])
 def test_stock_run_recbole(model, monkeypatch, tmp_path, tiny_path):
     """RecBole's own run_recbole, where ray can be imported, trains and evaluates our models."""

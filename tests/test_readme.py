@@ -76,6 +76,7 @@ def readmes_folder(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_baseline_by_the_readmes_board(readmes_folder, tiny_path, capsys):
     """Its command, narrowed to a small log: both methods fill every column."""
     (command,) = (line for line in COMMANDS if "my_board.yaml" in line)

@@ -14,6 +14,8 @@ from recbole_conrec.runs.restore import load_run
 from recbole_conrec.runs.runner import run
 from recbole_conrec.utils.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 TINY = {
     "llm_options": {"tiny": {"layers": 1, "hidden": 32, "heads": 2, "kv_heads": 2, "intermediate": 64}},
     "tokenizer": {"name": "rqkmeans", "sizes": [8, 8, 8], "encoder": ["tfidf"]},

@@ -69,6 +69,7 @@ def popularity(tiny_run) -> float:
     return tiny_run("Pop").record["metrics"]["HR@5"]["value"]
 
 
+@pytest.mark.slow
 def test_conrec_end_to_end(tiny_run):
     result = tiny_run("CoNRec", **SMALL)
     record = json.loads((result.run_dir / "result.json").read_text())
@@ -100,6 +101,7 @@ def test_stock_models_fill_every_column(tiny_run, model):
     assert result.record["instances"]["test"] == result.record["metrics"]["HR@5"]["n"]
 
 
+@pytest.mark.slow
 def test_sasrec_learns_and_repeats_itself(tiny_run):
     options = {"epochs": 12, "train_batch_size": 64, "learning_rate": 0.005}
     first = tiny_run("SASRec", **options)
@@ -115,6 +117,7 @@ def test_sasrec_learns_and_repeats_itself(tiny_run):
     assert third.record["data_fingerprint"] == first.record["data_fingerprint"]  # and leaves the instances alone
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_to_the_same_numbers(tiny_run, monkeypatch):
     options = {"epochs": 6, "train_batch_size": 64, "learning_rate": 0.005}
     whole = tiny_run("SASRec", **options, checkpoint_dir="whole")
@@ -136,6 +139,7 @@ def test_a_killed_run_resumes_to_the_same_numbers(tiny_run, monkeypatch):
     assert resumed.record["metrics"] == whole.record["metrics"]
 
 
+@pytest.mark.slow
 def test_two_processes_evaluate_as_one(tiny_path, tmp_path):
     """`accelerate launch` on two CPU processes: every instance once, the same outcomes to the last digit."""
     options = {
@@ -236,6 +240,7 @@ def test_wrong_values_are_named(arguments, words, tmp_path, monkeypatch, capsys)
     assert error.startswith("error: ") and words in error and error.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_run_killed_before_its_result_keeps_its_best_epoch(tiny_run):
     options = {"epochs": 8, "stopping_step": 8, "train_batch_size": 16, "learning_rate": 0.02}
     whole = tiny_run("SASRec", **options)

@@ -35,7 +35,7 @@ def render(results: list[dict]) -> Table:
         caption_justify="left",
         caption_style="dim",
     )
-    table.add_column("model")  # the only one that may wrap in a narrow terminal
+    table.add_column("method")  # the only one that may wrap in a narrow terminal
     for column in [*(["K"] if several else []), *columns]:
         place = "K" if several else ks[0]
         table.add_column(f"{column}@{place}" if column in ranked else column, justify="right", no_wrap=True)

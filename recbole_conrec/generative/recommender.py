@@ -73,9 +73,8 @@ class StagedRecommender(SequentialRecommender):
         topk = config["topk"] if isinstance(config["topk"], list) else [config["topk"]]
         able = ["CandAcc", *([f"HR@{max(topk)}"] if hasattr(cls, "recommend") else [])]
         if config["valid_metric"].lower() not in [metric.lower() for metric in able]:
-            raise UserError(
-                f"valid_metric: '{config['valid_metric']}'; {cls.__name__} is selected by {' or '.join(able)}"
-            )
+            does = "" if len(able) > 1 else " only ranks given candidates;"
+            raise UserError(f"valid_metric: '{config['valid_metric']}'; {cls.__name__}{does} give {' or '.join(able)}")
         return options, read_stages(options.stages, cls.TASKS)
 
     def set_backbone(self, backbone: Backbone) -> None:

@@ -18,7 +18,7 @@ class NotToRecommend(LikeSASRec):
 
         L = CE(y+) + w * ( - log(1 - p(y- | history)) ),   p = softmax(h . E),   score(dislike j) = - h . e_j
 
-    y+ are liked training events, y- the next-negative instances, w the option ``not_to_recommend``. One model of
+    y+ are liked training events, y- the next-dislike instances, w the option ``not_to_recommend``. One model of
     likes, ranked from its bottom.
 
     Departures (ours): the paper recommends from the top, and the bottom of its list is not measured; its retrieval

@@ -41,7 +41,7 @@ class PNFRec(SequentialRecommender):
     ``leading: positive`` keeps the paper's training and reads its negative encoder. The paper's contrastive term takes
     the user's whole opposing sequence, what lies in the future of y included; here it is the opposing history before
     y. Both encoders are RecBole's SASRec, trained on one position per instance; likes are drawn from the training
-    events, as many in a batch as there are next-negative instances. With ``context: negative`` no like may be seen:
+    events, as many in a batch as there are next-dislike instances. With ``context: negative`` no like may be seen:
     what is left is the negative encoder with its cross-entropy, which is SASRec on dislikes.
     """
 

@@ -13,7 +13,7 @@ from rich.table import Table
 from recbole_conrec.data.dataset import NegativeFeedbackDataset
 from recbole_conrec.study.coverage import SETS, TOPS, Coverage, CoverageOptions, study_coverage
 from recbole_conrec.study.interests import KINDS, interests
-from recbole_conrec.utils.files import write_json
+from recbole_conrec.utils.files import save_figure, write_json
 from recbole_conrec.utils.tables import titled_table
 
 COLOURS = ("#95a5a6", "#2e86c1", "#c0392b")  # of the three sets
@@ -110,5 +110,5 @@ def draw(found: list[Coverage], name: str, folder: Path) -> Path:
     figure.suptitle(f"{name}: top negative interests that the next dislike, the window, and its Swing neighbours reach")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     path = folder / f"coverage-{name}.png"
-    figure.savefig(path, dpi=110)
+    save_figure(figure, path)
     return path

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from recbole_conrec.runs.restore import load_run
 from recbole_conrec.study.filter import FilterStudyOptions, Study, study
-from recbole_conrec.utils.files import replacing, write_text
+from recbole_conrec.utils.files import replacing, save_figure, write_text
 
 COLUMNS = {
     "dislikes_removed": "dislikes removed",
@@ -59,8 +59,7 @@ def write_report(found: Study, out: Path, console: Console) -> list[Path]:
         writer.writerows(figures)
     write_text(files[1], "\n".join(_markdown(*table) for table in tables))
     for file, figure in zip(files[2:], (trade_off(found), over_thresholds(found)), strict=True):
-        with replacing(file) as temporary:
-            figure.savefig(temporary, dpi=120, format="png")
+        save_figure(figure, file, dpi=120)
     console.print(f"written to {out}/ ({', '.join(file.name for file in files)})", highlight=False)
     return files
 

@@ -1,6 +1,6 @@
 """How CoNRec's reward judges the answers of a run, whatever method the run is of.
 
-The only module of this package that knows how CoNRec is trained.
+It reads CoNRec's options and rewards; the other modules of this room know no method.
 """
 
 from collections.abc import Iterable

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from recbole_conrec.leaderboard.board import Board
 from recbole_conrec.study.metrics import ALL, TRAINED, Fidelity, study_metrics
-from recbole_conrec.utils.files import write_json
+from recbole_conrec.utils.files import save_figure, write_json
 from recbole_conrec.utils.tables import titled_table
 
 
@@ -88,7 +88,7 @@ def draw(one: Fidelity, name: str, folder: Path) -> Path:
     axes[-1].set_xticks(place, names, rotation=60, ha="right", rotation_mode="anchor", fontsize=8)
     figure.suptitle(f"{name}: metrics beside the true quality of the methods")
     path = folder / f"metrics-{name}.png"
-    figure.savefig(path, dpi=110)
+    save_figure(figure, path)
     return path
 
 

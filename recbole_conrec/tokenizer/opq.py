@@ -14,7 +14,7 @@ from recbole_conrec.tokenizer.fitting import Fit, FitInput
 from recbole_conrec.tokenizer.kmeans import kmeans, sample
 from recbole_conrec.tokenizer.quantise import nearest
 
-TRIED = 5  # alternations after which the two starts are compared
+SAMPLES = 64  # most vectors per code that the rotation sees
 STEPS = 4  # Lloyd steps of each subspace between two rotations
 
 
@@ -56,16 +56,14 @@ def _rotation(vectors: np.ndarray, sizes: list[int], options: Options, seed: int
     """A [dim, dim], orthonormal (OPQ without assumptions: Ge, He, Ke and Sun 2013).
 
     Two starts are tried, since the result depends much on it: axes of similar spread in every subspace, and a random
-    rotation. The one that is better after a few alternations goes on.
+    rotation. The better one is returned.
     """
     rng = np.random.default_rng(seed)
-    vectors = sample(vectors, max(sizes) * options.samples_per_code, rng).astype(np.float64)
+    vectors = sample(vectors, max(sizes) * min(options.samples_per_code, SAMPLES), rng).astype(np.float64)
     even = np.eye(vectors.shape[1])[_even_axes(vectors.var(axis=0), len(sizes))]
     random = exact.orthonormal(rng.random(even.shape) - 0.5)
-    tried = min(TRIED, options.rotations)
-    found = [_turned(vectors, start, sizes, tried, seed) for start in (even, random)]
-    better = min(found, key=lambda one: one[1])[0]
-    return _turned(vectors, better, sizes, options.rotations - tried, seed)[0]
+    found = [_turned(vectors, start, sizes, options.rotations, seed) for start in (even, random)]
+    return min(found, key=lambda one: one[1])[0]
 
 
 def _turned(

@@ -8,6 +8,7 @@ from matplotlib.ticker import MaxNLocator
 from sklearn.manifold import TSNE
 
 from recbole_conrec.tokenizer.semantic_ids import SemanticIds
+from recbole_conrec.utils.files import save_figure
 
 POINTS = 2_000  # most items on the map
 SEED = 0  # of the items on the map and of t-SNE
@@ -21,7 +22,7 @@ def draw(ids: SemanticIds, vectors: np.ndarray, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     pictures = {"codes.png": codes_used(ids), "map.png": item_map(ids, vectors)}
     for name, figure in pictures.items():
-        figure.savefig(folder / name, dpi=120)
+        save_figure(figure, folder / name, dpi=120)
     return [folder / name for name in pictures]
 
 

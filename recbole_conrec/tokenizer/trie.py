@@ -80,12 +80,6 @@ class Trie:
         """Distinct IDs."""
         return len(self.leaf_codes)
 
-    @property
-    def nbytes(self) -> int:
-        """Size of all tables in bytes."""
-        tensors = [*self.ptr, *self.code, self.leaf_ptr, self.leaf_items, self.item_leaf, self.leaf_codes]
-        return sum(t.numel() * t.element_size() for t in tensors)
-
     def children(self, level: int, states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """The children of ``states`` (any shape, of level ``level``; -1 is a dead beam and has none).
 

@@ -39,6 +39,12 @@ def replacing(path) -> Iterator[Path]:
                 temporary.unlink()
 
 
+def save_figure(figure, path, dpi: int = 110) -> None:
+    """A matplotlib figure as a PNG file, by :func:`replacing`."""
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=dpi)
+
+
 @contextlib.contextmanager
 def replacing_folder(folder) -> Iterator[Path]:
     """A temporary folder that becomes ``folder`` (in place of an older one) if the block succeeds, else is removed.

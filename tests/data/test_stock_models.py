@@ -35,7 +35,10 @@ def test_pairwise_losses_get_sampled_items(make_tiny, distribution):
 
 
 def test_sampled_evaluation_serves_every_instance_once(make_tiny):
-    config, dataset = make_tiny("SASRec", eval_args={"mode": "uni5"}, eval_batch_size=200)
+    config, dataset = make_tiny("SASRec", eval_batch_size=200)
+    # as stock RecBole makes it of `eval_args`, which a run refuses
+    config["eval_args"]["mode"] = {"valid": "uni5", "test": "uni5"}
+    config["test_neg_sample_args"] = config["valid_neg_sample_args"] = {"distribution": "uniform", "sample_num": 5}
     _, _, test = data_preparation(config, dataset)
     seen = []
     for batch, rows, _positive_user, positive_item in test:

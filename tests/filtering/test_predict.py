@@ -238,6 +238,7 @@ def test_manifest_names_everything(trained, sets_folder):
     assert {layout.part_file(n) for n in range(3)} < set(manifest["files"]) and manifest["theta"] is None
 
 
+@pytest.mark.slow
 def test_two_processes_write_what_one_does(run_folder, sets_folder, tmp_path):
     command = [
         "-m",

@@ -95,6 +95,7 @@ def test_auc_counts_pairs(facts):
     assert facts.auc(scores, members) == pytest.approx(wins)
 
 
+@pytest.mark.slow
 def test_study_filter_end_to_end(run_folder, tmp_path, capsys):
     command = ["study", "filter", f"--run={run_folder}", f"--out={tmp_path}", "--size=8", "--show_progress=False"]
     assert main(command) == 0

@@ -33,6 +33,7 @@ def bare(tiny_path, tmp_path):
     return {**given, "data_path": str(tmp_path), "checkpoint_dir": str(tmp_path / "saved"), "use_gpu": False}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", SHORT)
 def test_methods_of_semantic_ids_run(bare, model, tmp_path, recwarn):
     run(model, "tiny", options={**bare, **SHORT[model]})

@@ -39,6 +39,7 @@ PAPER = [
 ]
 
 
+@pytest.mark.slow
 def test_boards_of_ours():
     paper = read_board("paper")
     assert [method.name for method in paper.methods] == PAPER and paper.improvement == "CoNRec"
@@ -314,6 +315,7 @@ def test_methods_under_different_protocols_share_no_table(small):
         _check_same_data([section.lines[0], Line(board.methods[0], records={5: other})], "tiny")
 
 
+@pytest.mark.slow
 def test_two_boards_share_the_work(small, tmp_path):
     """Two commands at once, without records; one method has no model."""
     folder, _ = small
@@ -350,6 +352,7 @@ def test_two_boards_share_the_work(small, tmp_path):
     assert tables[0] == tables[1] and tables[0].count("\ntiny,") == 15
 
 
+@pytest.mark.slow
 def test_a_method_that_fails_is_reported_and_the_others_go_on(small, tmp_path, monkeypatch, board):
     """A model that cannot be made, and one that is recorded."""
     (tmp_path / "my_faulty.py").write_text(
@@ -366,10 +369,11 @@ def test_a_method_that_fails_is_reported_and_the_others_go_on(small, tmp_path, m
     assert "terminal.log" in printed and "CandAcc" in printed
 
 
+@pytest.mark.slow
 def test_a_method_may_be_launched_by_accelerate(small, tmp_path, board):
     (tmp_path / "more.yaml").write_text(
         f"extends: {small[0] / 'board.yaml'}\nmethods:\n"
-        "  - {name: Large, model: Pop, seeds: 1, options: {train_batch_size: 7},\n"
+        "  - {name: Large, model: Pop, seeds: 1, options: {eval_batch_size: 7},\n"
         "     launch: accelerate launch --num_processes=1 --cpu}\n"
     )
     code, printed = board(leaderboard=str(tmp_path / "more.yaml"), methods=["Pop", "Large"])
@@ -413,8 +417,8 @@ def test_a_class_that_cannot_be_imported_is_reported(source, words, small, tmp_p
         (["--leaderboard=quick", "--dry-run", "--methods="], "methods: None; expected a list"),
         (["--leaderboard=quick", "--dry-run", "--dataset=ml-100"], "ml-100.inter: there is no such file"),
         (
-            ["--leaderboard=quick", "--dry-run", "--epochz=2"],
-            "method 'Pop': unknown option 'epochz'; did you mean 'epochs'",
+            ["--leaderboard=quick", "--dry-run", "--contexts=both"],
+            "method 'Pop': unknown option 'contexts'; did you mean 'context'",
         ),
         (["--leaderboard=quick", "--dry-run", "--seeds=[1, 1]"], "seeds: 1 is given twice"),
         (

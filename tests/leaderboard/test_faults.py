@@ -23,6 +23,8 @@ from recbole_conrec.leaderboard.standings import Cell, Line, Section, standings
 from recbole_conrec.leaderboard.tables import comma_separated, latex, markdown, terminal
 from recbole_conrec.runs import failures, records
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent.parent
 SLOW = """
 from recbole_conrec.model.pop import Pop

@@ -54,6 +54,7 @@ def test_it_is_in_the_record_and_the_table(options, capsys):
     assert "FirstHit@20" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_it_is_a_column_of_a_board(options, tmp_path, capsys):
     board = tmp_path / "board.yaml"
     board.write_text(

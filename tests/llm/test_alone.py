@@ -3,8 +3,14 @@
 import subprocess
 import sys
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 PROGRAM = """
 import sys
+
+import pytest
 sys.modules["recbole"] = None  # importing it fails
 
 import numpy as np

@@ -15,6 +15,8 @@ from recbole_conrec.utils import distributed
 from recbole_conrec.utils.distributed import gather_by_id, my_batches
 from recbole_conrec.utils.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 
 

@@ -73,6 +73,7 @@ def test_loss_is_on_the_marked_tokens_only(backbone, tmp_path):
     assert log[0]["loss"] == pytest.approx(np.mean(nll), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_it_learns_and_reports(backbone, tmp_path):
     seen = []
     runtime = {"logging_steps": 10, "progress": lambda step, last, entry: seen.append((step, last))}

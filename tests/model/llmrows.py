@@ -54,7 +54,7 @@ def check_learns(made, right=None) -> None:
     assert losses[-1] < losses[0] / 2
     batch = train[np.arange(50)]
     right = right or (lambda model, train, batch: (model.recommend(batch, 20) == batch["item_id"][:, None]).any(1))
-    assert right(model, train, batch).float().mean() > 0.9
+    assert (share := right(model, train, batch).float().mean()) > 0.9, share
 
     def says(batch):
         some = torch.arange(1, 21).expand(len(batch), -1)

@@ -96,6 +96,7 @@ DEATHS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DEATHS)
 def test_a_run_that_dies_again_and_again_ends_as_if_it_had_not(command, tmp_path, name):
     llm_options, deaths = DEATHS[name]

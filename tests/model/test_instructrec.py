@@ -12,6 +12,7 @@ def make(make_tiny, tmp_path):
     return make_row(make_tiny, "InstructRec", tmp_path, stages=[STAGE])
 
 
+@pytest.mark.slow
 def test_it_learns(make):
     def right(model, train, batch):
         truth = train.truth("train")

@@ -9,7 +9,7 @@ from recbole_conrec.generative.tasks import LANGUAGE_TASKS, tokens_of
 from recbole_conrec.utils.errors import UserError
 
 WEIGHTS = {"next": 1, "title_of": 0.2, "item_of": 0.2, "next_title": 0.2, "titles_next": 0.2}
-STAGE = {"name": "mixture", "task": "mixture", "epochs": 150, "lr": 0.01, "batch_size": 4, "weights": WEIGHTS}
+STAGE = {"name": "mixture", "task": "mixture", "epochs": 200, "lr": 0.01, "batch_size": 4, "weights": WEIGHTS}
 RQVAE = {"tokenizer": {"name": "rqvae", "depth": 4, "sizes": 8, "rqvae": {"latent": 8, "hidden": [32], "steps": 50}}}
 
 
@@ -18,6 +18,7 @@ def make(make_tiny, tmp_path):
     return make_row(make_tiny, "LCRec", tmp_path, stages=[STAGE], history=20, text_history=5, **RQVAE)
 
 
+@pytest.mark.slow
 def test_it_learns(make):
     check_learns(make(stages=[{**STAGE, "weights": {"next": 1, "title_of": 0.02, "item_of": 0.02}}]))
 

@@ -38,6 +38,7 @@ def make(make_tiny, tmp_path):
     return make_row(make_tiny, "MiniOneRec", tmp_path, stages=[TUNING], history=20, text_history=5)
 
 
+@pytest.mark.slow
 def test_it_learns(make):
     check_learns(make(history=60))  # whole histories: a stretch of one would show less than the prompt asked
 
@@ -55,6 +56,7 @@ def test_rewards_by_hand():
     assert rank(items, target)[1].tolist() == [0, 0, 0]  # without a hit nothing is learned
 
 
+@pytest.mark.slow
 def test_grpo_over_beams_follows_tuning(make):
     tuning = {**TUNING, "epochs": 2, "weights": WEIGHTS | {"titles_title": 0.1}}
     trainer, _ = train_on(make(stages=[tuning, GRPO]))

@@ -40,6 +40,7 @@ def test_prompts_are_user_number_items_and_a_question(make, context, base, monke
     check_prompts(model, data, tell)
 
 
+@pytest.mark.slow
 def test_it_learns(make):
     check_learns(make(t5={"layers": 1}))
 

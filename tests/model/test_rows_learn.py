@@ -18,6 +18,8 @@ from recbole_conrec.data.events import NEGATIVE, FeedbackStream
 from recbole_conrec.evaluation.ranking import recommend
 from recbole_conrec.runs.runner import run
 
+pytestmark = pytest.mark.slow
+
 TRANSFORMER = {"n_layers": 1, "hidden_size": 32, "inner_size": 64, "hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0}
 ROWS = {  # method: its own options
     "SASRec": TRANSFORMER,

@@ -21,6 +21,7 @@ def make(make_tiny, tmp_path):
     return make_row(make_tiny, "TALLRec", tmp_path, stages=[STAGE])
 
 
+@pytest.mark.slow
 def test_it_learns(make):
     """Of the users of the 50 instances alone. Right: No is likelier for the dislike than for 19 of their likes."""
     config, data, model = make()

@@ -13,7 +13,7 @@ from recbole_conrec.data.events import EXPOSURE, NEGATIVE, POSITIVE, SECONDS_A_D
 from recbole_conrec.data.inspection.measure import Inspection, K
 from recbole_conrec.data.inspection.warnings import findings
 from recbole_conrec.options import schema
-from recbole_conrec.utils.files import replacing
+from recbole_conrec.utils.files import save_figure
 from recbole_conrec.utils.tables import titled_table
 
 QUANTILES = {"min": 0, "25 %": 0.25, "median": 0.5, "75 %": 0.75, "90 %": 0.9, "max": 1}
@@ -151,8 +151,7 @@ def draw(seen: Inspection, folder: Path) -> Path:
     activity.set(title="Days on which a user is active", xlabel="days", ylabel="users")
     figure.suptitle(seen.name)
     path = Path(folder) / f"inspection-{seen.name}.png"
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=110)
+    save_figure(figure, path)
     return path
 
 
