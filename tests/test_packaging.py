@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -53,12 +54,19 @@ def test_a_wheel_finds_its_yaml_without_the_checkout(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("version", ["3.10", "3.11", "3.12", "3.13"])
-def test_constraints_resolve(version, tmp_path):
-    """There is a release of every pin for this Python, and each takes the others.
+def test_constraints_resolve(tmp_path):
+    """There is a release of every pin for every Python that we name, and each takes the others.
 
     Without torch, whose wheels are large and lie on an index of their own.
     """
+    versions = ["3.10", "3.11", "3.12", "3.13"]
+    folders = [tmp_path / version for version in versions]
+    with ThreadPoolExecutor() as pool:  # they wait for the network most of the time
+        list(pool.map(_resolve, versions, folders))
+
+
+def _resolve(version: str, tmp_path: Path) -> None:
+    tmp_path.mkdir()
     pins = dict(_pins(version))
     del pins["torch"]
     (tmp_path / "pins.txt").write_text("".join(f"{name}=={pin}\n" for name, pin in pins.items()))

@@ -22,7 +22,7 @@ def lines(results, width=100):
 
 def test_one_row_has_every_figure_and_its_instances():
     text = lines([result()])
-    assert text[0].split() == ["model", *SIZES, "fit", "eval", "peak", "params"]
+    assert text[0].split() == ["method", *SIZES, "fit", "eval", "peak", "params"]
     assert text[2].split() == ["ml-100k:", "n", "3,496", "3,496", "3,496", "22", "1,203", "3,496"]
     assert text[3].split() == [
         "CoNRec",
@@ -57,7 +57,7 @@ def test_what_a_model_can_not_fill_and_another_number_of_instances():
 def test_several_k_take_a_row_each():
     row = result(**{"HR@5": {"value": 0.01, "n": 3496}})
     text = lines([row])
-    assert text[0].split()[:3] == ["model", "K", "HR@K"]
+    assert text[0].split()[:3] == ["method", "K", "HR@K"]
     assert text[3].split()[:3] == ["CoNRec", "5", ".0100"]
     assert text[4].split()[:2] == ["20", ".0853"]
 
