@@ -93,6 +93,7 @@ def test_conrec_end_to_end(tiny_run):
     assert again.record["metrics"] == record["metrics"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["SASRec", "BERT4Rec", "Caser", "FDSA", "S3Rec"])
 def test_stock_models_fill_every_column(tiny_run, model):
     result = tiny_run(model, epochs=2, pretrain_epochs=1) if model == "S3Rec" else tiny_run(model, epochs=2)

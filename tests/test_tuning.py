@@ -34,6 +34,7 @@ def tiny(tiny_path, tmp_path, monkeypatch):
     return options
 
 
+@pytest.mark.slow
 def test_every_method_has_a_search_of_equally_many_points_one_of_them_its_default():
     shipped = Path(__file__).parent.parent / "properties"
     spaces = yaml.safe_load((shipped / "search.yaml").read_text())

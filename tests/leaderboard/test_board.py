@@ -52,6 +52,7 @@ def test_boards_of_ours():
             assert run.unavailable or run.identity  # every option of every method is known
 
 
+@pytest.mark.slow
 def test_the_board_of_the_docs(tmp_path):
     page = (ROOT / "docs" / "leaderboard.md").read_text()
     (block,) = re.findall(r"```yaml\n# my_board.yaml.*?\n(.*?)```", page, flags=re.S)
@@ -211,6 +212,7 @@ def test_facts_of_the_instances(small, make_tiny):
         assert facts["window"][n] == np.diff(data.truth("test").f_ptr)[n]
 
 
+@pytest.mark.slow
 def test_published_records_stand_in_for_runs_and_hold_no_data(small, tmp_path):
     folder, options = small
     name, out = str(folder / "board.yaml"), tmp_path / "published"
@@ -233,6 +235,7 @@ def test_published_records_stand_in_for_runs_and_hold_no_data(small, tmp_path):
         publish(read_board(name).narrow(**{**options, "checkpoint_dir": str(tmp_path / "empty")}), out)
 
 
+@pytest.mark.slow
 def test_plan_and_commands(board, small):
     code, printed = board(seeds=3, **{"dry-run": True})
     assert code == 0 and "1 of 5 runs to do" in printed and "recorded" in printed and "about" in printed

@@ -14,6 +14,8 @@ from recbole_conrec.llm.reference import Reference
 from recbole_conrec.llm.sft import SFTOptions, train_sft
 from recbole_conrec.llm.training import Runtime
 
+pytestmark = pytest.mark.slow
+
 IDS = random_ids(60, (5, 6, 7))
 N_SIDS = 5 + 6 + 7
 

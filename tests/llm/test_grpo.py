@@ -17,6 +17,8 @@ from recbole_conrec.llm.packed import completion_logps, group_rows
 from recbole_conrec.llm.training import Runtime
 from recbole_conrec.utils.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 LENGTHS = (9, 1, 23, 4, 12, 7, 15, 3)
 G = 4
 
@@ -158,7 +160,6 @@ def test_packed_and_repeated_prompts_train_the_same_model(backbone, tmp_path):
         torch.testing.assert_close(value, weights(other)[name], atol=1e-5, rtol=0, msg=name)
 
 
-@pytest.mark.slow
 def test_it_learns_and_logs(backbone, tmp_path):
     padded = left_pad(prompts(backbone, LENGTHS), backbone.pad_id)
     trie = backbone.semantic_ids.trie
@@ -219,7 +220,6 @@ def test_rewards_are_weighted_and_get_their_prompts_columns(backbone, tmp_path):
     assert (log[0]["rewards/first/mean"], log[0]["rewards/second/mean"]) == (1.0, 3.0)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("stop", [3, 5])
 def test_resume_is_exact_within_and_across_epochs(backbone, tmp_path, stop):
     """16 prompts, 4 a step: step 3 is within the first epoch and step 5 within the second."""

@@ -85,6 +85,7 @@ def test_it_learns_and_reports(backbone, tmp_path):
     assert not list(tmp_path.glob("checkpoint-*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [5, 7])
 def test_resume_is_exact_within_and_across_epochs(backbone, tmp_path, stop):
     straight, interrupted = copy.deepcopy(backbone), copy.deepcopy(backbone)

@@ -16,6 +16,8 @@ from recbole_conrec.llm.t5 import FIRST_EXTRA, T5Options, load_t5
 from recbole_conrec.llm.training import Runtime
 from recbole_conrec.utils.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 IDS = random_ids(60, (5, 6, 7))
 SMALL = {"d_model": 32, "heads": 4, "d_kv": 8, "d_ff": 64, "layers": 2}
 

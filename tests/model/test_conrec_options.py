@@ -24,6 +24,7 @@ def check(config) -> dict[str, CoNRecGRPOStage]:
     return {stage.name: stage for stage in CoNRec.read_options(config)[1]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BOARDS)
 def test_every_method_of_a_board_is_valid_and_no_two_are_the_same(name):
     board = read_board(name).narrow(seeds=1)

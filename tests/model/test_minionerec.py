@@ -67,6 +67,7 @@ def test_grpo_over_beams_follows_tuning(make):
     assert last["reward"] == pytest.approx(last["rewards/rule/mean"] + last["rewards/rank/mean"], abs=1e-5)
 
 
+@pytest.mark.slow
 def test_a_kind_of_prompts_may_be_left_out(make):
     trainer, _ = train_on(make(stages=[{**TUNING, "epochs": 1}, {**GRPO, "steps": 1, "weights": {"titles_next": 0}}]))
     assert trainer.stages[1]["samples"] == 50

@@ -56,6 +56,7 @@ def test_the_fourth_code_counts_items_that_share_three(make):
     assert len(np.unique(codes[:, :3], axis=0)) < len(codes)
 
 
+@pytest.mark.slow
 def test_it_learns(make):
     check_learns(make(t5={"layers": 1}))
 

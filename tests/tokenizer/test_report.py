@@ -81,6 +81,7 @@ def test_collaborative_ids_are_shaken_by_leaving_events_out(make_tiny):
     assert found["reconstruction error, share of variance"].good is None
 
 
+@pytest.mark.slow
 def test_tokenize_reports_and_a_second_time_reads(make_tiny, tmp_path):
     config, dataset = make_tiny(tokenizer={"name": "rqkmeans", "sizes": 8}, checkpoint_dir=str(tmp_path / "saved"))
     console = Console(width=100, record=True, file=io.StringIO())

@@ -109,6 +109,7 @@ def test_codes_that_see_less_than_an_item_a_batch_are_not_dead():
     assert reset.info["error_through_decoder"] < 1.1 * left.info["error_through_decoder"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [{"rotation_trick": True}, {"latent": 4}, {"latent": 4, "hidden": (12,)}, {"latent": 4, "rotation_trick": True}],
