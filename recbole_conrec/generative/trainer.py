@@ -36,7 +36,7 @@ class StagedTrainer(HarnessMixin, Trainer):
                         self.model,
                         train_data._dataset,
                         number,
-                        seed=self.config["seed"],
+                        seed=self.place.seed,
                         store=store,
                         score=score,
                         show_progress=show_progress,
@@ -78,10 +78,10 @@ class StagedTrainer(HarnessMixin, Trainer):
         """A function: `valid_metric` (HR@K, K the largest of ``topk``, or CandAcc) of the model as it is now, on a
         fixed sample of the validation instances.
         """
-        k, metric = max(self.config["topk"]), self.config["valid_metric"].lower()
+        k, metric = max(self.evaluation.topk), self.evaluation.valid_metric.lower()
         valid_data = getattr(valid_data, "_dataset", valid_data)  # stock RecBole passes a loader over it
         size = min(self.model.options.valid_sample or len(valid_data), len(valid_data))
-        chosen = np.random.default_rng(self.config["seed"]).permutation(len(valid_data))[:size]
+        chosen = np.random.default_rng(self.place.seed).permutation(len(valid_data))[:size]
         truth = valid_data.truth() if metric == "candacc" else None
 
         def hits(ids) -> int:
@@ -96,7 +96,7 @@ class StagedTrainer(HarnessMixin, Trainer):
 
         def score_now() -> float:
             self.model.eval()
-            batch = self.config["eval_batch_size"]
+            batch = self.evaluation.eval_batch_size
             return sum(hits(chosen[start : start + batch]) for start in range(0, size, batch)) / size
 
         return score_now

@@ -32,7 +32,6 @@ RESULT, OUTCOMES = "result.json", "outcomes.parquet"
 WHERE = {
     "checkpoint_dir",
     "data_path",
-    "run_dir",
     "show_progress",
     "state",
     "gpu_id",
@@ -79,7 +78,7 @@ def plain(config) -> dict:
     return {
         k: v
         for k, v in sorted(config.final_config_dict.items())
-        if isinstance(v, (str, int, float, bool, list, dict, type(None))) and k not in ("run_dir",)
+        if isinstance(v, (str, int, float, bool, list, dict, type(None)))
     }
 
 

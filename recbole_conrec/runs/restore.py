@@ -79,8 +79,7 @@ def load_run(folder, options: dict | None = None) -> TrainedRun:
     train, *_ = data.build()
     init_seed(config["seed"], config["reproducibility"])
     network = model_class(config, train).to(config["device"])
-    config["run_dir"] = str(folder)
-    trainer = find_trainer(config["method"], model_class)(config, network)
+    trainer = find_trainer(config["method"], model_class)(config, network, folder)
     try:
         trainer.load(folder / WEIGHTS)
     except (SafetensorError, RuntimeError) as error:  # damaged; names or shapes of another model

@@ -25,6 +25,7 @@ from recbole_conrec.evaluation.summary import summarise
 from recbole_conrec.runs import failures, lock, records
 from recbole_conrec.runs.checks import check_data
 from recbole_conrec.runs.config import make_config
+from recbole_conrec.runs.options import EvaluationOptions, PlaceOptions
 from recbole_conrec.runs.restore import fingerprints_of
 from recbole_conrec.runs.stock_models import check_fields, check_files
 from recbole_conrec.runs.trainer import WEIGHTS, find_trainer
@@ -100,10 +101,10 @@ def _failed(run_dir: Path, made: list[Path], error: Exception) -> None:
 
 
 def _run(config, model_class: type, identity: str, run_dir: Path) -> Result:
-    config["run_dir"] = str(run_dir)
-    config["show_progress"] = bool(config["show_progress"]) and process_state().is_main_process
+    place, evaluation = PlaceOptions.of(config), EvaluationOptions.of(config)
+    show_progress = place.show_progress and process_state().is_main_process
     with _logging(config, run_dir):
-        init_seed(config["seed"], config["reproducibility"])
+        init_seed(place.seed, place.reproducibility)
         check_files(config)
         data = NegativeFeedbackDataset(config)
         check_fields(config, data)
@@ -111,23 +112,23 @@ def _run(config, model_class: type, identity: str, run_dir: Path) -> Result:
         sampler, *_ = create_samplers(config, data, [train, valid, test])
         train_data = get_dataloader(config, "train")(config, train, sampler, shuffle=config["shuffle"])
 
-        init_seed(config["seed"], config["reproducibility"])
+        init_seed(place.seed, place.reproducibility)
         try:
             network = model_class(config, train).to(config["device"])
         except (ValueError, NotImplementedError) as error:  # how RecBole's models refuse an option
             raise UserError(f"{config['method']}: {error}") from error
-        trainer = find_trainer(config["method"], model_class)(config, network)
+        trainer = find_trainer(config["method"], model_class)(config, network, run_dir)
         with _stopwatch(run_dir / "spent.json") as fit_seconds:
-            trainer.fit(train_data, valid, show_progress=config["show_progress"])
+            trainer.fit(train_data, valid, show_progress=show_progress)
         fitted = time.perf_counter()
-        trainer.evaluate(test, load_best_model=True, show_progress=config["show_progress"])
+        trainer.evaluate(test, load_best_model=True, show_progress=show_progress)
         evaluated = time.perf_counter()
 
     record = {
         "model": config["method"],
         "dataset": config["dataset"],
         "metrics": summarise(trainer.outcomes),
-        "valid": {config["valid_metric"]: float(trainer.best_valid_score)},
+        "valid": {evaluation.valid_metric: float(trainer.best_valid_score)},
         "cost": {
             "fit_s": fit_seconds(),
             "eval_s": evaluated - fitted,
@@ -139,7 +140,7 @@ def _run(config, model_class: type, identity: str, run_dir: Path) -> Result:
         "stages": trainer.stages,
         "curve": trainer.curve,
         "instances": {part.split: len(part) for part in (train, valid, test)},
-        "seed": config["seed"],
+        "seed": place.seed,
         "data_fingerprint": data.fingerprint,
         "fingerprints": fingerprints_of(config, network, run_dir / WEIGHTS),
         "config": records.plain(config),

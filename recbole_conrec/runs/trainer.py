@@ -24,6 +24,7 @@ from recbole_conrec import registry
 from recbole_conrec.evaluation.answers import Answers
 from recbole_conrec.evaluation.collector import NegativeFeedbackCollector, variants
 from recbole_conrec.evaluation.ranking import check, rank
+from recbole_conrec.runs.options import EvaluationOptions, LoopOptions, PlaceOptions
 from recbole_conrec.utils.damage import check_tensors, has_tensors, set_aside, shapes
 from recbole_conrec.utils.distributed import gather_by_id, my_batches, write_once
 from recbole_conrec.utils.errors import UserError
@@ -46,11 +47,14 @@ class HarnessMixin(Trainer):
     best_valid_result: dict | None
     train_loss_dict: dict
 
-    def __init__(self, config, model):
+    def __init__(self, config, model, run_dir: Path | None = None):
+        """``run_dir``: folder of the run; None, as in stock RecBole: a new one, which is never resumed from."""
         super().__init__(config, model)
+        self.method = config["method"]
+        self.place, self.evaluation = PlaceOptions.of(config), EvaluationOptions.of(config)
+        self.loop = LoopOptions.of(config)
         self.eval_collector = NegativeFeedbackCollector(config)
-        # stock RecBole has no folder per run: use a new one, which is never resumed from
-        self.run_dir = Path(config["run_dir"] or tempfile.mkdtemp(prefix=f"{config['model']}-", dir=_folder(config)))
+        self.run_dir = run_dir or _new_folder(Path(self.place.checkpoint_dir), config["model"])
         self.outcomes: dict[str, np.ndarray] = {}
         self.curve: list[dict] = []
         self.stages = []
@@ -60,20 +64,20 @@ class HarnessMixin(Trainer):
     def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
         """RecBole's ``fit``; one progress bar over the epochs, a checkpoint after each, resumed if one is there."""
         self._loader = train_data
-        if steps := self.config["train_steps"]:
-            self.epochs = math.ceil(steps / len(train_data))
+        if self.loop.train_steps:
+            self.epochs = math.ceil(self.loop.train_steps / len(train_data))
         resumed = saved and self._resume()
         bar = tqdm(
             total=self.epochs,
             initial=self.start_epoch,
-            desc=f"train {self.config['method']}",
+            desc=f"train {self.method}",
             unit="epoch",
             disable=not show_progress,
         )
 
         def after_epoch(epoch, score):
             bar.update()
-            bar.set_postfix_str(f"{self.config['valid_metric']} {score:.4f} best {self.best_valid_score:.4f}")
+            bar.set_postfix_str(f"{self.evaluation.valid_metric} {score:.4f} best {self.best_valid_score:.4f}")
             self.curve.append({"epoch": epoch, "loss": self.train_loss_dict[epoch], "valid": score})
             if saved:
                 self._save_last(epoch)
@@ -93,11 +97,11 @@ class HarnessMixin(Trainer):
     def _valid_epoch(self, valid_data, show_progress=False):
         """RecBole's; a `valid_metric` that is no number would save no epoch."""
         if not all(bool(torch.isfinite(weights).all()) for weights in self.model.parameters()):
-            raise UserError(f"{self.config['method']}: training gave weights that are no finite numbers; {STEADIER}")
+            raise UserError(f"{self.method}: training gave weights that are no finite numbers; {STEADIER}")
         score, result = super()._valid_epoch(valid_data, show_progress)
         if not np.isfinite(score):
             raise UserError(
-                f"valid_metric: {self.config['valid_metric']} is {score}, as it counts none of the {len(valid_data)} "
+                f"valid_metric: {self.evaluation.valid_metric} is {score}, as it counts none of the {len(valid_data)} "
                 "validation instances; give another one, such as --valid_metric=HR@20, or change `split`"
             )
         return score, result
@@ -105,7 +109,7 @@ class HarnessMixin(Trainer):
     def _check_nan(self, loss):
         """RecBole's, as one line."""
         if not torch.isfinite(loss):
-            raise UserError(f"{self.config['method']}: the loss is {loss.item()} in training; {STEADIER}")
+            raise UserError(f"{self.method}: the loss is {loss.item()} in training; {STEADIER}")
 
     # -- evaluation ------------------------------------------------------------------------------------------------
     @torch.no_grad()
@@ -120,9 +124,9 @@ class HarnessMixin(Trainer):
             self.load(model_file or self.saved_model_file)
         data = getattr(eval_data, "_dataset", eval_data)
         self.model.eval()
-        batches = my_batches(len(data), self.config["eval_batch_size"])  # this process's share of them
-        bar = tqdm(batches, desc=f"evaluate {self.config['method']}", unit="batch", disable=not show_progress)
-        truth, k = data.truth(data.split), max(self.config["topk"])
+        batches = my_batches(len(data), self.evaluation.eval_batch_size)  # this process's share of them
+        bar = tqdm(batches, desc=f"evaluate {self.method}", unit="batch", disable=not show_progress)
+        truth, k = data.truth(data.split), max(self.evaluation.topk)
         answers = [self._answer(data, batch, truth, k) for batch in bar]
         ids = torch.tensor([n for batch in batches for n in batch], dtype=torch.int64)
         ids, whole = gather_answers(ids, answers, self.other_scorings, k, truth.candidates.shape[1])
@@ -243,7 +247,7 @@ class S3RecTrainer(HarnessMixin, StockS3RecTrainer):
     """
 
     def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
-        init_seed(self.config["seed"], self.config["reproducibility"])
+        init_seed(self.place.seed, self.place.reproducibility)
         marker = self.run_dir / "pretrained.safetensors"
         if not has_tensors(marker, shapes(self.model.state_dict())):
             epochs = tqdm(range(self.pretrain_epochs), desc="pretrain S3Rec", unit="epoch", disable=not show_progress)
@@ -252,7 +256,7 @@ class S3RecTrainer(HarnessMixin, StockS3RecTrainer):
             state = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
             write_once(marker, lambda path: save_file(state, path))
         self.model.load_state_dict(load_file(str(marker)))
-        init_seed(self.config["seed"], self.config["reproducibility"])  # as if the pre-training had just been loaded
+        init_seed(self.place.seed, self.place.reproducibility)  # as if the pre-training had just been loaded
         self.model.train_stage = "finetune"
         self.model.loss_fct = torch.nn.CrossEntropyLoss()
         self.optimizer = self._build_optimizer()
@@ -277,10 +281,9 @@ def gather_answers(
     return ids, Answers(whole.get("items"), whole.get("scores"), {name: whole[name] for name in others})
 
 
-def _folder(config) -> Path:
-    folder = Path(config["checkpoint_dir"])
+def _new_folder(folder: Path, name: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    return Path(tempfile.mkdtemp(prefix=f"{name}-", dir=folder))
 
 
 def _numpy_state() -> list:
