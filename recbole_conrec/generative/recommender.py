@@ -31,7 +31,7 @@ from recbole_conrec.generative.stage import Task, read_stages, without_texts
 from recbole_conrec.generative.text_prompts import TITLE_TEXTS, TextPrompts
 from recbole_conrec.llm.backbone import Backbone, load_backbone
 from recbole_conrec.llm.decoding import beam_search, score, search_and_score
-from recbole_conrec.runs.options import STAGES_INSTEAD
+from recbole_conrec.runs.options import STAGES_INSTEAD, EvaluationOptions
 from recbole_conrec.utils.distributed import process_state
 from recbole_conrec.utils.errors import UserError
 
@@ -70,11 +70,11 @@ class StagedRecommender(SequentialRecommender):
     def read_options(cls, config) -> tuple[Any, list[Any]]:
         """(the method's options, those of each stage). Raises UserError for what does not fit the method."""
         options = cls.OPTIONS.of(config)
-        topk = config["topk"] if isinstance(config["topk"], list) else [config["topk"]]
-        able = ["CandAcc", *([f"HR@{max(topk)}"] if hasattr(cls, "recommend") else [])]
-        if config["valid_metric"].lower() not in [metric.lower() for metric in able]:
+        evaluation = EvaluationOptions.of(config)
+        able = ["CandAcc", *([f"HR@{max(evaluation.topk)}"] if hasattr(cls, "recommend") else [])]
+        if evaluation.valid_metric.lower() not in [metric.lower() for metric in able]:
             does = "" if len(able) > 1 else " only ranks given candidates;"
-            raise UserError(f"valid_metric: '{config['valid_metric']}'; {cls.__name__}{does} give {' or '.join(able)}")
+            raise UserError(f"valid_metric: '{evaluation.valid_metric}'; {cls.__name__}{does} give {' or '.join(able)}")
         return options, read_stages(options.stages, cls.TASKS)
 
     def set_backbone(self, backbone: Backbone) -> None:
