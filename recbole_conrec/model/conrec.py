@@ -65,6 +65,13 @@ class RewardOptions(GRPOStage):
             raise ValueError(str(error)) from None
         return reward
 
+    @field_validator("reward_weights")
+    @classmethod
+    def _one(cls, weights: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if weights is not None and len(weights) != 1:
+            raise ValueError(f"{len(weights)} weights; expected 1, of the option reward")
+        return weights
+
 
 class CoNRecGRPOStage(RewardOptions, WindowedPromptOptions):
     """Options of CoNRec's task ``grpo``."""

@@ -86,6 +86,7 @@ def test_windows_count_in_windows_of_the_data():
         ({"warm-up": {"weights": 3}}, "stages.warm-up: unknown option 'weights'"),
         ({"warm-up": {"schedule": "linaer"}}, "stages.warm-up.schedule: 'linaer'; .*did you mean 'linear'"),
         ({"warm-up": {"bf16": "yes"}}, "stages.warm-up.bf16: 'yes'; expected true or false"),
+        ({"grpo-1": {"reward_weights": [1, 2]}}, "stages.grpo-1.reward_weights: 2 weights; expected 1"),
         ({"warm-up": {"task": "nxt"}}, "stages.warm-up.task: 'nxt'; .*did you mean 'next'"),
         ({"warm-up": {"algorithm": "grop"}}, "stages.warm-up.algorithm: 'grop' is unknown; did you mean 'grpo'"),
         ({"warm-up": {"algorithm": "grpo"}}, "stages.warm-up.algorithm: 'grpo' cannot learn from the task 'next'"),
