@@ -14,6 +14,8 @@ from recbole_conrec.runs.config import make_config
 from recbole_conrec.study.tuning import MOST, TuneOptions, search_space, tune
 from recbole_conrec.utils.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 SEARCH = {"Caser": {"learning_rate": [1e-9, 0.01], "MAX_ITEM_LIST_LENGTH": [4, 5]}}
 CASER = TuneOptions(model="Caser", dataset="tiny", search="search.yaml")
 
@@ -34,7 +36,6 @@ def tiny(tiny_path, tmp_path, monkeypatch):
     return options
 
 
-@pytest.mark.slow
 def test_every_method_has_a_search_of_equally_many_points_one_of_them_its_default():
     shipped = Path(__file__).parent.parent / "properties"
     spaces = yaml.safe_load((shipped / "search.yaml").read_text())

@@ -22,6 +22,8 @@ from recbole_conrec.leaderboard.standings import standings
 from recbole_conrec.runs import records
 from recbole_conrec.utils.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent.parent
 PAPER = [
     "Caser",
@@ -39,7 +41,6 @@ PAPER = [
 ]
 
 
-@pytest.mark.slow
 def test_boards_of_ours():
     paper = read_board("paper")
     assert [method.name for method in paper.methods] == PAPER and paper.improvement == "CoNRec"
@@ -52,7 +53,6 @@ def test_boards_of_ours():
             assert run.unavailable or run.identity  # every option of every method is known
 
 
-@pytest.mark.slow
 def test_the_board_of_the_docs(tmp_path):
     page = (ROOT / "docs" / "leaderboard.md").read_text()
     (block,) = re.findall(r"```yaml\n# my_board.yaml.*?\n(.*?)```", page, flags=re.S)
@@ -212,7 +212,6 @@ def test_facts_of_the_instances(small, make_tiny):
         assert facts["window"][n] == np.diff(data.truth("test").f_ptr)[n]
 
 
-@pytest.mark.slow
 def test_published_records_stand_in_for_runs_and_hold_no_data(small, tmp_path):
     folder, options = small
     name, out = str(folder / "board.yaml"), tmp_path / "published"
@@ -235,7 +234,6 @@ def test_published_records_stand_in_for_runs_and_hold_no_data(small, tmp_path):
         publish(read_board(name).narrow(**{**options, "checkpoint_dir": str(tmp_path / "empty")}), out)
 
 
-@pytest.mark.slow
 def test_plan_and_commands(board, small):
     code, printed = board(seeds=3, **{"dry-run": True})
     assert code == 0 and "1 of 5 runs to do" in printed and "recorded" in printed and "about" in printed
@@ -318,7 +316,6 @@ def test_methods_under_different_protocols_share_no_table(small):
         _check_same_data([section.lines[0], Line(board.methods[0], records={5: other})], "tiny")
 
 
-@pytest.mark.slow
 def test_two_boards_share_the_work(small, tmp_path):
     """Two commands at once, without records; one method has no model."""
     folder, _ = small
@@ -355,7 +352,6 @@ def test_two_boards_share_the_work(small, tmp_path):
     assert tables[0] == tables[1] and tables[0].count("\ntiny,") == 15
 
 
-@pytest.mark.slow
 def test_a_method_that_fails_is_reported_and_the_others_go_on(small, tmp_path, monkeypatch, board):
     """A model that cannot be made, and one that is recorded."""
     (tmp_path / "my_faulty.py").write_text(
@@ -372,7 +368,6 @@ def test_a_method_that_fails_is_reported_and_the_others_go_on(small, tmp_path, m
     assert "terminal.log" in printed and "CandAcc" in printed
 
 
-@pytest.mark.slow
 def test_a_method_may_be_launched_by_accelerate(small, tmp_path, board):
     (tmp_path / "more.yaml").write_text(
         f"extends: {small[0] / 'board.yaml'}\nmethods:\n"

@@ -15,6 +15,8 @@ from recbole_conrec.llm.sft import CompactSFTTrainer, SFTOptions, train_sft
 from recbole_conrec.llm.training import Runtime
 from recbole_conrec.utils.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def backbone():
@@ -73,7 +75,6 @@ def test_loss_is_on_the_marked_tokens_only(backbone, tmp_path):
     assert log[0]["loss"] == pytest.approx(np.mean(nll), abs=1e-4)
 
 
-@pytest.mark.slow
 def test_it_learns_and_reports(backbone, tmp_path):
     seen = []
     runtime = {"logging_steps": 10, "progress": lambda step, last, entry: seen.append((step, last))}
@@ -85,7 +86,6 @@ def test_it_learns_and_reports(backbone, tmp_path):
     assert not list(tmp_path.glob("checkpoint-*"))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("stop", [5, 7])
 def test_resume_is_exact_within_and_across_epochs(backbone, tmp_path, stop):
     straight, interrupted = copy.deepcopy(backbone), copy.deepcopy(backbone)

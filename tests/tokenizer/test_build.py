@@ -8,6 +8,8 @@ from recbole_conrec.tokenizer.inputs import from_dataset
 from recbole_conrec.tokenizer.pipeline import cache_key
 from recbole_conrec.utils.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 SMALL = {"name": "rqkmeans", "sizes": 8}
 
 
