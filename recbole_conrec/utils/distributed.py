@@ -20,8 +20,7 @@ def process_state() -> PartialState:
 
 
 def my_batches(n: int, batch_size: int) -> list[range]:
-    """The batches of instances 0..n-1 that this process evaluates, of those that one process would: every
-    `num_processes`-th.
+    """The batches of instances 0..n-1 that this process evaluates; the processes take turns at those that one would.
 
     Batches stay whole, so that an instance is padded, and therefore rounded, as it would be on one process.
     """
