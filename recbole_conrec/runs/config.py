@@ -21,6 +21,7 @@ from recbole_conrec import registry
 from recbole_conrec.evaluation.plugin import register_metrics
 from recbole_conrec.evaluation.registry import columns, find_metric
 from recbole_conrec.options.layers import dataset_options, lay, overall, properties
+from recbole_conrec.options.shipped import data_folder
 from recbole_conrec.runs.checks import check_names, check_values, known_options, unread
 from recbole_conrec.runs.stock_models import fill_item_fields
 from recbole_conrec.utils.errors import UserError
@@ -57,6 +58,7 @@ def make_config(model: str | None, dataset: str | None, files=(), options: dict 
             raise UserError(f"{option}: {value!r}; expected a name")
     if Path(dataset).name != dataset or dataset == ".." or "\0" in dataset:
         raise UserError(f"dataset: '{dataset}'; expected the name of a folder in `data_path`, without a path")
+    data_path = str(data_folder(dataset, data_path))
     name = registry.spelling(name)
     model_class = registry.find_model(external.get("model_class") or name)
 
@@ -68,6 +70,7 @@ def make_config(model: str | None, dataset: str | None, files=(), options: dict 
     check_names(external, known, {key: to for key, to in unread(model_class).items() if key not in own_keys}, name)
     merged = reduce(lay, layers, defaults)
     check_values(external, merged, model_class, defaults)
+    merged["data_path"] = data_path
     for key in ("model", "dataset"):  # RecBole wants them as arguments
         merged.pop(key, None)
     fill_item_fields(merged, model_class.__name__)
@@ -141,7 +144,8 @@ def complete(config: Config) -> Config:
     if isinstance(config, _Config):
         return config
     model, dataset = config["model"], config["dataset"]
-    folder = Path(config["data_path"]).parent
+    folder = data_folder(dataset, Path(config["data_path"]).parent)
+    config["data_path"] = str(folder / dataset)
     defaults = reduce(lay, [overall(), properties("model", model), dataset_options(dataset, folder)])
     merged = reduce(lay, [defaults, config.external_config_dict])
     for key in defaults:

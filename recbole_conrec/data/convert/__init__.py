@@ -8,7 +8,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from recbole_conrec.data.convert import amazon, generic, kuairand, movielens, recif, steam, vk_lsvd, yambda
+from recbole_conrec.data.convert import (
+    amazon,
+    generic,
+    kuairand,
+    movielens,
+    movietweetings,
+    recif,
+    steam,
+    vk_lsvd,
+    yambda,
+)
 from recbole_conrec.data.convert.draft import Draft
 from recbole_conrec.data.convert.faults import Faults
 from recbole_conrec.data.convert.options import ConvertOptions
@@ -56,6 +66,9 @@ CONVERTERS = {
     "ml-20m": _movielens(movielens.convert_csv, "20M: ratings.csv, movies.csv", title="movie_name", genre="type"),
     "ml-25m": _movielens(movielens.convert_csv, "25M: ratings.csv, movies.csv", title="movie_title", genre="genre"),
     "ml-32m": _movielens(movielens.convert_csv, "32M: ratings.csv, movies.csv", title="movie_title", genre="genre"),
+    "movietweetings": Converter(
+        movietweetings.convert, "MovieTweetings, every snapshot: ratings.dat, movies.dat; tweets of ratings"
+    ),
     "kuairand-pure": Converter(
         kuairand.convert, "KuaiRand-Pure: short videos, is_hate; 7,583 videos", kuairand.KuaiRandOptions
     ),

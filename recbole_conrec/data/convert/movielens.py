@@ -38,7 +38,7 @@ def convert_100k(options: ConvertOptions, draft: Draft) -> None:
     data = find(raw, "u.data", what="ratings of MovieLens-100K")
     names = ["user", "item", "rating", "time"]
     path = find(raw, "u.item", what="movies of MovieLens-100K")
-    draft.events(INTER, _ratings(draft, data, *names, names=names, separator="\t", quoted=False))
+    draft.events(INTER, ratings(draft, data, *names, names=names, separator="\t", quoted=False))
     draft.items(header, text_tables(_movies_100k(path)))
     users = find_optional(raw, "u.user", what="users of MovieLens-100K")
     if users:
@@ -73,7 +73,7 @@ def convert_dat(options: ConvertOptions, draft: Draft, *, encoding: str, title: 
     data = find(raw, "ratings.dat", what="ratings of MovieLens-1M or 10M")
     names = ["user", "item", "rating", "time"]
     path = find(raw, "movies.dat", what="movies of MovieLens-1M or 10M")
-    draft.events(INTER, _ratings(draft, data, *names, names=names, separator="::"))
+    draft.events(INTER, ratings(draft, data, *names, names=names, separator="::"))
     rows = delimited(path, ["id", "title", "genres"], "::", encoding)
     draft.items(header, text_tables((row["id"], *split_title(row["title"]), _genres(row["genres"])) for _, row in rows))
     users = find_optional(raw, "users.dat", what="users of MovieLens-1M")
@@ -91,7 +91,7 @@ def convert_csv(options: ConvertOptions, draft: Draft, *, title: str, genre: str
     data = find(raw, "ratings.csv", what="ratings of MovieLens-20M or later")
     names = ["userId", "movieId", "rating", "timestamp"]
     path = find(raw, "movies.csv", what="movies of MovieLens-20M or later")
-    draft.events(INTER, _ratings(draft, data, *names))
+    draft.events(INTER, ratings(draft, data, *names))
     draft.items(header, _movies_csv(path, draft))
 
 
@@ -103,7 +103,7 @@ def _movies_csv(path: Path, draft: Draft) -> Iterator[pa.Table]:
     return draft.tables(csv_chunks(path, ["movieId", "title", "genres"], faults=draft.faults), make)
 
 
-def _ratings(draft: Draft, path: Path, *columns: str, **layout) -> Iterator[pa.Table]:
+def ratings(draft: Draft, path: Path, *columns: str, **layout) -> Iterator[pa.Table]:
     """The ratings; columns: the names of user, item, rating and time in the file."""
     user, item, rating, time = columns
 
