@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
+PTH = "recbole_conrec.pth"
 
 
 def test_every_package_is_listed():
@@ -58,6 +60,47 @@ def test_a_wheel_finds_its_yaml_and_data_without_the_checkout(tmp_path):
     subprocess.run([sys.executable, "-W", "ignore", "-c", code, str(tmp_path / "site")], check=True, cwd=tmp_path)
     shipped = (tmp_path / "site" / "recbole_conrec" / "dataset").glob("*/*")
     assert {file.name.rpartition(".")[2] for file in shipped} == {"LICENSE", "md", "inter", "item"}
+    assert (tmp_path / "site" / PTH).read_bytes() == (ROOT / "recbole_conrec" / PTH).read_bytes()
+
+
+@pytest.mark.slow
+def test_an_editable_installation_has_the_pth(tmp_path):
+    for name in ("recbole_conrec", "properties", "dataset", "setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    code = "import sys; from setuptools import build_meta; build_meta.build_editable(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", code, tmp_path / "wheels"], check=True, cwd=tmp_path, capture_output=True)
+    (wheel,) = (tmp_path / "wheels").glob("*.whl")
+    assert zipfile.ZipFile(wheel).read(PTH) == (ROOT / "recbole_conrec" / PTH).read_bytes()
+
+
+def test_the_pth_provides_the_name_that_ray_needs(tmp_path):
+    """As Python reads the file when it starts: the name comes with ray.tune, and nothing is imported before."""
+    (tmp_path / "ray").mkdir()
+    (tmp_path / "ray" / "__init__.py").write_text("")
+    (tmp_path / "ray" / "tune.py").write_text("import numpy\nNAME = numpy.bool8\n")
+    code = (
+        "import site, sys; sys.path.insert(0, sys.argv[1])\n"
+        "sys.meta_path[:] = [f for f in sys.meta_path if getattr(f, '__name__', '') != 'Names']\n"
+        "site.addsitedir(sys.argv[2]); assert sys.meta_path[0].__name__ == 'Names'\n"
+        "import ray; assert 'numpy' not in sys.modules\n"
+        "import numpy; assert 'bool8' not in vars(numpy)\n"
+        "from ray import tune; assert tune.NAME is numpy.bool_\n"
+        "assert all(getattr(f, '__name__', '') != 'Names' for f in sys.meta_path)\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path), str(ROOT / "recbole_conrec")], check=True, cwd=tmp_path)
+
+
+@pytest.mark.slow
+def test_recbole_may_be_imported_first(tmp_path):
+    """The order that isort makes, with the real ray."""
+    pytest.importorskip("ray", reason="recbole.quick_start imports ray, which has no wheel for this Python")
+    code = (
+        "import site, sys; site.addsitedir(sys.argv[1])\n"
+        "from recbole.quick_start import run_recbole\nimport recbole_conrec\n"
+        "from recbole.utils import get_model; assert get_model('CoNRec').__name__ == 'CoNRec'"
+    )
+    command = [sys.executable, "-W", "ignore", "-c", code, str(ROOT / "recbole_conrec")]
+    subprocess.run(command, check=True, cwd=tmp_path)
 
 
 @pytest.mark.slow
