@@ -21,7 +21,7 @@ class FeedbackLabels(SequentialRecommender):
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
-        self.negatives = f"{config['NEG_PREFIX']}{self.ITEM_SEQ}"
+        self.negatives = self.NEG_ITEM_ID + self.ITEM_SEQ.removeprefix(self.ITEM_ID)
         self.histories = Histories(dataset.log, DataOptions.of(config).kinds, self.max_seq_length)
         self.others = Targets(dataset, (EXPOSURE, POSITIVE))
 

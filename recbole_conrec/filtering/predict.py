@@ -24,7 +24,7 @@ from recbole_conrec.filtering.sets import Sets, moment_or_seconds, moments, pred
 from recbole_conrec.options.schema import Count, Options, Text
 from recbole_conrec.runs import lock
 from recbole_conrec.runs.restore import TrainedRun
-from recbole_conrec.tokenizer import parse
+from recbole_conrec.tokenizer.pipeline import IdsOptions
 from recbole_conrec.utils.distributed import process_state
 from recbole_conrec.utils.errors import UserError
 from recbole_conrec.utils.files import replacing
@@ -100,7 +100,7 @@ def predict(run: TrainedRun, out, options: SetOptions) -> dict:
             total=sum(len(parts[n]) for n in left),
             desc=f"predict ({options.at})",
             unit="user",
-            disable=not run.config["show_progress"] or not left,
+            disable=not run.place.show_progress or not left,
         )
         with bar:
             for number in left:
@@ -116,8 +116,8 @@ def _plan(run: TrainedRun, users: np.ndarray, options: SetOptions) -> dict:
     """What decides the content of the parts, as plain JSON."""
     return {
         "format": layout.FORMAT,
-        "model": run.config["method"],
-        "dataset": run.config["dataset"],
+        "model": run.method,
+        "dataset": run.dataset,
         "fingerprints": run.fingerprints,
         "at": str(options.at),
         "size": options.size,
@@ -223,7 +223,7 @@ def _finish(run: TrainedRun, out: Path, plan: dict, parts: int) -> dict:
         },
         "tokenizer": {
             "fingerprint": fingerprints["semantic_ids"],
-            "fields": list(parse(run.config["tokenizer"]).fields or run.config["item_text"] or []),
+            "fields": list(IdsOptions.of(run.config).tokenizer.fields or run.data.options.item_text or []),
         },
         "code": {
             "version": __version__,

@@ -88,7 +88,7 @@ def predict_sets(run: TrainedRun, users: np.ndarray, t0: np.ndarray, size: int) 
         serving.instances = Instances(
             row=nothing, user=users[known], item=nothing, time=t0[users][known], begin=begin[known], end=end[known]
         )
-        interaction = serving[np.arange(len(known))].to(run.config["device"])
+        interaction = serving[np.arange(len(known))].to(run.model.device)
         found, likely = _answers(run.model, interaction, data, size)
         items[known] = found
         scores[known] = np.where(found > 0, likely, -np.inf)

@@ -31,7 +31,7 @@ from recbole_conrec.generative.stage import Task, read_stages, without_texts
 from recbole_conrec.generative.text_prompts import TITLE_TEXTS, TextPrompts
 from recbole_conrec.llm.backbone import Backbone, load_backbone
 from recbole_conrec.llm.decoding import beam_search, score, search_and_score
-from recbole_conrec.runs.options import STAGES_INSTEAD, EvaluationOptions
+from recbole_conrec.runs.options import STAGES_INSTEAD, EvaluationOptions, PlaceOptions
 from recbole_conrec.utils.distributed import process_state
 from recbole_conrec.utils.errors import UserError
 
@@ -62,7 +62,7 @@ class StagedRecommender(SequentialRecommender):
         if dataset.item_words is None:
             self.stages = without_texts(self.stages, self.TASKS)
         self.context = context_of(self.options.context, self.options.history)
-        self.seed, self.log = config["seed"], dataset.log
+        self.seed, self.log = PlaceOptions.of(config).seed, dataset.log
         with process_state().main_process_first():  # one makes the IDs, the others read them
             self.semantic_ids = tokenizer.build(config, dataset)
 
@@ -130,8 +130,8 @@ class GenerativeRecommender(StagedRecommender):
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         self.normalise, self.beam = self.options.normalise, self.options.beam
-        self.scorings, self.topk = self.options.candidate_scores, max(config["topk"])
-        self.trie = self.semantic_ids.trie.to(config["device"])
+        self.scorings, self.topk = self.options.candidate_scores, max(EvaluationOptions.of(config).topk)
+        self.trie = self.semantic_ids.trie.to(self.device)
         self._shared = self.trie.n_leaves < len(self.trie.leaf_items)  # collisions: shared
 
     def prompt(self, interaction) -> Prompts:

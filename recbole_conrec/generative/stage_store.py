@@ -16,6 +16,7 @@ from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME, TRAINER_STATE_N
 
 from recbole_conrec.generative.best_weights import STATE, read_state
 from recbole_conrec.runs import lock, records
+from recbole_conrec.runs.options import ChoiceOptions, EvaluationOptions, PlaceOptions
 from recbole_conrec.utils.damage import check_tensors, has_tensors, one_line, read_object, set_aside
 from recbole_conrec.utils.distributed import process_state, write_once
 from recbole_conrec.utils.files import write_json
@@ -47,12 +48,13 @@ class StageStore:
     @classmethod
     def of(cls, config, model, data, number: int) -> "StageStore":
         ignored = records.WHERE | NOT_TRAINED
-        if config["valid_metric"].lower() == "candacc":  # then the first way to rank candidates selects the weights
-            ignored = ignored - {"candidate_scores"}
-        options = {k: v for k, v in records.plain(config).items() if k not in ignored}
+        if EvaluationOptions.of(config).valid_metric.lower() == "candacc":
+            ignored = ignored - {"candidate_scores"}  # the first of them selects the weights
+        every = records.plain(config)
+        options = {k: v for k, v in every.items() if k not in ignored}
         content = [
             options,
-            config["stages"][: number + 1],
+            every["stages"][: number + 1],
             data.fingerprint,
             model.semantic_ids.fingerprint,
             type(model).__qualname__,
@@ -61,7 +63,7 @@ class StageStore:
             *records.named_files(options),
         ]
         key = hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
-        return cls(Path(config["checkpoint_dir"]) / config["dataset"] / "stages" / key)
+        return cls(Path(PlaceOptions.of(config).checkpoint_dir) / ChoiceOptions.of(config).dataset / "stages" / key)
 
     @property
     def weights(self) -> Path:

@@ -20,7 +20,14 @@ from recbole_conrec.data.loading import FileOptions
 from recbole_conrec.data.protocol import DataOptions, Protocol
 from recbole_conrec.options.layers import dataset_keys, dataset_names, merge, overall, properties
 from recbole_conrec.options.schema import Options
-from recbole_conrec.runs.options import NOT_HONOURED, EvaluationOptions, HistoryOptions, LoopOptions, PlaceOptions
+from recbole_conrec.runs.options import (
+    NOT_HONOURED,
+    ChoiceOptions,
+    EvaluationOptions,
+    HistoryOptions,
+    LoopOptions,
+    PlaceOptions,
+)
 from recbole_conrec.utils.errors import UserError
 from recbole_conrec.utils.names import nearest
 from recbole_conrec.utils.yaml_files import read_yaml
@@ -95,7 +102,7 @@ def recbole_defaults(model: str) -> dict:
 # -- data -----------------------------------------------------------------------------------------------------------
 def check_data(config: Any) -> None:
     """Raise UserError if the data set of a Config has no events, naming the nearest data sets that have."""
-    folder, name = Path(config["data_path"]), config["dataset"]
+    folder, name = Path(PlaceOptions.of(config).data_path), ChoiceOptions.of(config).dataset
     file = folder / f"{name}.inter"
     if not file.is_file():
         there = [other.parent.name for other in folder.parent.glob("*/*.inter")]

@@ -5,11 +5,28 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, field_validator
 
+from recbole_conrec import registry
 from recbole_conrec.options.schema import Count, Natural, NonNegative, Options, Several, Text
 
 
 def _as_list(given: Any) -> Any:
     return given if isinstance(given, list | tuple) else [given]
+
+
+class ChoiceOptions(Options):
+    """Which method runs on which data set, as make_config leaves them in a Config."""
+
+    method: str
+    """Name or dotted path of the method."""
+    dataset: str
+    """Name of the data set."""
+    model_class: str | None = None
+    """Dotted path of the method's class; null: that of its name."""
+
+    @property
+    def network(self) -> type:
+        """The method's class."""
+        return registry.find_model(self.model_class or self.method)
 
 
 class PlaceOptions(Options):

@@ -21,6 +21,7 @@ from pyarrow import parquet
 from recbole_conrec.data.counts import training_dislikes
 from recbole_conrec.data.events import NEGATIVE, RowStream
 from recbole_conrec.data.protocol import Protocol
+from recbole_conrec.runs.options import ChoiceOptions, PlaceOptions
 from recbole_conrec.runs.record_fields import fault
 from recbole_conrec.utils.distributed import write_once
 from recbole_conrec.utils.files import digest, write_json
@@ -136,7 +137,7 @@ def _module_file(path: str) -> Path | None:
 
 def fingerprint(config) -> str:
     """The ``fingerprint`` of the NegativeFeedbackDataset of this config, without loading its events."""
-    base = Path(config["data_path"]) / config["dataset"]
+    base = Path(PlaceOptions.of(config).data_path) / ChoiceOptions.of(config).dataset
     files = [base.with_name(f"{base.name}.{suffix}") for suffix in ("inter", "item", "user")]
     digests = [file_digest(file) for file in files if file.is_file()]
     return hashlib.sha256(f"{Protocol.of(config).digest}{''.join(digests)}".encode()).hexdigest()
@@ -144,12 +145,13 @@ def fingerprint(config) -> str:
 
 def folder_of(config, identity: str) -> Path:
     """Where a run of this identity lives."""
-    return Path(config["checkpoint_dir"]) / config["dataset"] / f"{folder_name(config)}-{identity[:12]}"
+    place, chosen = PlaceOptions.of(config), ChoiceOptions.of(config)
+    return Path(place.checkpoint_dir) / chosen.dataset / f"{folder_name(config)}-{identity[:12]}"
 
 
 def folder_name(config) -> str:
     """How the folders of a method's runs begin."""
-    return config["method"].replace("/", "_")
+    return ChoiceOptions.of(config).method.replace("/", "_")
 
 
 def facts(data) -> dict[str, np.ndarray]:

@@ -16,6 +16,7 @@ from recbole_conrec.data.dataset import NegativeFeedbackDataset
 from recbole_conrec.runs import records
 from recbole_conrec.runs.checks import unread
 from recbole_conrec.runs.config import make_config
+from recbole_conrec.runs.options import ChoiceOptions, PlaceOptions
 from recbole_conrec.runs.trainer import WEIGHTS, find_trainer
 from recbole_conrec.utils.distributed import process_state
 from recbole_conrec.utils.errors import UserError
@@ -33,6 +34,8 @@ class TrainedRun:
     Attributes:
         record: the content of result.json.
         config: RecBole Config.
+        method, dataset: their names.
+        place: where it runs, and how loudly.
         data: NegativeFeedbackDataset, serving the training part.
         model: the network with its trained weights, in eval mode, on the configuration's device.
         semantic_ids: the model's own, or for a model without any those of the option `tokenizer`.
@@ -42,6 +45,9 @@ class TrainedRun:
 
     record: dict
     config: Config
+    method: str
+    dataset: str
+    place: PlaceOptions
     data: NegativeFeedbackDataset
     model: AbstractRecommender
     semantic_ids: tokenizer.SemanticIds
@@ -70,16 +76,17 @@ def load_run(folder, options: dict | None = None) -> TrainedRun:
         raise UserError(f"{folder / WEIGHTS}: no such file; this model cannot be loaded again, run it again")
     record = found.result
     config = _config(folder, record, options or {})
-    model_class = registry.find_model(config["model_class"] or config["method"])
+    chosen, place = ChoiceOptions.of(config), PlaceOptions.of(config)
     _check_options(folder, record, config)
     _check_files(folder, record, config)
 
-    init_seed(config["seed"], config["reproducibility"])
+    init_seed(place.seed, place.reproducibility)
     data = NegativeFeedbackDataset(config)
     train, *_ = data.build()
-    init_seed(config["seed"], config["reproducibility"])
-    network = model_class(config, train).to(config["device"])
-    trainer = find_trainer(config["method"], model_class)(config, network, folder)
+    init_seed(place.seed, place.reproducibility)
+    network = chosen.network(config, train)
+    network = network.to(network.device)
+    trainer = find_trainer(chosen.method, chosen.network)(config, network, folder)
     try:
         trainer.load(folder / WEIGHTS)
     except (SafetensorError, RuntimeError) as error:  # damaged; names or shapes of another model
@@ -96,7 +103,7 @@ def load_run(folder, options: dict | None = None) -> TrainedRun:
         **_files(config),
     }
     _check_fingerprints(folder, record, fingerprints)
-    return TrainedRun(record, config, data, network, semantic_ids, fingerprints)
+    return TrainedRun(record, config, chosen.method, chosen.dataset, place, data, network, semantic_ids, fingerprints)
 
 
 def find_run(model, dataset, files=(), options: dict | None = None) -> tuple[Path, dict]:
@@ -104,7 +111,7 @@ def find_run(model, dataset, files=(), options: dict | None = None) -> tuple[Pat
     of them that :func:`load_run` takes. Raises UserError if it has not been run.
     """
     config = make_config(model, dataset, files, options)
-    identity = records.identify(config, registry.find_model(config["model_class"] or config["method"]))
+    identity = records.identify(config, ChoiceOptions.of(config).network)
     folder = records.folder_of(config, identity)
     if not (folder / records.RESULT).is_file():
         raise UserError(
@@ -173,7 +180,7 @@ def _check_options(folder: Path, record: dict, config) -> None:
         )
     if records.fingerprint(config) != record["data_fingerprint"]:
         raise UserError(
-            f"{folder}: the data in {config['data_path']}, or their protocol, are not those that it was "
+            f"{folder}: the data in {PlaceOptions.of(config).data_path}, or their protocol, are not those that it was "
             "trained on (the fingerprints differ); give --data_path, or run the model again"
         )
     now = records.plain(config)

@@ -19,13 +19,12 @@ import yaml
 from recbole.data.utils import create_samplers, get_dataloader
 from recbole.utils import init_seed
 
-from recbole_conrec import registry
 from recbole_conrec.data.dataset import NegativeFeedbackDataset
 from recbole_conrec.evaluation.summary import summarise
 from recbole_conrec.runs import failures, lock, records
 from recbole_conrec.runs.checks import check_data
 from recbole_conrec.runs.config import make_config
-from recbole_conrec.runs.options import EvaluationOptions, PlaceOptions
+from recbole_conrec.runs.options import ChoiceOptions, EvaluationOptions, LoopOptions, PlaceOptions
 from recbole_conrec.runs.restore import fingerprints_of
 from recbole_conrec.runs.stock_models import check_fields, check_files
 from recbole_conrec.runs.trainer import WEIGHTS, find_trainer
@@ -65,7 +64,7 @@ def run(model: str | None = None, dataset: str | None = None, files=(), options:
     :class:`recbole_conrec.runs.lock.BusyError` if another process is at the same run.
     """
     config = make_config(model, dataset, files, options)
-    model_class = registry.find_model(config["model_class"] or config["method"])
+    model_class = ChoiceOptions.of(config).network
     identity = records.identify(config, model_class)
     llm = config["llm"]
     if isinstance(llm, str) and llm != "tiny" and not records.folder_of(config, identity).exists() and fetch(llm):
@@ -101,23 +100,24 @@ def _failed(run_dir: Path, made: list[Path], error: Exception) -> None:
 
 
 def _run(config, model_class: type, identity: str, run_dir: Path) -> Result:
-    place, evaluation = PlaceOptions.of(config), EvaluationOptions.of(config)
+    chosen, place, evaluation = ChoiceOptions.of(config), PlaceOptions.of(config), EvaluationOptions.of(config)
     show_progress = place.show_progress and process_state().is_main_process
-    with _logging(config, run_dir):
+    with _logging(place.state, run_dir):
         init_seed(place.seed, place.reproducibility)
         check_files(config)
         data = NegativeFeedbackDataset(config)
         check_fields(config, data)
         train, valid, test = data.build()
         sampler, *_ = create_samplers(config, data, [train, valid, test])
-        train_data = get_dataloader(config, "train")(config, train, sampler, shuffle=config["shuffle"])
+        train_data = get_dataloader(config, "train")(config, train, sampler, shuffle=LoopOptions.of(config).shuffle)
 
         init_seed(place.seed, place.reproducibility)
         try:
-            network = model_class(config, train).to(config["device"])
+            network = model_class(config, train)
+            network = network.to(network.device)
         except (ValueError, NotImplementedError) as error:  # how RecBole's models refuse an option
-            raise UserError(f"{config['method']}: {error}") from error
-        trainer = find_trainer(config["method"], model_class)(config, network, run_dir)
+            raise UserError(f"{chosen.method}: {error}") from error
+        trainer = find_trainer(chosen.method, model_class)(config, network, run_dir)
         with _stopwatch(run_dir / "spent.json") as fit_seconds:
             trainer.fit(train_data, valid, show_progress=show_progress)
         fitted = time.perf_counter()
@@ -125,15 +125,15 @@ def _run(config, model_class: type, identity: str, run_dir: Path) -> Result:
         evaluated = time.perf_counter()
 
     record = {
-        "model": config["method"],
-        "dataset": config["dataset"],
+        "model": chosen.method,
+        "dataset": chosen.dataset,
         "metrics": summarise(trainer.outcomes),
         "valid": {evaluation.valid_metric: float(trainer.best_valid_score)},
         "cost": {
             "fit_s": fit_seconds(),
             "eval_s": evaluated - fitted,
             "peak_mb": peak_mb(),
-            "peak_gpu_mb": torch.cuda.max_memory_allocated() / 2**20 if config["device"].type == "cuda" else None,
+            "peak_gpu_mb": torch.cuda.max_memory_allocated() / 2**20 if network.device.type == "cuda" else None,
             "parameters": sum(p.numel() for p in network.parameters()),
             **trainer.cost,
         },
@@ -203,7 +203,7 @@ def _spent(file: Path) -> float:
 
 
 @contextlib.contextmanager
-def _logging(config, run_dir: Path):
+def _logging(state: str | None, run_dir: Path):
     """RecBole's messages go to ``run.log``; warnings also to the terminal, which shows progress bars instead."""
     root = logging.getLogger()
     before, level = root.handlers[:], root.level
@@ -211,7 +211,7 @@ def _logging(config, run_dir: Path):
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     file.addFilter(_strip_colour)
     screen = logging.StreamHandler()
-    screen.setLevel((config["state"] or "WARNING").upper())
+    screen.setLevel((state or "WARNING").upper())
     root.handlers, root.level = [file, screen], logging.INFO
     try:
         yield

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from recbole_conrec.runs.options import ChoiceOptions, PlaceOptions
 from recbole_conrec.utils.errors import UserError
 
 FEATURES = {"FDSA", "SASRecF", "GRU4RecF"}  # read `selected_features`
@@ -20,24 +21,27 @@ def fill_item_fields(options: dict, model: str) -> None:
 
 def check_files(config) -> None:
     """Raise UserError where the model reads a file that the data set does not have."""
-    path = Path(config["data_path"]) / f"{config['dataset']}.ent"
-    if config["model"] in KNOWLEDGE and not path.is_file():
+    chosen = ChoiceOptions.of(config)
+    path = Path(PlaceOptions.of(config).data_path) / f"{chosen.dataset}.ent"
+    if chosen.network.__name__ in KNOWLEDGE and not path.is_file():
         raise UserError(
-            f"{config['method']}: it needs vectors of the items' entities in {path}, and there is no such file; see "
+            f"{chosen.method}: it needs vectors of the items' entities in {path}, and there is no such file; see "
             "RecBole's documentation of `additional_feat_suffix`, or take another model"
         )
 
 
 def check_fields(config, dataset) -> None:
     """Raise UserError where an item field that the model reads is not in the data set."""
-    option = "selected_features" if config["model"] in FEATURES else "item_attribute"
-    if config["model"] not in FEATURES | ATTRIBUTE:
+    chosen = ChoiceOptions.of(config)
+    network = chosen.network.__name__
+    if network not in FEATURES | ATTRIBUTE:
         return
-    given = config[option]
+    option = "selected_features" if network in FEATURES else "item_attribute"
+    given = config[option]  # an option of the model's own, which RecBole does not type
     has = [] if dataset.item_feat is None else sorted(set(dataset.item_feat.columns) - {dataset.iid_field})
     for field in given if isinstance(given, list) else [given]:
         if field not in has:
             raise UserError(
-                f"{config['method']}: {option} names the item field '{field}', and {dataset.dataset_name}.item has "
+                f"{chosen.method}: {option} names the item field '{field}', and {dataset.dataset_name}.item has "
                 f"{', '.join(has) or 'none'}; name one of its fields by --item_category=FIELD"
             )

@@ -24,7 +24,7 @@ from recbole_conrec import registry
 from recbole_conrec.evaluation.answers import Answers
 from recbole_conrec.evaluation.collector import NegativeFeedbackCollector, variants
 from recbole_conrec.evaluation.ranking import check, rank
-from recbole_conrec.runs.options import EvaluationOptions, LoopOptions, PlaceOptions
+from recbole_conrec.runs.options import ChoiceOptions, EvaluationOptions, LoopOptions, PlaceOptions
 from recbole_conrec.utils.damage import check_tensors, has_tensors, set_aside, shapes
 from recbole_conrec.utils.distributed import gather_by_id, my_batches, write_once
 from recbole_conrec.utils.errors import UserError
@@ -50,11 +50,11 @@ class HarnessMixin(Trainer):
     def __init__(self, config, model, run_dir: Path | None = None):
         """``run_dir``: folder of the run; None, as in stock RecBole: a new one, which is never resumed from."""
         super().__init__(config, model)
-        self.method = config["method"]
+        self.method = ChoiceOptions.of(config).method
         self.place, self.evaluation = PlaceOptions.of(config), EvaluationOptions.of(config)
         self.loop = LoopOptions.of(config)
         self.eval_collector = NegativeFeedbackCollector(config)
-        self.run_dir = run_dir or _new_folder(Path(self.place.checkpoint_dir), config["model"])
+        self.run_dir = run_dir or _new_folder(Path(self.place.checkpoint_dir), type(model).__name__)
         self.outcomes: dict[str, np.ndarray] = {}
         self.curve: list[dict] = []
         self.stages = []

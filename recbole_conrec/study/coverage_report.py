@@ -28,12 +28,12 @@ def run_coverage(
     """
     kinds = options.interests
     if kinds is None:
-        kinds = tuple(kind for kind in KINDS[:3] if kind != "category" or config["item_category"])
+        kinds = tuple(kind for kind in KINDS[:3] if kind != "category" or dataset.options.item_category)
     found = [study_coverage(dataset, interests(kind, config, dataset), options, progress=True) for kind in kinds]
     name, out = dataset.dataset_name, Path(options.out)
     for one in found:
         console.print(table(one, name))
-    window = "{length} {unit}".format(**config["window"])
+    window = f"{dataset.protocol.window.length} {dataset.protocol.window.unit}"
     console.print(
         f"window: {window}. Of another user: the chance level, with sets of a random instance of another user.\n"
         "+-: half a 95 % interval, users drawn with replacement.",

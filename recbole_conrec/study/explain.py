@@ -112,8 +112,7 @@ def explain(run: TrainedRun, options: ExplainOptions) -> Explanation:
     model, data = run.model, run.data
     if not isinstance(model, GenerativeRecommender):
         raise UserError(
-            f"explain: {run.config['method']} does not answer with semantic IDs; give a run of a method that does, "
-            "such as CoNRec"
+            f"explain: {run.method} does not answer with semantic IDs; give a run of a method that does, such as CoNRec"
         )
     if options.k > data.item_num - 1:
         raise UserError(f"explain.k: {options.k}; expected at most {data.item_num - 1}, the items of the data set")
@@ -125,7 +124,7 @@ def explain(run: TrainedRun, options: ExplainOptions) -> Explanation:
             f"{options.split}; give a smaller number, another split, or another user"
         )
     at = places[options.instance - 1]
-    part, interaction = serving.instances[[at]], serving[[at]].to(run.config["device"])
+    part, interaction = serving.instances[[at]], serving[[at]].to(run.model.device)
 
     gts, fps = judging_items(data, part, stage)
     _, future = data.future(part, (NEGATIVE,))

@@ -30,7 +30,7 @@ def view(run: TrainedRun, seen: Explanation) -> Group:
     """The explanation as text with styles."""
     names = _Names(run)
     head = (
-        f"{run.config['method']} on {run.config['dataset']}: user {seen.user}, {seen.split} instance {seen.number} of "
+        f"{run.method} on {run.dataset}: user {seen.user}, {seen.split} instance {seen.number} of "
         f"{seen.of}, t0 = {seen.t0}"
     )
     reward = (

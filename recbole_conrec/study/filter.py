@@ -98,7 +98,7 @@ def study(run: TrainedRun, options: FilterStudyOptions) -> Study:
         for name, members in facts.populations.items()
     ]
     return Study(
-        f"{run.config['method']} on {run.config['dataset']}",
+        f"{run.method} on {run.dataset}",
         rows,
         calibrated,
         facts.counts(),

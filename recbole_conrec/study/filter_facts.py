@@ -78,7 +78,7 @@ class Facts:
         }
         self.long_tail = long_tail_items(training_dislikes(data), data.protocol.long_tail)
         self.vectors = unit_rows(run.semantic_ids.embeddings())
-        self.categories = data.item_category()[0] if run.config["item_category"] else None
+        self.categories = data.item_category()[0] if data.options.item_category else None
         self.truth = _true_dislike(run, self.users, self.lists, self.t0)
 
     def counts(self) -> dict[str, dict[str, int]]:
@@ -224,7 +224,7 @@ def _mean(values: np.ndarray) -> float:
 
 def _true_dislike(run: TrainedRun, users: np.ndarray, lists: np.ndarray, t0: np.ndarray) -> np.ndarray | None:
     """The true probability that each user dislikes each candidate, float64 [U, L]; None unless the log is simulated."""
-    data, folder = run.data, Path(run.config["data_path"])
+    data, folder = run.data, Path(run.data.dataset_path)
     if not (folder / f"{folder.name}.truth.npz").is_file():
         return None
     oracle = Oracle.load(folder)

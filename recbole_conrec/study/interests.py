@@ -44,7 +44,7 @@ class Interests:
 def interests(name: Kind, config, dataset: NegativeFeedbackDataset) -> Interests:
     """The interests of a data set, of one kind.
 
-    ``sid-2`` is the first two codes of the IDs that ``config['tokenizer']`` makes (or finds in the cache).
+    ``sid-2`` is the first two codes of the IDs by the option ``tokenizer``, made or found in the cache.
 
     Raises UserError for ``category`` without the option ``item_category``, or for IDs with too few levels.
     """

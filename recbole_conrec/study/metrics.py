@@ -30,6 +30,7 @@ from recbole_conrec.evaluation.topk import dense_topk
 from recbole_conrec.leaderboard.board import Board
 from recbole_conrec.leaderboard.statistics import by_user
 from recbole_conrec.options.schema import Options, Text
+from recbole_conrec.runs.options import PlaceOptions
 from recbole_conrec.runs.restore import load_run
 from recbole_conrec.runs.runner import run
 from recbole_conrec.utils.arrays import mix, uniform
@@ -106,7 +107,7 @@ def study_metrics(board: Board, draws: int = 2000, seed: int = 2026) -> tuple[Fi
         )
     if unavailable := next((planned.unavailable for planned in board.runs if planned.unavailable), ""):
         raise UserError(unavailable)
-    Oracle.load(board.runs[0].config["data_path"])  # before training: data without truth are an error
+    Oracle.load(PlaceOptions.of(board.runs[0].config).data_path)  # before training: data without truth are an error
     where = {key: board.strongest[key] for key in ("data_path", "use_gpu", "gpu_id") if key in board.strongest}
     lists: dict[str, np.ndarray] = {}
     found: dict[str, dict[str, np.ndarray]] = {}
