@@ -15,6 +15,8 @@ from recbole_conrec.data import cache
 from recbole_conrec.data.candidates import CandidateLists, CandidateSources
 from recbole_conrec.data.counts import training_dislikes
 from recbole_conrec.data.events import NEGATIVE, POSITIVE, EventLog, FeedbackStream, Instances, RowStream, Window
+from recbole_conrec.data.exclusion import Exclusion
+from recbole_conrec.data.further import FurtherTruth
 from recbole_conrec.data.loading import AtomicDataset
 from recbole_conrec.data.protocol import DataOptions, Protocol
 from recbole_conrec.data.splits import PARTS, Cuts, first_dislikes, split_instances
@@ -40,6 +42,7 @@ class NegativeFeedbackDataset(AtomicDataset):
         cuts: Cuts, when evaluation begins for each user.
         splits: {'train', 'valid', 'test'} -> Instances.
         train_mask: bool [E], the events strictly before their user's validation.
+        exclusion: what lists leave out.
         first_dislike: bool [E], the negative events that are instances.
         repeats: number of negative events that are not, because the user had already disliked the item.
         split, instances: which part this object serves; training before `build`.
@@ -49,6 +52,7 @@ class NegativeFeedbackDataset(AtomicDataset):
 
     log: EventLog
     cuts: Cuts
+    exclusion: Exclusion
     splits: dict[str, Instances]
 
     def __init__(self, config):
@@ -131,6 +135,7 @@ class NegativeFeedbackDataset(AtomicDataset):
         self.cuts = self.protocol.split.cut(self.log, rows)
         self.splits = split_instances(self.log, rows, self.cuts)
         self.train_mask = self.log.time < self.cuts.valid_start[self.log.user]
+        self.exclusion = Exclusion(self.log, self.protocol.exclude)
         self._history = FeedbackStream(self.log, self.options.kinds)
         self._serve("train")
 
@@ -229,6 +234,9 @@ class NegativeFeedbackDataset(AtomicDataset):
                 low_activity=is_low_activity(self.log, instances, protocol.low_activity),
                 long_tail=long_tail_items(training_dislikes(self), protocol.long_tail),
                 candidates=candidates,
+                further=FurtherTruth(
+                    self.future, self._candidate_sources(), instances, f_ptr, f_items, protocol.candidate_seed
+                ),
             )
         return self._shared[key]
 

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from recbole_conrec.data.events import NEGATIVE, POSITIVE, Window
+from recbole_conrec.data.exclusion import ExclusionRule
 from recbole_conrec.data.feedback import FeedbackRules
 from recbole_conrec.data.splits import SplitRule
 from recbole_conrec.data.swing import SwingOptions
@@ -26,6 +27,10 @@ class Protocol(Options):
     """Which negative events are for training, validation and test."""
     window: Window = Window(unit="days", length=7)
     """The future that counts as F, GTS and FPS, from t0 on."""
+    exclude: ExclusionRule = "disliked"
+    """What a list leaves out: items that the user disliked before t0, reacted to, or was exposed to."""
+    as_of: Literal["cut", "t0"] = "cut"
+    """What side information may read of other users: training events alone, or all events strictly before t0."""
     low_activity: Natural = 3
     """LUF is over the users with fewer negative events than this before t0."""
     long_tail: Natural = 5

@@ -7,6 +7,7 @@ import numpy as np
 
 from recbole_conrec.data.candidates import CandidateLists
 from recbole_conrec.data.events import EventLog, Instances, RowStream, Window
+from recbole_conrec.data.further import FurtherTruth
 from recbole_conrec.data.splits import Cuts
 from recbole_conrec.utils.arrays import unique_rows
 
@@ -22,6 +23,7 @@ class Truth:
         long_tail: bool [n_items], fewer than `long_tail` negative events in training (False for the padding item).
         candidates: int64 [N, candidates], the true item among distinct others, 0 where there is none: an array, or
             CandidateLists, which are drawn when they are read.
+        further: what only some metrics compare with; None where nobody knows.
     """
 
     next: np.ndarray
@@ -30,6 +32,7 @@ class Truth:
     low_activity: np.ndarray
     long_tail: np.ndarray
     candidates: np.ndarray | CandidateLists
+    further: FurtherTruth | None = None
 
     @cached_property
     def answer(self) -> np.ndarray:

@@ -9,8 +9,7 @@ the model.
 import torch
 from recbole.model.abstract_recommender import AbstractRecommender
 
-from recbole_conrec.data.events import EventLog
-from recbole_conrec.data.exclusion import excluded
+from recbole_conrec.data.exclusion import Exclusion
 from recbole_conrec.evaluation.answers import Answers
 from recbole_conrec.evaluation.topk import dense_topk
 
@@ -31,14 +30,39 @@ def rank(
 
 
 @torch.no_grad()
-def check(model, interaction, candidates: torch.Tensor, k: int, answers: Answers, dataset) -> None:
+def answer(model, interaction, candidates: torch.Tensor, k: int, dataset, pairs: torch.Tensor | None = None) -> Answers:
+    """All answers of a model: :func:`rank`, or its own ``answer(interaction, candidates, k, pairs)``.
+
+    Args:
+        pairs: int64 [B, P] items that are scored beside the candidates, 0 = none: no candidate's score depends on them.
+    """
+    if hasattr(model, "answer"):
+        found = model.answer(interaction, candidates, k, pairs)
+        check(model, interaction, candidates, k, found, dataset, pairs)
+        return found
+    if pairs is None:
+        return Answers(*rank(model, interaction, candidates, k, dataset))
+    if hasattr(model, "score_candidates"):  # which may depend on the list
+        items, scores = rank(model, interaction, candidates, k, dataset)
+        return Answers(items, scores, pairs=score_candidates(model, interaction, pairs, dataset))
+    items, scores = rank(model, interaction, torch.cat([candidates, pairs], dim=1), k, dataset)
+    size = candidates.shape[1]
+    return Answers(items, None) if scores is None else Answers(items, scores[:, :size], pairs=scores[:, size:])
+
+
+@torch.no_grad()
+def check(
+    model, interaction, candidates: torch.Tensor, k: int, answers: Answers, dataset, pairs: torch.Tensor | None = None
+) -> None:
     """Raise ValueError unless a model's own answers are what :func:`recommend` and :func:`score_candidates` promise."""
     name = type(model).__name__
     if answers.items is not None:
-        left_out = excluded_pairs(interaction, dataset.log)
+        left_out = excluded_pairs(interaction, dataset.exclusion)
         _check_items(answers.items, (len(interaction), k), dataset.log.n_items, left_out, name)
     if answers.scores is not None:
         _check_scores(answers.scores, candidates, name)
+    if answers.pairs is not None and pairs is not None:
+        _check_scores(answers.pairs, pairs, name)
 
 
 @torch.no_grad()
@@ -57,7 +81,7 @@ def recommend(model, interaction, k: int, dataset, *, dense: torch.Tensor | None
         None for a model that only scores candidates.
     """
     name = type(model).__name__
-    left_out = excluded_pairs(interaction, dataset.log)
+    left_out = excluded_pairs(interaction, dataset.exclusion)
     if hasattr(model, "recommend"):
         items = model.recommend(interaction, k)
         _check_items(items, (len(interaction), k), dataset.log.n_items, left_out, name)
@@ -108,11 +132,11 @@ def dense_scores(model, interaction, dataset) -> torch.Tensor | None:
     return scores.reshape(shape)
 
 
-def excluded_pairs(interaction, log: EventLog) -> Pairs:
-    """The items that each instance's list leaves out, as :func:`recbole_conrec.data.exclusion.excluded` defines it."""
+def excluded_pairs(interaction, exclusion: Exclusion) -> Pairs:
+    """The items that each instance's list leaves out."""
     begin, end = (interaction[field].cpu().numpy() for field in ("history_begin", "history_end"))
     device = interaction["history_end"].device
-    rows, items = excluded(log, begin, end)
+    rows, items = exclusion.pairs(begin, end)
     return torch.from_numpy(rows).to(device), torch.from_numpy(items).to(device)
 
 
@@ -126,7 +150,7 @@ def _check_items(items: torch.Tensor, shape: tuple[int, int], n_items: int, left
         raise ValueError(f"{name}.recommend gave an item twice in one list")
     rows = torch.arange(len(items), device=items.device)[:, None]
     if torch.isin(rows * n_items + items, left_out[0] * n_items + left_out[1]).any():
-        raise ValueError(f"{name}.recommend gave an item that the user disliked before")
+        raise ValueError(f"{name}.recommend gave an item that the list must leave out (option exclude)")
 
 
 def _check_scores(scores: torch.Tensor, candidates: torch.Tensor, name: str) -> None:

@@ -21,7 +21,6 @@ from recbole.model.abstract_recommender import SequentialRecommender
 from recbole.utils import InputType
 
 from recbole_conrec import tokenizer
-from recbole_conrec.data.exclusion import excluded
 from recbole_conrec.evaluation.answers import Answers
 from recbole_conrec.generative.candidate_scores import Scoring, similarity, within
 from recbole_conrec.generative.method_options import StagedOptions
@@ -29,6 +28,7 @@ from recbole_conrec.generative.prompts import ID_TEXTS, Context, PromptBuilder, 
 from recbole_conrec.generative.rewards import unit_vectors
 from recbole_conrec.generative.stage import Task, read_stages, without_texts
 from recbole_conrec.generative.text_prompts import TITLE_TEXTS, TextPrompts
+from recbole_conrec.generative.validation import selecting
 from recbole_conrec.llm.backbone import Backbone, load_backbone
 from recbole_conrec.llm.decoding import beam_search, score, search_and_score
 from recbole_conrec.runs.options import STAGES_INSTEAD, EvaluationOptions, PlaceOptions
@@ -61,6 +61,7 @@ class StagedRecommender(SequentialRecommender):
         self.options, self.stages = self.read_options(config)
         if dataset.item_words is None:
             self.stages = without_texts(self.stages, self.TASKS)
+        self.exclusion = dataset.exclusion
         self.context = context_of(self.options.context, self.options.history)
         self.seed, self.log = PlaceOptions.of(config).seed, dataset.log
         with process_state().main_process_first():  # one makes the IDs, the others read them
@@ -71,9 +72,9 @@ class StagedRecommender(SequentialRecommender):
         """(the method's options, those of each stage). Raises UserError for what does not fit the method."""
         options = cls.OPTIONS.of(config)
         evaluation = EvaluationOptions.of(config)
-        able = ["CandAcc", *([f"HR@{max(evaluation.topk)}"] if hasattr(cls, "recommend") else [])]
-        if evaluation.valid_metric.lower() not in [metric.lower() for metric in able]:
-            does = "" if len(able) > 1 else " only ranks given candidates;"
+        able = selecting(cls, evaluation)
+        if evaluation.valid_metric.lower() not in [name.lower() for name in able]:
+            does = "" if hasattr(cls, "recommend") else " only ranks given candidates;"
             raise UserError(f"valid_metric: '{evaluation.valid_metric}'; {cls.__name__}{does} give {' or '.join(able)}")
         return options, read_stages(options.stages, cls.TASKS)
 
@@ -96,8 +97,8 @@ class StagedRecommender(SequentialRecommender):
             )
         )
 
-    def answer(self, interaction, candidates: torch.Tensor, k: int) -> Answers:
-        """The top K and the scores of candidates [B, C], from one run of the prompts."""
+    def answer(self, interaction, candidates: torch.Tensor, k: int, pairs: torch.Tensor | None = None) -> Answers:
+        """The top K and the scores of candidates [B, C], and of items beside them [B, P], from one run of the prompts."""
         raise NotImplementedError
 
     def score_candidates(self, interaction, items: torch.Tensor) -> torch.Tensor:
@@ -141,22 +142,26 @@ class GenerativeRecommender(StagedRecommender):
     @torch.no_grad()
     def recommend(self, interaction, k: int) -> torch.Tensor:
         """int64 [B, k] items, best first, 0 = missing; no item that the user may not get (data/exclusion.py)."""
-        disliked = self._excluded(interaction)
-        leaves, _ = beam_search(self.backbone, self.trie, *self.prompt(interaction).pair, **self._search(disliked, k))
-        return expand(self.trie, leaves, disliked, k)
+        left_out = self._excluded(interaction)
+        leaves, _ = beam_search(self.backbone, self.trie, *self.prompt(interaction).pair, **self._search(left_out, k))
+        return expand(self.trie, leaves, left_out, k)
 
     @torch.no_grad()
-    def answer(self, interaction, candidates: torch.Tensor, k: int) -> Answers:
+    def answer(self, interaction, candidates: torch.Tensor, k: int, pairs: torch.Tensor | None = None) -> Answers:
         """:meth:`recommend`, and the scores of candidates by each way of ``candidate_scores``, the first as CandAcc's,
-        from one run of the prompts.
+        from one run of the prompts. The pairs are scored by the first way that judges an item by itself.
         """
-        prompts, disliked = self.prompt(interaction), self._excluded(interaction)
-        leaves = self.trie.item_leaf[candidates]
-        found, levels = search_and_score(self.backbone, self.trie, *prompts.pair, leaves, **self._search(disliked, k))
-        items = expand(self.trie, found, disliked, k)
-        scores = {how: self._score(how, candidates, leaves, levels, items[:, : self.topk]) for how in self.scorings}
+        prompts, left_out = self.prompt(interaction), self._excluded(interaction)
+        size = candidates.shape[1]
+        both = self.trie.item_leaf[candidates if pairs is None else torch.cat([candidates, pairs], dim=1)]
+        found, levels = search_and_score(self.backbone, self.trie, *prompts.pair, both, **self._search(left_out, k))
+        items = expand(self.trie, found, left_out, k)
+        top, leaves, at = items[:, : self.topk], both[:, :size], levels[:, :size]
+        scores = {how: self._score(how, candidates, leaves, at, top) for how in self.scorings}
         first, *others = scores
-        return Answers(items, scores[first], {how: scores[how] for how in others}, int(prompts.shortened.sum()))
+        alone = next((how for how in self.scorings if how != "beam"), "likelihood")
+        judged = None if pairs is None else self._score(alone, pairs, both[:, size:], levels[:, size:], top)
+        return Answers(items, scores[first], {how: scores[how] for how in others}, int(prompts.shortened.sum()), judged)
 
     def score_candidates(self, interaction, items: torch.Tensor) -> torch.Tensor:
         """Float [B, C]: how likely each candidate is, by the first of the option ``candidate_scores``."""
@@ -184,13 +189,13 @@ class GenerativeRecommender(StagedRecommender):
             return similarity(items, predicted, self.vectors)
         return levels.sum(2) if how == "likelihood" else within(levels, self.trie.leaf_codes[leaves.clamp(min=0)])
 
-    def _search(self, disliked: torch.Tensor, k: int) -> dict[str, Any]:
+    def _search(self, left_out: torch.Tensor, k: int) -> dict[str, Any]:
         """The arguments of every beam search here. With shared IDs, excluded items are left out afterwards."""
         return {
             "width": max(k, self.beam),
             "normalise": self.normalise,
             "chunk": self.chunk,
-            "forbidden": None if self._shared else self.trie.item_leaf[disliked],
+            "forbidden": None if self._shared else self.trie.item_leaf[left_out],
         }
 
     @cached_property
@@ -201,11 +206,7 @@ class GenerativeRecommender(StagedRecommender):
     def _excluded(self, interaction) -> torch.Tensor:
         """int64 [B, M]: the items that each list leaves out, padded with 0."""
         begin, end = (interaction[f].cpu().numpy() for f in ("history_begin", "history_end"))
-        rows, items = excluded(self.log, begin, end)
-        counts = np.bincount(rows, minlength=len(begin))
-        padded = np.zeros((len(begin), max(int(counts.max(initial=1)), 1)), dtype=np.int64)
-        padded[np.arange(padded.shape[1]) < counts[:, None]] = items
-        return torch.from_numpy(padded).to(self.device)
+        return torch.from_numpy(self.exclusion.padded(begin, end)).to(self.device)
 
 
 class IdLanguageModel(GenerativeRecommender):
@@ -228,7 +229,13 @@ class IdLanguageModel(GenerativeRecommender):
 
 
 class TextRecommender(StagedRecommender):
-    """A causal language model that reads titles and ranks given candidates; it recommends nothing."""
+    """A causal language model that reads titles and ranks given candidates; it recommends nothing.
+
+    Attributes:
+        listwise: whether the score of a candidate depends on the others.
+    """
+
+    listwise: ClassVar[bool] = False
 
     TEXTS: ClassVar[tuple[str, ...]] = TITLE_TEXTS
     chunk = 32
@@ -248,15 +255,21 @@ class TextRecommender(StagedRecommender):
         return self.prompt_and_score(interaction, items)[1]
 
     @torch.no_grad()
-    def answer(self, interaction, candidates: torch.Tensor, k: int) -> Answers:
-        prompts, scores = self.prompt_and_score(interaction, candidates)
-        return Answers(None, scores, {}, int(prompts.shortened.sum()))
+    def answer(self, interaction, candidates: torch.Tensor, k: int, pairs: torch.Tensor | None = None) -> Answers:
+        size, judged = candidates.shape[1], None
+        if pairs is None or self.listwise:
+            prompts, scores = self.prompt_and_score(interaction, candidates)
+            judged = None if pairs is None else self.score_candidates(interaction, pairs)
+        else:
+            prompts, scores = self.prompt_and_score(interaction, torch.cat([candidates, pairs], dim=1))
+            scores, judged = scores[:, :size], scores[:, size:]
+        return Answers(None, scores, {}, int(prompts.shortened.sum()), judged)
 
 
-def expand(trie, leaves: torch.Tensor, disliked: torch.Tensor, k: int) -> torch.Tensor:
+def expand(trie, leaves: torch.Tensor, left_out: torch.Tensor, k: int) -> torch.Tensor:
     """IDs [B, W] (-1: none) -> items [B, k], 0 = missing.
 
-    The items of an ID are listed in ascending order, and those in ``disliked`` [B, M] are left out before the cut at k.
+    The items of an ID are listed in ascending order, and those in ``left_out`` [B, M] are dropped before the cut at k.
     """
     known = leaves.clamp(min=0)
     size = (trie.leaf_ptr[known + 1] - trie.leaf_ptr[known]).masked_fill(leaves < 0, 0)
@@ -266,6 +279,6 @@ def expand(trie, leaves: torch.Tensor, disliked: torch.Tensor, k: int) -> torch.
     offset = place - (end - size).gather(1, beam)
     at = (trie.leaf_ptr[known].gather(1, beam) + offset).clamp(max=len(trie.leaf_items) - 1)
     items = trie.leaf_items[at].masked_fill(place >= end[:, -1:], 0)
-    items = items.masked_fill((items[:, :, None] == disliked[:, None, :]).any(-1), 0)
+    items = items.masked_fill((items[:, :, None] == left_out[:, None, :]).any(-1), 0)
     items = items.gather(1, (items == 0).int().argsort(dim=1, stable=True))[:, :k]
     return torch.nn.functional.pad(items, (0, k - items.shape[1]))

@@ -125,7 +125,11 @@ def protocol(result: dict, section: Section) -> list[tuple[str, str]]:
         ("split", f"by {split['by']}, {cut}"),
         ("instances", f"{parts} (test: {section.users:,} users)"),
         ("window", f"{length} from t0 on"),
-        ("exclusion", "items the user disliked before t0 never appear in a list; nothing else is excluded"),
+        (
+            "exclusion",
+            f"items that the user {config['exclude']} before t0 never appear in a list".replace("exposed", "saw"),
+        ),
+        ("side information", "all events before t0" if config["as_of"] == "t0" else "training events alone"),
         ("candidates", f"{config['candidates']}, lists fixed by seed {config['candidate_seed']}"),
         ("low activity", f"fewer than {config['low_activity']} dislikes before t0 (LUF)"),
         ("long tail", f"fewer than {config['long_tail']} training dislikes (LIF)"),

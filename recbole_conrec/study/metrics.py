@@ -210,7 +210,7 @@ def _reference(
         if sigma is not None:
             p = oracle.dislike(test.user[batch], test.time[batch], items[: len(batch)]).clip(1e-6, 1 - 1e-6)
             dense = np.log(p) - np.log1p(-p) + sigma * noise
-        forbidden = excluded_pairs(data[batch], data.log)
+        forbidden = excluded_pairs(data[batch], data.exclusion)
         lists.append(dense_topk(torch.from_numpy(dense), k, forbidden).numpy())
         scores.append(np.take_along_axis(dense, truth.candidates[batch], axis=1))
     return np.concatenate(lists), np.concatenate(scores)
@@ -223,6 +223,6 @@ def _best_quality(data: NegativeFeedbackDataset, oracle: TrueDislikes, k: int) -
     for batch in _batches(data):
         items = np.broadcast_to(np.arange(data.item_num), (len(batch), data.item_num))
         p = torch.from_numpy(oracle.dislike(test.user[batch], test.time[batch], items))
-        best = dense_topk(p, k, excluded_pairs(data[batch], data.log)).numpy()
+        best = dense_topk(p, k, excluded_pairs(data[batch], data.exclusion)).numpy()
         total += oracle.dislike(test.user[batch], test.time[batch], best).sum()
     return total / (len(test) * k)

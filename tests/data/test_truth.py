@@ -6,7 +6,7 @@ from randomlog import events_of, random_log
 
 from recbole_conrec.data.counts import training_dislikes
 from recbole_conrec.data.events import NEGATIVE, POSITIVE, EventLog, Instances, RowStream, Window
-from recbole_conrec.data.exclusion import excluded
+from recbole_conrec.data.exclusion import LEFT_OUT, Exclusion, contradicted, recommended
 from recbole_conrec.data.splits import TEST, TRAIN, SplitRule, first_dislikes, split_instances
 from recbole_conrec.data.truth import future_items, is_low_activity, long_tail_items
 
@@ -97,16 +97,41 @@ def vars_of(log):
     return {name: getattr(log, name) for name in log.__dataclass_fields__}
 
 
-def test_a_list_leaves_out_what_the_user_disliked_before():
+@pytest.mark.parametrize("rule", LEFT_OUT)
+def test_a_list_leaves_out_what_the_rule_names(rule):
     log = random_log(3)
     _, splits, _ = cut(log, SplitRule(by="user"))
     part = splits["test"]
-    owner, items = excluded(log, part.begin, part.end)
+    owner, items = Exclusion(log, rule).pairs(part.begin, part.end)
     for n, (user, t0) in enumerate(zip(part.user, part.time, strict=True)):
-        past = [item for _, item, time, feedback in events_of(log, user) if time < t0 and feedback == NEGATIVE]
+        past = [item for _, item, time, feedback in events_of(log, user) if time < t0 and feedback in LEFT_OUT[rule]]
         assert items[owner == n].tolist() == past
     assert owner.dtype == items.dtype == np.int64 and (np.diff(owner) >= 0).all()
+    padded = Exclusion(log, rule).padded(part.begin, part.end)
+    assert [line[line > 0].tolist() for line in padded] == [items[owner == n].tolist() for n in range(len(part))]
     assert log.negatives is log.negatives  # found once for all batches
+
+
+def test_the_data_contradict_a_rule_where_a_dislike_is_on_an_item_that_it_left_out():
+    log = random_log(11)
+    shares = contradicted(log)
+    for rule, kinds in LEFT_OUT.items():
+        against = []
+        for user in range(log.n_users):
+            events = events_of(log, user)
+            for _, item, time, feedback in events:
+                if feedback == NEGATIVE:
+                    against.append(any(i == item and t < time and f in kinds for _, i, t, f in events))
+        assert shares[rule] == pytest.approx(np.mean(against))
+    assert shares["disliked"] < shares["reacted"] < shares["exposed"]  # else the log tests nothing
+
+
+@pytest.mark.parametrize(
+    "shares, rule",
+    [((0.2, 0.3, 0.4), "disliked"), ((0, 0.0005, 0.4), "reacted"), ((0, 0, 0), "exposed"), ((0, 0, 0.002), "reacted")],
+)
+def test_the_strictest_rule_that_the_data_hold_is_recommended(shares, rule):
+    assert recommended(dict(zip(LEFT_OUT, shares, strict=True))) == rule
 
 
 @pytest.mark.parametrize("fewer_than", [0, 1, 3, 50])

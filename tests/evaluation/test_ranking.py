@@ -9,6 +9,7 @@ from recbole.data.interaction import Interaction
 from recbole.model.abstract_recommender import AbstractRecommender
 
 from recbole_conrec.data.events import NEGATIVE, POSITIVE, EventLog
+from recbole_conrec.data.exclusion import Exclusion
 from recbole_conrec.evaluation.answers import Answers
 from recbole_conrec.evaluation.ranking import check, excluded_pairs, rank, recommend, score_candidates
 
@@ -20,7 +21,7 @@ def dataset():
     rng = np.random.default_rng(1)
     user, item, time = (rng.integers(low, high, 80) for low, high in ((1, N_USERS), (1, N_ITEMS), (0, 30)))
     log = EventLog.from_arrays(user, item, time, rng.choice([NEGATIVE, POSITIVE], 80), N_USERS, N_ITEMS)
-    return SimpleNamespace(log=log)
+    return SimpleNamespace(log=log, exclusion=Exclusion(log))
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +67,7 @@ def past_dislikes(dataset, batch):
 
 
 def test_excluded_pairs_are_what_a_loop_finds(dataset, batch):
-    rows, items = excluded_pairs(batch, dataset.log)
+    rows, items = excluded_pairs(batch, dataset.exclusion)
     found = [set(items[rows == b].tolist()) for b in range(len(batch))]
     assert found == past_dislikes(dataset, batch)
     assert any(found) and not found[-1]
@@ -130,7 +131,7 @@ def bad_lists(dataset, batch):
     for place, value, message in (
         ((0, 0), N_ITEMS, "outside"),
         ((0, 0), -1, "outside"),
-        ((past[0], 0), min(past[1]), "disliked before"),
+        ((past[0], 0), min(past[1]), "must leave out"),
     ):
         bad = good.clone()
         bad[place] = value

@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 from recbole_conrec.data.counts import training_dislikes
 from recbole_conrec.data.dataset import NegativeFeedbackDataset
 from recbole_conrec.data.events import EXPOSURE, NEGATIVE, POSITIVE, SECONDS_A_DAY, EventLog, FeedbackStream, Instances
-from recbole_conrec.data.exclusion import excluded
+from recbole_conrec.data.exclusion import contradicted
 from recbole_conrec.data.splits import PARTS, cuts_by_user, first_dislikes
 from recbole_conrec.data.truth import is_low_activity, long_tail_items
 
@@ -57,7 +57,8 @@ class Inspection:
         split_by: 'time' or 'user'.
         cuts: whether the split is by given times.
         window: (unit, length).
-        context: the option of that name.
+        context, exclude: the options of these names.
+        contradicted: rule of `exclude` -> the share of negative events on an item that it would have left out.
         user_ratio: a ratio by which a split per user leaves no part empty; None if there is none.
         counts: users, items, events, negatives, positives, exposures, repeated dislikes (of an item disliked before).
         per_user, per_item: {'events', 'negatives': int64 [users], [items]}.
@@ -83,6 +84,8 @@ class Inspection:
     cuts: bool
     window: tuple[str, int | float | None]
     context: str
+    exclude: str
+    contradicted: dict[str, float]
     user_ratio: tuple[float, float, float] | None
     counts: dict[str, int]
     per_user: dict[str, np.ndarray]
@@ -113,6 +116,8 @@ def inspect(dataset: NegativeFeedbackDataset) -> Inspection:
         cuts=protocol.split.cuts is not None,
         window=(protocol.window.unit, protocol.window.length),
         context=dataset.options.context,
+        exclude=protocol.exclude,
+        contradicted=contradicted(log),
         user_ratio=next((ratio for ratio in RATIOS if _loads(log, ratio)), None),
         counts={
             "users": log.n_users - 1,
@@ -210,7 +215,7 @@ def _popularity_hit(dataset: NegativeFeedbackDataset, part: Instances) -> float:
     rank = np.empty(log.n_items, dtype=np.int64)
     rank[np.argsort(-counts, kind="stable")] = np.arange(log.n_items)
     rank -= rank > rank[0]  # the padding item takes no place
-    owner, items = excluded(log, part.begin, part.end)
+    owner, items = dataset.exclusion.pairs(part.begin, part.end)
     owner, items = np.divmod(np.unique(owner * log.n_items + items), log.n_items)  # each item once
     ahead = rank[items] < rank[part.item][owner]
     place = rank[part.item] - np.bincount(owner[ahead], minlength=len(part))

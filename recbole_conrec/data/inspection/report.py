@@ -92,6 +92,8 @@ def _others(seen: Inspection) -> Table:
     table.add_row("of a user's remaining dislikes, in the window", f"{seen.covered:.1%}")
     table.add_row(f"HR@{K} of the most disliked items (chance)", f"{seen.popularity_hit:.3f} ({seen.chance_hit:.3f})")
     table.add_row("AUC of an item's share of negatives", f"{seen.item_auc:.2f}")
+    for rule, share in seen.contradicted.items():
+        table.add_row(f"dislikes that `exclude: {rule}` would rule out", f"{share:.2%}")
     text = "no .item file" if seen.without_text is None else f"{seen.without_text:.1%}"
     table.add_row("items without text", text)
     return table

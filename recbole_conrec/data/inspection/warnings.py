@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from recbole_conrec.data.exclusion import CONTRADICTED, recommended
 from recbole_conrec.data.inspection.measure import Inspection, K
 
 
@@ -178,6 +179,19 @@ def _dense(seen: Inspection) -> str | None:
 def _ties(seen: Inspection) -> str | None:
     what = f"{seen.tied:.0%} of the events have the time of another event of their user, so their order is not known"
     return what if seen.tied > 0.3 else None
+
+
+@_warning("what lists leave out", lambda seen: f"exclude: {recommended(seen.contradicted)}")
+def _exclusion(seen: Inspection) -> str | None:
+    best, share = recommended(seen.contradicted), seen.contradicted[seen.exclude]
+    if best == seen.exclude:
+        return None
+    if share > CONTRADICTED:
+        return f"`exclude: {seen.exclude}` rules out {share:.1%} of the dislikes, which no list can then hit"
+    return (
+        f"`exclude: {seen.exclude}` lets lists hold items that the user was shown before, and at most "
+        f"{seen.contradicted[best]:.2%} of the dislikes are on such items: a sure miss in nearly every list"
+    )
 
 
 @_warning("no positives", "set `feedback.positive`")

@@ -25,7 +25,10 @@ BLOCK = 50_000_000  # users x items of which the recommender remembers the answe
 SLICE = 1_000_000  # rows written at a time
 INTER = ("user_id:token", "item_id:token", "feedback:float", "timestamp:float")
 
-PROTOCOL = protocol_options("feedback < 0", "feedback > 0", ["title"], "category", days=7)
+PROTOCOL = {
+    **protocol_options("feedback < 0", "feedback > 0", ["title"], "category", days=7),
+    "exclude": "reacted",  # simulated users react to an item once
+}
 
 
 class SimulateOptions(Options):
