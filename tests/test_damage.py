@@ -1,6 +1,7 @@
 """Damaged files of earlier attempts are named, set aside, and what they held is done again; so is nothing else."""
 
 import json
+import math
 import shutil
 
 import pytest
@@ -8,6 +9,7 @@ import tinylog
 import torch
 
 from recbole_conrec.generative.stage_store import StageStore, checkpoint_damage
+from recbole_conrec.runs import records
 from recbole_conrec.runs.checks import read_by
 from recbole_conrec.runs.runner import run
 from recbole_conrec.runs.trainer import Harness
@@ -186,3 +188,24 @@ def test_what_is_no_object_is_refused(tmp_path, text):
         damage.read_object(tmp_path / "file")
     (tmp_path / "file").write_text('{"a": 1}')
     assert damage.read_object(tmp_path / "file") == {"a": 1}
+
+
+@pytest.mark.parametrize("how", ["empty", "nested", "nan in its curve", "of another run", "outcomes"])
+def test_a_damaged_record_is_set_aside_and_its_run_repeated(how, train):
+    whole = train("Pop")
+    file = whole.run_dir / records.RESULT
+    content = json.loads(file.read_text())
+    texts = {
+        "empty": "",
+        "nested": "[" * 100_000,
+        "nan in its curve": json.dumps({**content, "curve": [{"epoch": 0, "valid": math.nan}]}),
+        "of another run": json.dumps({**content, "identity": "0" * 64}),
+    }
+    (whole.run_dir / records.OUTCOMES if how == "outcomes" else file).write_text(texts.get(how, "PAR1"))
+    with pytest.warns(UserWarning, match=r"result.json is damaged \(.*its work is done again"):
+        again = train("Pop")
+    assert again.record["metrics"] == whole.record["metrics"]
+    assert {path.name for path in whole.run_dir.glob("*.damaged")} == {
+        f"{n}.damaged" for n in (records.RESULT, records.OUTCOMES)
+    }
+    assert records.read(whole.run_dir, content["identity"])[0]

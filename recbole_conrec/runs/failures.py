@@ -1,10 +1,10 @@
 """Why a run failed, kept in its folder until it is tried again: boards show it in place of figures."""
 
 import contextlib
-import json
 import time
 from pathlib import Path
 
+from recbole_conrec.utils.damage import read_object
 from recbole_conrec.utils.errors import UserError
 from recbole_conrec.utils.files import write_json
 
@@ -27,10 +27,10 @@ def note(folder: Path, why: str) -> None:
 def read(folder: Path) -> str:
     """Why the last attempt at a run failed; '' if it did not."""
     try:
-        return str(json.loads((folder / FILE).read_text(encoding="utf-8"))["reason"])
+        return str(read_object(folder / FILE)["reason"])
     except FileNotFoundError:
         return ""
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError):
         return "for a reason that cannot be read"
 
 

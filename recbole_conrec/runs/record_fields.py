@@ -27,8 +27,6 @@ class Cost(_Part):
 
 
 class Stage(_Part):
-    model_config = ConfigDict(allow_inf_nan=True)
-
     name: str
     valid: Number | None = None
     alignment: Number | None = None
@@ -69,8 +67,6 @@ class Hardware(_Part):
 
 class RecordFields(_Part):
     """The content of result.json."""
-
-    model_config = ConfigDict(allow_inf_nan=True)
 
     model: str
     dataset: str

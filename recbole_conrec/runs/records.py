@@ -6,11 +6,13 @@ the Parquet's digest in it. To merge the records of several machines, copy these
 makes copies for others.
 """
 
+import contextlib
 import hashlib
 import importlib.util
 import inspect
 import json
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from recbole_conrec.data.events import NEGATIVE, RowStream
 from recbole_conrec.data.protocol import Protocol
 from recbole_conrec.runs.options import ChoiceOptions, PlaceOptions
 from recbole_conrec.runs.record_fields import fault
+from recbole_conrec.utils.damage import read_object, set_aside
 from recbole_conrec.utils.distributed import write_once
 from recbole_conrec.utils.files import digest, write_json
 from recbole_conrec.utils.model_files import file_digest, folder_digests, is_model_folder, revision
@@ -208,7 +211,7 @@ def read(folder: Path, identity: str | None = None) -> tuple[Record | None, str]
     if not (folder / RESULT).is_file():
         return None, "missing"
     try:
-        result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+        result = read_object(folder / RESULT)
     except (OSError, ValueError) as error:
         return None, f"{folder / RESULT} is corrupt ({type(error).__name__}: {error})"
     if why := fault(result):
@@ -220,3 +223,10 @@ def read(folder: Path, identity: str | None = None) -> tuple[Record | None, str]
     if identity is not None and result["identity"] != identity:
         return None, f"{folder / RESULT} is of another run (its identity is not that of the folder)"
     return Record(folder, result), ""
+
+
+def discard(folder: Path, why: str) -> None:
+    """Set a record aside that :func:`read` finds damaged, both of its files; only the main process may."""
+    set_aside(folder / RESULT, why.replace(f"{folder}{os.sep}", "").removeprefix(f"{RESULT} is "))
+    with contextlib.suppress(FileNotFoundError):
+        os.replace(folder / OUTCOMES, folder / f"{OUTCOMES}.damaged")

@@ -7,9 +7,7 @@ import os
 import platform
 import re
 import shutil
-import sys
 import time
-import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,7 +26,7 @@ from recbole_conrec.runs.options import ChoiceOptions, EvaluationOptions, LoopOp
 from recbole_conrec.runs.restore import fingerprints_of
 from recbole_conrec.runs.stock_models import check_fields, check_files
 from recbole_conrec.runs.trainer import WEIGHTS, find_trainer
-from recbole_conrec.utils.damage import read_object
+from recbole_conrec.utils.damage import read_object, set_aside
 from recbole_conrec.utils.distributed import process_state, write_once
 from recbole_conrec.utils.errors import UserError
 from recbole_conrec.utils.files import write_json, write_text
@@ -77,8 +75,8 @@ def run(model: str | None = None, dataset: str | None = None, files=(), options:
         found, why = records.read(run_dir, identity)
         if found:
             return Result(found.result, found.outcomes(), run_dir)
-        if why != "missing":
-            print(f"warning: {why}; the run is repeated", file=sys.stderr)
+        if why != "missing" and process_state().is_main_process:
+            records.discard(run_dir, why)
         failures.clear(run_dir)
         try:
             return _run(config, model_class, identity, run_dir)
@@ -197,8 +195,8 @@ def _spent(file: Path) -> float:
         return float(read_object(file)["fit_s"])
     except FileNotFoundError:
         return 0.0
-    except (OSError, ValueError, KeyError, TypeError):
-        warnings.warn(f"{file} is damaged; the time of earlier attempts does not count", stacklevel=2)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        set_aside(file, error)
         return 0.0
 
 

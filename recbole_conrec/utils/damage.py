@@ -38,7 +38,10 @@ def read_object(path) -> dict[str, Any]:
     def refuse(name: str):
         raise ValueError(f"{name} is no number")
 
-    content = json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=refuse)
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=refuse)
+    except RecursionError:
+        raise ValueError("values are nested too deeply") from None
     if not isinstance(content, dict):
         raise ValueError("expected an object")
     return content
