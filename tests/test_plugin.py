@@ -98,7 +98,7 @@ def test_stock_defaults_do_not_stop_methods_that_are_trained_in_stages(monkeypat
     monkeypatch.setattr("sys.argv", ["test"])
     config = Config(model="CoNRec", dataset="ml-100k", config_dict={"checkpoint_dir": str(tmp_path)})
     create_dataset(config)
-    assert config["valid_metric"] == "HR@10"
+    assert config["valid_metric"] == "FRecall@10"
     given = Config(model="CoNRec", dataset="ml-100k", config_dict={"valid_metric": "CandAcc", "metrics": ["CandAcc"]})
     create_dataset(given)
     assert given["valid_metric"].lower() == "candacc"

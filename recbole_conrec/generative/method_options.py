@@ -22,7 +22,7 @@ class StagedOptions(Options):
     """Events in a prompt, at most; the latest stay."""
     context: Literal["negative", "both"] = "both"
     """Feedback in a prompt: dislikes only, or dislikes and likes."""
-    valid_sample: Count | None = 1000
+    valid_sample: Count | None = None
     """Validation instances that are scored while a stage trains; null: all of them."""
     stages: list[dict[str, Any]]
     """Training, in this order; the options of a stage depend on its task."""

@@ -153,6 +153,6 @@ def complete(config: Config) -> Config:
             config[key] = merged[key]
     if "valid_metric" not in config.external_config_dict and hasattr(registry.find_model(model), "TASKS"):
         # RecBole's MRR@10 selects no method that is trained in stages
-        config["valid_metric"] = "CandAcc" if merged["valid_metric"] == "CandAcc" else f"HR@{max(config['topk'])}"
+        config["valid_metric"] = "CandAcc" if merged["valid_metric"] == "CandAcc" else f"FRecall@{max(config['topk'])}"
     config["method"] = model
     return config

@@ -30,7 +30,7 @@ class ChoiceOptions(Options):
 
 
 class PlaceOptions(Options):
-    """Where a run happens, and how loudly; no figure depends on these but on ``seed``."""
+    """Where a run happens, and how loudly; of these, figures depend on ``seed``, and by rounding on ``threads``."""
 
     data_path: Text = "dataset/"
     """Folder that holds NAME/NAME.inter."""
@@ -40,6 +40,8 @@ class PlaceOptions(Options):
     """Seed of training."""
     reproducibility: bool = True
     """Deterministic kernels."""
+    threads: Count = 1
+    """Threads of the run on the CPU; with another number sums round differently, and training ends elsewhere."""
     use_gpu: bool = True
     """Whether a GPU is used where there is one."""
     gpu_id: Text | None = None
@@ -62,10 +64,11 @@ class EvaluationOptions(Options):
     """What is measured."""
 
     metrics: Annotated[Several[str], BeforeValidator(_as_list)] = ("HR", "FHR", "FRecall", "LUF", "LIF", "CandAcc")
-    """Our metrics, RecBole's ranking metrics by name, or classes of your own as package.module:Class."""
-    topk: Annotated[Several[Count], BeforeValidator(_as_list)] = (20,)
-    """The values of K."""
-    valid_metric: str = "HR@20"
+    """What is printed and may select: our metrics (a record has them all), RecBole's of lists by name, or classes of
+    your own as package.module:Class."""
+    topk: Annotated[Several[Count], BeforeValidator(_as_list)] = (5, 10, 20)
+    """The values of K; the largest is the length of every list."""
+    valid_metric: str = "FRecall@20"
     """What early stopping and model selection look at, on the validation instances."""
     eval_batch_size: Count = 512
     """Instances per batch of the evaluation."""

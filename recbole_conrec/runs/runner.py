@@ -25,6 +25,7 @@ from recbole_conrec.runs.config import make_config
 from recbole_conrec.runs.options import ChoiceOptions, EvaluationOptions, LoopOptions, PlaceOptions
 from recbole_conrec.runs.restore import fingerprints_of
 from recbole_conrec.runs.stock_models import check_fields, check_files
+from recbole_conrec.runs.threads import pinned
 from recbole_conrec.runs.trainer import WEIGHTS, find_trainer
 from recbole_conrec.utils.damage import read_object, set_aside
 from recbole_conrec.utils.distributed import process_state, write_once
@@ -79,7 +80,8 @@ def run(model: str | None = None, dataset: str | None = None, files=(), options:
             records.discard(run_dir, why)
         failures.clear(run_dir)
         try:
-            return _run(config, model_class, identity, run_dir)
+            with pinned(PlaceOptions.of(config).threads):
+                return _run(config, model_class, identity, run_dir)
         except Exception as error:
             if process_state().is_main_process:
                 _failed(run_dir, made, error)

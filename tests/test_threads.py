@@ -1,0 +1,33 @@
+"""A run has the number of threads that its options say, wherever it is started."""
+
+import os
+
+import faiss
+import pytest
+import tinylog
+import torch
+from threadpoolctl import threadpool_info
+
+from recbole_conrec.runs.runner import run
+from recbole_conrec.runs.threads import VARIABLES, pinned
+
+
+def test_threads_are_pinned_inside_and_restored_after():
+    before = torch.get_num_threads(), faiss.omp_get_max_threads(), {name: os.environ.get(name) for name in VARIABLES}
+    for threads in (1, 2):
+        with pinned(threads):
+            assert torch.get_num_threads() == faiss.omp_get_max_threads() == threads
+            assert {library["num_threads"] for library in threadpool_info()} <= {threads}
+            assert {os.environ[name] for name in VARIABLES} == {str(threads)}
+    after = torch.get_num_threads(), faiss.omp_get_max_threads(), {name: os.environ.get(name) for name in VARIABLES}
+    assert after == before
+
+
+@pytest.mark.parametrize("threads", [None, 2])
+def test_the_record_of_a_run_has_its_threads(threads, tiny_path, tmp_path):
+    options = {**tinylog.OPTIONS, "data_path": str(tiny_path), "checkpoint_dir": str(tmp_path), "show_progress": False}
+    given = {} if threads is None else {"threads": threads}
+    record = run("Pop", "tiny", options={**options, "gpu_id": "", **given}).record
+    assert record["config"]["threads"] == record["hardware"]["threads"] == (threads or 1)
+    again = run("Pop", "tiny", options={**options, "gpu_id": "", "threads": 3 - (threads or 1)}).record
+    assert again["identity"] != record["identity"]
