@@ -57,12 +57,12 @@ def main(argv: list[str] | None = None) -> int:
         _close_output()
         return 128 + signal.SIGPIPE
     except OSError as error:
-        if not (isinstance(error, USERS) or disk_fault(error) or error.errno in (errno.ENAMETOOLONG, errno.ELOOP)):
+        fault = disk_fault(error)
+        if not (isinstance(error, USERS) or fault or error.errno in (errno.ENAMETOOLONG, errno.ELOOP)):
             raise
-        full = disk_fault(error)
-        fix = "free some space and run the same command again" if full else "give another file or folder"
+        fix = f"{fault.remedy}, and run the same command again" if fault else "give another file or folder"
         print(f"error: {error.filename or 'output'}: {error.strerror or error}; {fix}", file=sys.stderr)
-        if full:
+        if fault:
             _close_output()
         return 2
     except KeyboardInterrupt:

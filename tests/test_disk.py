@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import tinylog
 
-from recbole_conrec.cli import main
+from recbole_conrec.cli import SUBCOMMANDS, main
 from recbole_conrec.runs import failures, runner
 from recbole_conrec.utils import files
 from recbole_conrec.utils.errors import UserError
@@ -113,6 +113,40 @@ def test_a_folder_that_was_killed_between_two_renames_is_put_back(tmp_path):
     with pytest.raises(ZeroDivisionError), replacing_folder(tmp_path / "f"):
         1 / 0  # noqa: B018
     assert [file.name for file in tmp_path.iterdir()] == ["f"] and (tmp_path / "f" / "kept").exists()
+
+
+@pytest.mark.parametrize(
+    ("code", "remedy"),
+    [
+        (errno.ENOSPC, "free some space or give another folder"),
+        (errno.EDQUOT, "remove some of your files"),
+        (errno.EROFS, "give a folder on a disk that can be written"),
+        (errno.EFBIG, "takes files of this size"),
+        (errno.EIO, "give a folder on another disk"),
+        (errno.EACCES, "give a folder in which you may write"),
+        (errno.EPERM, "give a folder in which you may write"),
+    ],
+)
+def test_each_fault_has_a_remedy_of_its_own(code, remedy, tmp_path, capsys, monkeypatch):
+    fault = OSError(code, os.strerror(code), str(tmp_path / "a.bin"))
+    with pytest.raises(UserError) as error, replacing(tmp_path / "a.bin"):
+        raise fault
+    assert os.strerror(code) in str(error.value) and remedy in str(error.value)
+    assert "free some space" not in str(error.value) or code == errno.ENOSPC
+
+    def fail(argv):  # not by one of our own writers
+        raise fault
+
+    monkeypatch.setitem(SUBCOMMANDS, "inspect", (fail, ""))
+    assert main(["inspect", "x"]) == 2
+    error = capsys.readouterr().err
+    assert os.strerror(code) in error and error.count("\n") == 1
+    assert (remedy if code in files.REMEDIES else "give another file or folder") in error
+
+
+def test_a_file_that_may_not_be_read_is_no_fault_of_the_folder_that_is_written(tmp_path):
+    with pytest.raises(PermissionError), replacing(tmp_path / "out" / "a.bin"):
+        raise PermissionError(errno.EACCES, "Permission denied", str(tmp_path / "in" / "raw.csv"))
 
 
 @pytest.mark.parametrize(

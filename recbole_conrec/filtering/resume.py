@@ -12,7 +12,7 @@ from pyarrow import parquet
 
 from recbole_conrec.filtering import folder as layout
 from recbole_conrec.utils.errors import UserError
-from recbole_conrec.utils.files import write_json
+from recbole_conrec.utils.files import remove_leftovers, write_json
 from recbole_conrec.utils.id_files import some
 
 OWN = re.compile(
@@ -37,15 +37,6 @@ def foreign(out: Path) -> list[str]:
     """The files below ``out`` that no prediction writes (of the first 10,000); hidden ones do not count."""
     files = (file.relative_to(out) for file in islice(out.rglob("*"), 10_000) if not file.is_dir())
     return sorted(str(file) for file in files if not file.name.startswith(".") and not OWN.fullmatch(file.as_posix()))
-
-
-def _remove_leftovers(out: Path) -> None:
-    """Remove the temporary files of predictions that were killed, see :func:`recbole_conrec.utils.files.replacing`."""
-    for folder in (out, *(out / name for name in (layout.PARTS, layout.TOKENIZER))):
-        for file in folder.glob(".*"):
-            name, _, process = file.name[1:].rpartition(".")
-            if process.isdigit() and OWN.fullmatch((folder / name).relative_to(out).as_posix()):
-                file.unlink()
 
 
 def prepare(out: Path, plan: dict, overwrite: bool) -> dict | None:
@@ -77,7 +68,8 @@ def prepare(out: Path, plan: dict, overwrite: bool) -> dict | None:
         (out / layout.MANIFEST).unlink(missing_ok=True)
         for name in ours:
             shutil.rmtree(out / name, ignore_errors=True)
-    _remove_leftovers(out)
+    for folder in (out, *(out / name for name in (layout.PARTS, layout.INDEX, layout.TOKENIZER))):
+        remove_leftovers(folder)  # of predictions that were killed
     if before != plan:
         write_json(out / layout.PLAN, plan)
     return _keep_manifest(out, plan)

@@ -147,10 +147,10 @@ def run(trainer: SampledTrainer, resume: str | bool | None) -> list[dict]:
         try:
             trainer.train(resume_from_checkpoint=resume)
         except Exception as error:
-            if reason := disk_fault(error):
+            if fault := disk_fault(error):
                 raise UserError(
-                    f"{trainer.args.output_dir}: the checkpoint cannot be written ({reason}); free some space, and run "
-                    "the same command again"
+                    f"{trainer.args.output_dir}: the checkpoint cannot be written ({fault.reason}); {fault.remedy}, "
+                    "and run the same command again"
                 ) from error
             raise
     model = cast(torch.nn.Module, trainer.model)

@@ -40,7 +40,7 @@ class ExplainOptions(Options):
     stage: Text | None = None
     """Stage whose reward judges; null: the last GRPO stage, or CoNRec's defaults if the run has none."""
     k: Count = 20
-    """Number of answers; at most the number of items."""
+    """Number of answers; cut to the number of items."""
     out: Text | None = None
     """File to which the view is written as an HTML page; null: none."""
 
@@ -114,8 +114,6 @@ def explain(run: TrainedRun, options: ExplainOptions) -> Explanation:
         raise UserError(
             f"explain: {run.method} does not answer with semantic IDs; give a run of a method that does, such as CoNRec"
         )
-    if options.k > data.item_num - 1:
-        raise UserError(f"explain.k: {options.k}; expected at most {data.item_num - 1}, the items of the data set")
     stage = judging_stage(model.stages, options.stage)
     serving, places = _instances(data, options.user, options.split)
     if options.instance > len(places):
@@ -128,7 +126,7 @@ def explain(run: TrainedRun, options: ExplainOptions) -> Explanation:
 
     gts, fps = judging_items(data, part, stage)
     _, future = data.future(part, (NEGATIVE,))
-    items = model.recommend(interaction, options.k)
+    items = model.recommend(interaction, min(options.k, data.item_num - 1))
     likely = model.scores_by("likelihood", interaction, items)[0].tolist()
     (tokens,) = model.prompt(interaction).to("cpu").lists()
     asked, items = int(part.item[0]), items[0][items[0] > 0].cpu()

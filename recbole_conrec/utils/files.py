@@ -12,11 +12,27 @@ import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from recbole_conrec.utils.errors import UserError
 
 HOST = re.sub(r"\W", "_", socket.gethostname())  # in temporary names: process ids say nothing on another machine
-UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO}  # the disk's fault, not the command's
+# What may be wrong with a disk, and what to do about it.
+REMEDIES = {
+    errno.ENOSPC: "free some space or give another folder",
+    errno.EDQUOT: "remove some of your files, whose share of the disk is used up, or give another folder",
+    errno.EROFS: "give a folder on a disk that can be written",
+    errno.EFBIG: "give a folder on a file system that takes files of this size",
+    errno.EIO: "give a folder on another disk",
+}
+DENIED = {errno.EACCES, errno.EPERM}
+
+
+class DiskFault(NamedTuple):
+    """Why a disk takes no file, and what to do."""
+
+    reason: str
+    remedy: str
 
 
 @contextlib.contextmanager
@@ -24,13 +40,13 @@ def replacing(path) -> Iterator[Path]:
     """A temporary name beside ``path`` that takes its place if the block succeeds, and is removed if it fails.
 
     A killed process leaves the old file or the new one, never half of one; its temporary file is removed when the same
-    file is written next. Raises UserError for a disk that is full or cannot be written.
+    file is written next. Raises UserError for a disk or a folder that cannot be written.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{HOST}.{os.getpid()}")
     with _disk(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers_of(path)
+        remove_leftovers(path.parent, path.name)
         try:
             yield temporary
             os.replace(temporary, path)
@@ -55,7 +71,7 @@ def replacing_folder(folder) -> Iterator[Path]:
     ending = f".{HOST}.{os.getpid()}"
     with _disk(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers_of(folder)
+        remove_leftovers(folder.parent, folder.name)
         temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=ending))
         try:
             yield temporary
@@ -72,41 +88,57 @@ def replacing_folder(folder) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _disk(path: Path) -> Iterator[None]:
-    """A disk that is full or cannot be written becomes one line, whatever library was writing."""
+    """A disk or a folder that cannot be written becomes one line, whatever library was writing."""
     try:
         yield
     except Exception as error:
-        if reason := disk_fault(error):
-            raise UserError(
-                f"{path}: cannot be written ({reason}); free some space or give another folder, and run the same "
-                "command again"
-            ) from error
-        raise
+        fault = disk_fault(error)
+        if isinstance(error, OSError) and error.errno in DENIED and _concerns(error, path):
+            fault = DiskFault(os.strerror(error.errno), "give a folder in which you may write")
+        if fault is None:
+            raise
+        raise UserError(
+            f"{path}: cannot be written ({fault.reason}); {fault.remedy}, and run the same command again"
+        ) from error
 
 
-def disk_fault(error: BaseException) -> str:
-    """What is wrong with the disk, in words, if that is why something failed; '' if it is not."""
+def _concerns(error: OSError, path: Path) -> bool:
+    """Whether an error is about a file beside ``path`` or a folder above it, rather than one that is read."""
+    if not isinstance(error.filename, str | os.PathLike):
+        return True
+    name, folder = os.path.abspath(error.filename), os.path.abspath(path.parent)
+    return os.path.commonpath([name, folder]) in (name, folder)
+
+
+def disk_fault(error: BaseException) -> DiskFault | None:
+    """What is wrong with the disk, if that is why something failed."""
     if isinstance(error, UserError):
-        return ""
-    if isinstance(error, OSError) and error.errno in UNWRITABLE:
-        return os.strerror(error.errno)
+        return None
+    if isinstance(error, OSError) and error.errno in REMEDIES:
+        return DiskFault(os.strerror(error.errno), REMEDIES[error.errno])
     # safetensors, torch and pyarrow have exceptions of their own, with the system's words in them
-    texts = {os.strerror(number) for number in UNWRITABLE}
-    found = next((text for text in texts if text in str(error)), "")
-    torch = any(name in str(error) for name in ("PytorchStreamWriter", "inline_container"))
-    return found or ("the file ended too early" if torch else "")
+    number = next((number for number in REMEDIES if os.strerror(number) in str(error)), None)
+    if number is not None:
+        return DiskFault(os.strerror(number), REMEDIES[number])
+    if any(name in str(error) for name in ("PytorchStreamWriter", "inline_container")):
+        return DiskFault("the file ended too early", REMEDIES[errno.ENOSPC])
+    return None
 
 
-def _remove_leftovers_of(path: Path) -> None:
-    """Remove what processes of this machine that were killed while they wrote ``path`` have left beside it."""
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*{glob.escape(HOST)}.*"):
+def remove_leftovers(folder: Path, name: str | None = None) -> None:
+    """Remove the temporary files and folders that killed processes of this machine left in a folder.
+
+    Args:
+        name: of the file or folder that they wrote; default: any.
+    """
+    for left in folder.glob(f".{'*' if name is None else glob.escape(name)}.*{glob.escape(HOST)}.*"):
         pid = left.suffix[1:]
         if not pid.isdigit() or _is_running(int(pid)):
             continue
         if left.is_dir():
-            before = left / path.name
-            if not path.exists() and before.exists() and left.name.startswith(f".{path.name}.old-"):
-                before.rename(path)  # killed between two renames
+            whole = folder / left.name[1:].rpartition(".old-")[0]
+            if whole != folder and not whole.exists() and (left / whole.name).exists():
+                (left / whole.name).rename(whole)  # killed between two renames
             shutil.rmtree(left, ignore_errors=True)
         else:
             left.unlink(missing_ok=True)

@@ -20,6 +20,7 @@ from recbole_conrec.filtering.future import top_lists
 from recbole_conrec.filtering.predict import SetOptions, predict
 from recbole_conrec.filtering.sets import moments, predict_sets
 from recbole_conrec.utils.errors import UserError
+from recbole_conrec.utils.files import HOST
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -220,7 +221,10 @@ def test_only_a_folder_of_sets_or_an_empty_one_is_written_to(trained, run_folder
 
 
 def test_temporary_files_of_killed_predictions_go(trained, sets_copy):
-    left = [sets_copy / name for name in (".plan.json.12", "parts/.part-00001.parquet.7", "tokenizer/.features.json.3")]
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    names = (".plan.json", "parts/.part-00001.parquet", "tokenizer/.features.json", "index/.users.npy")
+    left = [sets_copy / f"{name}.{HOST}.{dead.pid}" for name in names]
     kept = sets_copy / ".notes.12"
     for file in (*left, kept):
         file.write_text("half")
