@@ -19,13 +19,16 @@ from recbole_conrec.data.exclusion import Exclusion
 from recbole_conrec.data.further import FurtherTruth
 from recbole_conrec.data.loading import AtomicDataset
 from recbole_conrec.data.protocol import DataOptions, Protocol
+from recbole_conrec.data.side import SideInformation
 from recbole_conrec.data.splits import PARTS, Cuts, first_dislikes, split_instances
-from recbole_conrec.data.swing import Neighbours, swing
+from recbole_conrec.data.swing import Neighbours, swing_of
 from recbole_conrec.data.truth import Truth, future_items, is_low_activity, long_tail_items
+from recbole_conrec.data.user_statistics import TrainingEvents
 from recbole_conrec.utils.arrays import token_keys
 from recbole_conrec.utils.errors import UserError
 
 _FEEDBACK = "feedback of the event"  # our column beside the file's; no field has a name with spaces
+_ROW = "row of the event"  # the same, for rules that need users and times
 _LIST_FEEDBACK = "feedback_list"
 MOST_CANDIDATES = 1000  # in a list on data of fewer items, where what is missing is padding
 
@@ -54,6 +57,7 @@ class NegativeFeedbackDataset(AtomicDataset):
     cuts: Cuts
     exclusion: Exclusion
     splits: dict[str, Instances]
+    _known_before: np.ndarray | None = None  # where rules compare with statistics of users, see SplitRule
 
     def __init__(self, config):
         self.protocol = Protocol.of(config)
@@ -100,22 +104,34 @@ class NegativeFeedbackDataset(AtomicDataset):
         self.inter_feat = cache.load(file, key)
         if self.inter_feat is None:
             events = self._load_feat(str(path), FeatureSource.INTERACTION)
-            events[_FEEDBACK] = rules.label(events, path.name)
+            if rules.by_user:  # labelled when users, times and so the training events are known
+                events[_ROW] = events.index
+                needless = set()
+            else:
+                events[_FEEDBACK] = rules.label(events, path.name)
             self._forget(needless)
             self.inter_feat = events.drop(columns=list(needless)).reset_index(drop=True)
             cache.save(file, key, self.inter_feat)
         pa.default_memory_pool().release_unused()  # what reading took; the log is made next
-        self._register(set(self.inter_feat) - {_FEEDBACK}, header, FeatureSource.INTERACTION)
+        self._register(set(self.inter_feat) - {_FEEDBACK, _ROW}, header, FeatureSource.INTERACTION)
 
     def _remap_ID_all(self):  # noqa: N802  (RecBole's name)
         """Once ids are numbers, the log takes the events; RecBole's `inter_feat` will hold the instances."""
+        rules = self.protocol.feedback
+        judged = self.inter_feat[[*rules.fields, _ROW]].copy() if rules.by_user else None
         super()._remap_ID_all()
         events = self.inter_feat
-        names = (self.uid_field, self.iid_field, self.time_field, _FEEDBACK)
-        user, item, time, feedback = (events[name].to_numpy() for name in names)
+        user, item, time = (events[name].to_numpy() for name in (self.uid_field, self.iid_field, self.time_field))
+        if judged is None:
+            feedback = events[_FEEDBACK].to_numpy()
+        else:
+            unlabelled = EventLog.from_arrays(user, item, time, np.zeros(len(user)), self.user_num, self.item_num)
+            self._known_before = self.protocol.split.known_before(unlabelled)
+            training = TrainingEvents(user, time < self._known_before[user], self.user_num)
+            feedback = rules.label(judged.set_index(_ROW), f"{self.dataset_name}.inter", training)
         self.log = EventLog.from_arrays(user, item, time, feedback, self.user_num, self.item_num)
         self.inter_feat = events[[self.uid_field, self.iid_field]].iloc[:0].copy()
-        self._forget(set(events) - {self.uid_field, self.iid_field, _FEEDBACK})
+        self._forget(set(events) - {self.uid_field, self.iid_field, _FEEDBACK, _ROW})
 
     def _set_list_fields(self):
         self.item_id_list_field = self.iid_field + self.config["LIST_SUFFIX"]
@@ -132,7 +148,7 @@ class NegativeFeedbackDataset(AtomicDataset):
         self.repeats = int((self.log.feedback == NEGATIVE).sum()) - len(rows)
         self.first_dislike = np.zeros(len(self.log), dtype=bool)
         self.first_dislike[rows] = True
-        self.cuts = self.protocol.split.cut(self.log, rows)
+        self.cuts = self.protocol.split.cut(self.log, rows, self._known_before)
         self.splits = split_instances(self.log, rows, self.cuts)
         self.train_mask = self.log.time < self.cuts.valid_start[self.log.user]
         self.exclusion = Exclusion(self.log, self.protocol.exclude)
@@ -250,11 +266,19 @@ class NegativeFeedbackDataset(AtomicDataset):
     def swing(self) -> Neighbours:
         """Swing neighbours over the training negatives, with the options of `swing`, computed once."""
         if "swing" not in self._shared:
-            rows = np.flatnonzero(self.train_mask & (self.log.feedback == NEGATIVE))
-            rows = rows[np.argsort(self.log.time[rows], kind="stable")]  # the caps keep the latest
-            users, items = self.log.user[rows], self.log.item[rows]
-            self._shared["swing"] = swing(users, items, self.log.n_users, self.log.n_items, self.options.swing)
+            rows = self.train_mask & (self.log.feedback == NEGATIVE)
+            self._shared["swing"] = swing_of(self.log, rows, self.options.swing)
         return self._shared["swing"]
+
+    @property
+    def side(self) -> SideInformation:
+        """What methods may know of other users, by the option `as_of`."""
+        if "side" not in self._shared:
+            start = int(self.cuts.valid_start.min())
+            self._shared["side"] = SideInformation(
+                self.log, self.train_mask, start, self.protocol.as_of, self.options.swing
+            )
+        return self._shared["side"]
 
     # ---- items ----
 

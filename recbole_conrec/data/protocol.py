@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field
 from recbole_conrec.data.events import NEGATIVE, POSITIVE, Window
 from recbole_conrec.data.exclusion import ExclusionRule
 from recbole_conrec.data.feedback import FeedbackRules
+from recbole_conrec.data.side import AsOf
 from recbole_conrec.data.splits import SplitRule
 from recbole_conrec.data.swing import SwingOptions
 from recbole_conrec.options.schema import Natural, Options, Several
@@ -29,7 +30,7 @@ class Protocol(Options):
     """The future that counts as F, GTS and FPS, from t0 on."""
     exclude: ExclusionRule = "disliked"
     """What a list leaves out: items that the user disliked before t0, reacted to, or was exposed to."""
-    as_of: Literal["cut", "t0"] = "cut"
+    as_of: AsOf = "cut"
     """What side information may read of other users: training events alone, or all events strictly before t0."""
     low_activity: Natural = 3
     """LUF is over the users with fewer negative events than this before t0."""

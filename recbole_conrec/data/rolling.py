@@ -4,7 +4,7 @@ import numpy as np
 
 from recbole_conrec.utils.arrays import ragged
 
-_MARKS = 2**25  # counts that are kept, 128 MB; more of them make look-ups faster
+_MARKS = 2**24  # counts that are kept, 64 MB; more of them make look-ups faster
 _STRIDE = 256  # events between two kept counts, at least
 
 

@@ -13,7 +13,8 @@ import numpy as np
 from scipy import sparse
 from tqdm import tqdm
 
-from recbole_conrec.options.schema import Count, Natural, NonNegative, Number, Options
+from recbole_conrec.data.events import EventLog
+from recbole_conrec.options.schema import Count, Natural, NonNegative, Number, Options, Positive
 from recbole_conrec.utils.arrays import ragged, rank_in_group
 
 
@@ -52,6 +53,8 @@ class SwingOptions(Options):
     """Of longer lists of dislikes only the latest items are used: the work grows with their squares."""
     max_item_users: Count = 1000
     """Of items with more dislikes only the latest users are used."""
+    refresh: Positive = 30
+    """Days between two computations of Swing in the evaluation; only under `as_of: t0`."""
 
 
 def swing(
@@ -98,6 +101,13 @@ def swing(
             bar.update(high - low)
     counts, best, scores = map(np.concatenate, zip(*found, strict=True))
     return Neighbours(np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), best, scores)
+
+
+def swing_of(log: EventLog, negatives: np.ndarray, options: SwingOptions) -> Neighbours:
+    """Swing neighbours over some negative events of a log; negatives: bool [E]."""
+    rows = np.flatnonzero(negatives)
+    rows = rows[np.argsort(log.time[rows], kind="stable")]  # the caps keep the latest
+    return swing(log.user[rows], log.item[rows], log.n_users, log.n_items, options)
 
 
 class _Block:

@@ -1,25 +1,29 @@
 """Popularity among negatives."""
 
+import numpy as np
 import torch
 
-from recbole_conrec.data.counts import training_dislikes
+from recbole_conrec.data.events import NEGATIVE
+from recbole_conrec.dense.scores import target_scores
 from recbole_conrec.dense.untrained import UntrainedRecommender
 
 
 class Pop(UntrainedRecommender):
     r"""Everybody is expected to dislike what most users disliked:
 
-        score(u, j) = N_j = |{training events in which j is disliked}|
+        score(u, j) = N_j = |{events in which j is disliked}|
 
-    RecBole's own Pop counts every training interaction, whatever its feedback.
+    of the training, or of all that lies before t0 (option ``as_of``). RecBole's own Pop counts every training
+    interaction, whatever its feedback.
     """
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
-        self.register_buffer("count", torch.from_numpy(training_dislikes(dataset)).float())
+        self.side = dataset.side
 
     def predict(self, interaction) -> torch.Tensor:
-        return self.count[interaction[self.ITEM_ID]]
+        return target_scores(self, interaction)
 
     def full_sort_predict(self, interaction) -> torch.Tensor:
-        return self.count.repeat(len(interaction), 1)
+        counts = self.side.counts((NEGATIVE,), interaction["t0"].cpu().numpy())
+        return torch.from_numpy(counts.astype(np.float32)).to(self.device)

@@ -7,12 +7,13 @@ import torch
 from recbole.data.interaction import Interaction
 
 from recbole_conrec.data.events import NEGATIVE, POSITIVE, EventLog
+from recbole_conrec.data.side import SideInformation
 from recbole_conrec.data.swing import SwingOptions, swing
 
 N_USERS, N_ITEMS, CUT = 16, 20, 60
 
 
-def make_dataset(seed=0, events=400):
+def make_dataset(seed=0, events=400, as_of="cut"):
     rng = np.random.default_rng(seed)
     log = EventLog.from_arrays(
         rng.integers(1, N_USERS, events),
@@ -25,11 +26,13 @@ def make_dataset(seed=0, events=400):
     sizes = {"user_id": N_USERS, "item_id": N_ITEMS}
     train = log.time < CUT
     rows = train & (log.feedback == NEGATIVE)
+    options = SwingOptions(min_common=2, top=3)
     return SimpleNamespace(
         log=log,
         train_mask=train,
+        side=SideInformation(log, train, CUT, as_of, options),
         num=sizes.__getitem__,
-        swing=lambda: swing(log.user[rows], log.item[rows], N_USERS, N_ITEMS, SwingOptions(min_common=2, top=3)),
+        swing=lambda: swing(log.user[rows], log.item[rows], N_USERS, N_ITEMS, options),
     )
 
 
@@ -55,5 +58,6 @@ def past(users, dataset, time=80):
             "item_id": torch.ones(len(users), dtype=torch.int64),
             "history_begin": torch.from_numpy(dataset.log.start[users]),
             "history_end": torch.from_numpy(end),
+            "t0": torch.full((len(users),), time),
         }
     )

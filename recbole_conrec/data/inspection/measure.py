@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 from recbole_conrec.data.counts import training_dislikes
 from recbole_conrec.data.dataset import NegativeFeedbackDataset
 from recbole_conrec.data.events import EXPOSURE, NEGATIVE, POSITIVE, SECONDS_A_DAY, EventLog, FeedbackStream, Instances
-from recbole_conrec.data.exclusion import contradicted
+from recbole_conrec.data.exclusion import ExclusionRule, contradicted
 from recbole_conrec.data.splits import PARTS, cuts_by_user, first_dislikes
 from recbole_conrec.data.truth import is_low_activity, long_tail_items
 
@@ -84,8 +84,8 @@ class Inspection:
     cuts: bool
     window: tuple[str, int | float | None]
     context: str
-    exclude: str
-    contradicted: dict[str, float]
+    exclude: ExclusionRule
+    contradicted: dict[ExclusionRule, float]
     user_ratio: tuple[float, float, float] | None
     counts: dict[str, int]
     per_user: dict[str, np.ndarray]
