@@ -143,10 +143,31 @@ class SplitRule(Options):
             )
         return self
 
-    def cut(self, log: EventLog, rows: np.ndarray) -> Cuts:
-        """The cuts of a log; `rows` are its instances, as first_dislikes gives them."""
+    def known_before(self, log: EventLog) -> np.ndarray:
+        """When what labels may read ends for each user: int64 [n_users] times; the labels of `log` are not read.
+
+        By time it is the first cut. By user the cuts are shares of the user's negatives, which a rule with a statistic
+        has yet to name: so it is the share of training in all of the user's events, and `cut` evaluates none earlier.
+        """
+        if self.by == "time":
+            return self.cut(log, np.empty(0, dtype=np.int64)).valid_start
+        begin, count = log.start[:-1], np.diff(log.start)
+        at = np.minimum(begin + _floor(self.ratio[0] * count), len(log) - 1)
+        return np.where(count > 0, log.time[at], NEVER)
+
+    def cut(self, log: EventLog, rows: np.ndarray, known_before: np.ndarray | None = None) -> Cuts:
+        """The cuts of a log.
+
+        Args:
+            rows: its instances, as first_dislikes gives them.
+            known_before: where labels depend on earlier events, what the method of that name gave: no user is evaluated
+                earlier, so that no label reads an event at or after an evaluated instance.
+        """
         if self.by == "user":
-            return cuts_by_user(log, rows, self.ratio)
+            cuts = cuts_by_user(log, rows, self.ratio)
+            if known_before is None:
+                return cuts
+            return Cuts(*(np.maximum(start, known_before) for start in (cuts.valid_start, cuts.test_start)))
         if self.cuts is None:
             return cuts_by_time(log, self.ratio)
         return fixed_cuts(log, *map(parse_time, self.cuts))

@@ -99,7 +99,9 @@ class Draft:
                 self._count_feedback(table, counts)
         if counts["events"] == 0:
             raise UserError(f"{self.name}: the raw files hold no events")
-        if counts["negatives"] == 0:
+        if self._rules.by_user:  # these need users and times, which a run knows
+            del counts["negatives"], counts["positives"]
+        elif counts["negatives"] == 0:
             raise UserError(
                 f"{self.name}: none of {counts['events']} events is negative by the rule "
                 f"'{self._rules.negative}'; nothing can be predicted from this data set"
@@ -123,6 +125,8 @@ class Draft:
         runs.rmdir()
 
     def _count_feedback(self, table: pa.Table, counts: dict[str, int]) -> None:
+        if self._rules.by_user:
+            return
         rules, frame = self._rules.rules, table.select(list(self._rules.fields)).to_pandas()
         negative = rules[NEGATIVE].mask(frame)
         counts["negatives"] += int(negative.sum())
