@@ -125,11 +125,13 @@ def _options(argv: list[str]) -> dict:
 def run(argv: list[str]) -> int:
     import torch
 
-    from recbole_conrec.evaluation.table import render
+    from recbole_conrec.evaluation.table import render, shown
     from recbole_conrec.runs.runner import run as run_one
     from recbole_conrec.utils.distributed import process_state
+    from recbole_conrec.utils.yaml_files import read_yaml
 
     files, options = parse(argv)
+    asked = "topk" in options or any("topk" in read_yaml(file) for file in files)
     if "leaderboard" in options:
         from recbole_conrec.leaderboard.commands import run_board
 
@@ -140,7 +142,8 @@ def run(argv: list[str]) -> int:
     if not process_state().is_main_process:  # only the main process prints
         return 0
     console = _console()
-    console.print(render([result.record]))
+    topk = result.record["config"]["topk"] if asked else ()
+    console.print(render([result.record], shown(result.record, topk)))
     console.print(
         f"written to {result.run_dir}/ (result.json, outcomes.parquet, config.yaml, run.log and the weights)",
         soft_wrap=True,

@@ -8,8 +8,9 @@ from recbole.evaluator import Collector
 from recbole.evaluator.collector import DataStruct
 
 from recbole_conrec.data.truth import Truth
+from recbole_conrec.evaluation.beyond import beyond
 from recbole_conrec.evaluation.metrics.base import Metric, Predictions
-from recbole_conrec.evaluation.registry import measured
+from recbole_conrec.evaluation.registry import find_metric, measured
 from recbole_conrec.utils.errors import UserError
 
 # Needs of RecBole's metrics that only a [N, n_items] score matrix can meet; generative models never build one.
@@ -24,13 +25,15 @@ class NegativeFeedbackCollector(Collector):
 
     - ``nf.outcomes``: dict of float64 [N], the value of every metric for every instance (see :func:`outcomes`): all of
       our metrics, and the user's that the option ``metrics`` names;
+    - ``nf.beyond``: dict of the figures of all lists together, see :mod:`.beyond`;
     - ``rec.items`` int64 [N, K] and ``rec.topk`` int32 [N, K + 1], for RecBole's own Recall, MRR, NDCG ...: the hits of
       ``next`` in each place and, last, the number of relevant items, which is 1;
     - ``data.*``: what RecBole's ``data_collect`` counts in the training data.
 
     Attributes:
         outcomes: ``nf.outcomes`` of the last evaluation, in the order of instance ids.
-        metrics: the metrics that are computed.
+        metrics: the metrics that are computed: all; named: those that the option ``metrics`` names.
+        figures: ``nf.beyond`` of the last evaluation.
 
     Raises UserError for a metric in the config that does not exist or needs the scores of all items.
     """
@@ -44,12 +47,22 @@ class NegativeFeedbackCollector(Collector):
                     "every instance (RecBole's GAUC and value metrics do); use metrics of a top-K list"
                 )
         self.metrics = measured(config["metrics"])
+        found = [find_metric(name) for name in config["metrics"]]
+        self.named = [metric() for metric in found if metric is not None]
         self.outcomes: dict[str, np.ndarray] = {}
+        self.figures: dict[str, float] = {}
         self._ids: list[np.ndarray] = []
         self._items: list[np.ndarray] = []
         self._scores: list[np.ndarray] = []
+        self._pairs: list[np.ndarray] = []
 
-    def add(self, instance_id: torch.Tensor, items: torch.Tensor | None, scores: torch.Tensor | None) -> None:
+    def add(
+        self,
+        instance_id: torch.Tensor,
+        items: torch.Tensor | None,
+        scores: torch.Tensor | None,
+        pairs: torch.Tensor | None = None,
+    ) -> None:
         """Add one batch.
 
         Args:
@@ -57,6 +70,8 @@ class NegativeFeedbackCollector(Collector):
             items: int64 [B, K], K = max(config['topk']), best first, 0 = a missing place; None for a model that
                 only scores candidates.
             scores: float [B, C] of the candidates; None for a model that only recommends.
+            pairs: float [B, 3] of the item of the instance and of the truth's ``further.pairs``; None likewise, or
+                where no metric needs it.
 
         Raises ValueError for items of another shape.
         """
@@ -68,17 +83,30 @@ class NegativeFeedbackCollector(Collector):
             self._items.append(_numpy(items))
         if scores is not None:
             self._scores.append(_numpy(scores.float()))
+        if pairs is not None:
+            self._pairs.append(_numpy(pairs.float()))
 
-    def finish(self, truth: Truth) -> DataStruct:
+    def finish(
+        self, truth: Truth, metrics: Sequence[Metric] | None = None, popularity: np.ndarray | None = None
+    ) -> DataStruct:
         """Join everything added since the last call with its truth.
+
+        Args:
+            metrics: those to compute; default: all.
+            popularity: int64 [n_items], training dislikes, for the figures of :mod:`.beyond`; None: no such figures.
 
         Raises ValueError unless each of the truth's instances was added exactly once.
         """
-        ids, items, scores = (np.concatenate(p) if p else None for p in (self._ids, self._items, self._scores))
-        self._ids, self._items, self._scores = [], [], []
+        added = self._ids, self._items, self._scores, self._pairs
+        ids, items, scores, pairs = (np.concatenate(p) if p else None for p in added)
+        self._ids, self._items, self._scores, self._pairs = [], [], [], []
         order = _check_ids(np.zeros(0, dtype=np.int64) if ids is None else ids, len(truth.next))
-        items, scores = (None if part is None else part[order] for part in (items, scores))
-        self.outcomes = outcomes(truth, items, scores, self.topk, self.metrics)
+        items, scores, pairs = (None if part is None else part[order] for part in (items, scores, pairs))
+        metrics = self.metrics if metrics is None else metrics
+        self.outcomes = outcomes(truth, items, scores, self.topk, metrics, pairs)
+        self.figures = {}
+        if items is not None and popularity is not None:
+            self.figures = beyond(items, self.topk, popularity, self.config["tail_ratio"])
 
         struct = DataStruct()
         for key in ("data.num_items", "data.num_users", "data.count_items", "data.count_users"):
@@ -89,6 +117,7 @@ class NegativeFeedbackCollector(Collector):
             struct.set("rec.items", torch.from_numpy(items))
             struct.set("rec.topk", torch.from_numpy(np.pad(hits, ((0, 0), (0, 1)), constant_values=1).astype(np.int32)))
         struct.set("nf.outcomes", self.outcomes)
+        struct.set("nf.beyond", self.figures)
         return struct
 
 
@@ -98,6 +127,7 @@ def outcomes(
     scores: np.ndarray | None,
     topk: Sequence[int],
     metrics: Sequence[Metric] | None = None,
+    pairs: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """The values of metrics for every instance.
 
@@ -107,6 +137,7 @@ def outcomes(
         scores: float [N, C] of ``truth.candidates``, or None from a model that only recommends.
         topk: the values of K; the list of a smaller K is the head of that of a larger one.
         metrics: default all of our own.
+        pairs: float [N, 3] of ``truth.next`` and ``truth.further.pairs``, or None likewise.
 
     Returns:
         dict: float64 [N] each: for every K those with a value per K ('HR@K'), then the others ('CandAcc'). NaN where an
@@ -115,16 +146,18 @@ def outcomes(
     Raises UserError for values of another shape, or infinite ones.
     """
     metrics = measured(()) if metrics is None else metrics
-    given = {name for name, part in (("items", items), ("scores", scores)) if part is not None}
+    parts = {"items": items, "scores": scores, "pairs": pairs, "further": truth.further}
+    given = {name for name, part in parts.items() if part is not None}
     nothing = np.zeros((len(truth.next), 0))
-    listed, scored = nothing.astype(np.int64) if items is None else items, nothing if scores is None else scores
+    listed = nothing.astype(np.int64) if items is None else items
+    scored, paired = (nothing if part is None else part for part in (scores, pairs))
     asked = [(metric, k) for k in topk for metric in metrics if metric.per_k]
     asked += [(metric, listed.shape[1]) for metric in metrics if not metric.per_k]
     values = {}
     for metric, k in asked:
         (name,) = metric.columns([k])
         missing = set(metric.needs) - given
-        predictions = Predictions(listed[:, :k], scored)
+        predictions = Predictions(listed[:, :k], scored, paired)
         values[name] = np.full(len(nothing), np.nan) if missing else _values(metric, predictions, truth, k)
     return values
 

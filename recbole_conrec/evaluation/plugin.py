@@ -2,13 +2,17 @@
 
 from collections.abc import Sequence
 
+from recbole.evaluator import Evaluator as StockEvaluator
 from recbole.evaluator import register
 from recbole.evaluator.base_metric import AbstractMetric
 from recbole.utils import EvaluatorType
 
-from recbole_conrec.evaluation.registry import entry_points, own_metrics
-from recbole_conrec.evaluation.summary import mean
+from recbole_conrec.evaluation.beyond import BEYOND
+from recbole_conrec.evaluation.registry import entry_points, find_metric, own_metrics
+from recbole_conrec.evaluation.summary import mean, single
 from recbole_conrec.utils.errors import UserError
+
+_BEYOND = {name.lower() for name in BEYOND}
 
 
 class NegativeFeedbackMetric(AbstractMetric):
@@ -16,7 +20,6 @@ class NegativeFeedbackMetric(AbstractMetric):
 
     metric_type = EvaluatorType.RANKING
     metric_need = ("nf.outcomes",)
-    smaller = False
 
     def calculate_metric(self, dataobject) -> dict[str, float]:
         """{'hr@20': 0.1} from the ``nf.outcomes`` of a NegativeFeedbackCollector."""
@@ -37,30 +40,67 @@ class NegativeFeedbackMetric(AbstractMetric):
         }
 
 
+class Evaluator(StockEvaluator):
+    """RecBole's Evaluator, which computes the figures of :mod:`.beyond` once, without loops over places.
+
+    A metric of lists is NaN for a model that gives none.
+    """
+
+    def evaluate(self, dataobject) -> dict[str, float]:
+        """{'hr@20': 0.1, 'itemcoverage@20': 0.5} from what a NegativeFeedbackCollector gives."""
+        out: dict[str, float] = {}
+        for name, metric in self.metric_class.items():
+            if isinstance(metric, NegativeFeedbackMetric):
+                out.update(metric.calculate_metric(dataobject))
+            elif name in _BEYOND:
+                figures = {key.lower(): value for key, value in dataobject.get("nf.beyond").items()}
+                places = [f"{name}@{k}" for k in self.config["topk"]]
+                out.update({key: round(figures.get(key, float("nan")), metric.decimal_place) for key in places})
+            elif "rec.topk" in dataobject:
+                out.update(metric.calculate_metric(dataobject))
+            else:
+                out.update({f"{name}@{k}": float("nan") for k in self.config["topk"]})
+        return out
+
+    def figures(self, result: dict[str, float], n: int) -> dict[str, dict]:
+        """Those of a result that RecBole computes, as a record holds figures of all N instances together: by RecBole's
+        names, without an interval.
+        """
+        names = {name: type(metric).__name__ for name, metric in self.metric_class.items()}
+        ours = {name for name, metric in self.metric_class.items() if isinstance(metric, NegativeFeedbackMetric)}
+        found = {name: value for name, value in result.items() if name.split("@")[0] not in ours | _BEYOND}
+        return {f"{names[key.split('@')[0]]}@{key.split('@')[1]}": single(value, n) for key, value in found.items()}
+
+
 def register_metrics(names: Sequence[str] = ()) -> None:
     """Enter our metrics, those of installed packages, and the dotted paths among ``names``.
 
     RecBole looks a name up in lower case: a metric is entered under the name of its class, and under its entry point's
-    name or its dotted path where it has one. Nothing of the user is imported. Calling it again changes nothing.
+    name or its dotted path where it has one. Of the user's only what ``names`` names is imported. Calling it again
+    changes nothing.
 
     Raises UserError for a metric among ``names`` whose class has the name of one of RecBole's metrics.
     """
     paths = {**entry_points(), **{name: name for name in names if ":" in name}}
-    for name in own_metrics():
-        _enter(name, name)
+    for name, metric in own_metrics().items():
+        _enter(name, name, metric.smaller)
     for name, path in paths.items():
         class_name = path.partition(":")[2]
-        free = [_enter(class_name, class_name), _enter(name, class_name)]
+        found = find_metric(name) if name in names else None
+        smaller = found is not None and found.smaller
+        free = [_enter(class_name, class_name, smaller), _enter(name, class_name, smaller)]
         if not all(free) and name in names:
             raise UserError(f"metrics: '{name}' has the name of one of RecBole's metrics; rename the class")
 
 
-def _enter(name: str, class_name: str) -> bool:
+def _enter(name: str, class_name: str, smaller: bool) -> bool:
     """Enter a metric under a name. Returns whether the name is not that of one of RecBole's metrics."""
     key = name.lower()
     if key not in register.metrics_dict:
         register.metrics_dict[key] = type(class_name, (NegativeFeedbackMetric,), {})
         register.metric_information[key] = NegativeFeedbackMetric.metric_need
         register.metric_types[key] = NegativeFeedbackMetric.metric_type
-        # smaller_metrics, the fourth, lists what is better when smaller: no metric here
-    return issubclass(register.metrics_dict[key], NegativeFeedbackMetric)
+    ours = issubclass(register.metrics_dict[key], NegativeFeedbackMetric)
+    if ours and smaller and key not in register.smaller_metrics:
+        register.smaller_metrics.append(key)
+    return ours

@@ -12,6 +12,8 @@ import pkgutil
 from collections.abc import Sequence
 from functools import cache
 
+from recbole.evaluator.register import metrics_dict, smaller_metrics
+
 from recbole_conrec.evaluation import metrics as package
 from recbole_conrec.evaluation.metrics.base import Metric
 from recbole_conrec.options.layers import overall
@@ -73,6 +75,13 @@ def measured(names: Sequence[str]) -> list[Metric]:
     return [metric() for metric in found.values()]
 
 
+def smaller(column: str) -> bool:
+    """Whether a smaller figure of this column is better: 'LikeHR@20', 'CandAcc.beam', 'GiniIndex@20'."""
+    name = column.split("@")[0].split(".")[0]
+    metric = find_metric(name)
+    return metric.smaller if metric else name.lower() in smaller_metrics
+
+
 def columns(names: Sequence[str], topk: Sequence[int]) -> list[str]:
     """The figures that ``metrics`` and ``topk`` ask for: ['HR@5', 'HR@20', 'CandAcc', 'MyMetric@5', ...].
 
@@ -82,7 +91,8 @@ def columns(names: Sequence[str], topk: Sequence[int]) -> list[str]:
     out = []
     for name in names:
         metric = find_metric(name)
-        out += metric.columns(topk) if metric else [f"{name}@{k}" for k in topk]
+        recboles = metrics_dict[name.lower()].__name__ if name.lower() in metrics_dict else name
+        out += metric.columns(topk) if metric else [f"{recboles}@{k}" for k in topk]
     return out
 
 

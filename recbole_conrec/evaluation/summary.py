@@ -29,6 +29,12 @@ def mean(values: np.ndarray) -> dict:
     return {"value": p, "n": n, "low": float(max(0.0, centre - half)), "high": float(min(1.0, centre + half))}
 
 
+def single(value: float, n: int) -> dict:
+    """A figure of N instances together, which has no values of instances and so no interval; None for NaN."""
+    known = bool(np.isfinite(value))
+    return {"value": float(value) if known else None, "n": n if known else 0, "low": None, "high": None}
+
+
 def summarise(outcomes: dict[str, np.ndarray]) -> dict[str, dict]:
     """:func:`mean` of every metric: {'HR@20': {'value': 0.1, 'n': 850, 'low': ..., 'high': ...}, ...}."""
     return {name: mean(values) for name, values in outcomes.items()}

@@ -1,15 +1,29 @@
 """Results of runs as a table for the terminal."""
 
 import statistics
+from collections.abc import Sequence
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from recbole_conrec.evaluation.registry import columns
+
 FEW = 30  # instances; a figure over fewer is not worth comparing
 
 
-def render(results: list[dict]) -> Table:
+def shown(result: dict, topk: Sequence[int] = ()) -> list[str]:
+    """The figures of a record that its table shows: those of the options ``metrics`` and ``topk``, of several K the
+    largest alone.
+
+    Args:
+        topk: the values of K, where they were asked for.
+    """
+    config = result["config"]
+    return columns(config["metrics"], topk or [max(config["topk"])])
+
+
+def render(results: list[dict], names: Sequence[str] | None = None) -> Table:
     """One section per data set, one row per result; it fits in 100 columns and is readable without colour.
 
     A section's first row holds the number of instances behind each metric; a figure over another number shows that
@@ -18,11 +32,13 @@ def render(results: list[dict]) -> Table:
 
     Args:
         results: dicts with ``model``, ``dataset``, ``metrics`` {name: {value, n}} and ``cost`` {fit_s, eval_s,
-            peak_mb, parameters}; the columns are the metrics in the order of their first appearance, without variants
-            of one such as CandAcc.beam.
+            peak_mb, parameters}.
+        names: the figures that are shown; default: all, in the order of their first appearance, without variants of
+            one such as CandAcc.beam.
     """
-    names = list(dict.fromkeys(name for result in results for name in result["metrics"] if "." not in name))
-    columns = list(dict.fromkeys(name.split("@")[0] for name in names))
+    if names is None:
+        names = list(dict.fromkeys(name for result in results for name in result["metrics"] if "." not in name))
+    heads = list(dict.fromkeys(name.split("@")[0] for name in names))
     ranked = {name.split("@")[0] for name in names if "@" in name}
     ks = sorted({int(name.split("@")[1]) for name in names if "@" in name}) or [0]
     several = len(ks) > 1
@@ -36,7 +52,7 @@ def render(results: list[dict]) -> Table:
         caption_style="dim",
     )
     table.add_column("method")  # the only one that may wrap in a narrow terminal
-    for column in [*(["K"] if several else []), *columns]:
+    for column in [*(["K"] if several else []), *heads]:
         place = "K" if several else ks[0]
         table.add_column(f"{column}@{place}" if column in ranked else column, justify="right", no_wrap=True)
     for column in ("fit", "eval", "peak", "params"):
@@ -44,10 +60,10 @@ def render(results: list[dict]) -> Table:
 
     for dataset in dict.fromkeys(result["dataset"] for result in results):
         rows = [result for result in results if result["dataset"] == dataset]
-        usual = {column: _usual_n(rows, column) for column in columns}
+        usual = {column: _usual_n(rows, column) for column in heads}
         table.add_section()
         table.add_row(
-            f"{dataset}: n", *([""] if several else []), *(f"{usual[c]:,}" for c in columns), style="italic dim"
+            f"{dataset}: n", *([""] if several else []), *(f"{usual[c]:,}" for c in heads), style="italic dim"
         )
         for row in rows:
             cost = row["cost"]
@@ -59,17 +75,17 @@ def render(results: list[dict]) -> Table:
             )
             for k in ks:
                 first = k == ks[0]
-                keys = [f"{c}@{k}" if c in ranked else c if first else "" for c in columns]
+                keys = [f"{c}@{k}" if c in ranked else c if first else "" for c in heads]
                 table.add_row(
                     row["model"] if first else "",
                     *([str(k)] if several else []),
                     *(
                         _figure(row["metrics"].get(key), usual[c]) if key else ""
-                        for key, c in zip(keys, columns, strict=True)
+                        for key, c in zip(keys, heads, strict=True)
                     ),
                     *(costs if first else ()),
                 )
-    if any(0 < figure["n"] < FEW for result in results for figure in result["metrics"].values()):
+    if any(0 < result["metrics"].get(name, {"n": 0})["n"] < FEW for result in results for name in names):
         table.caption = f"* fewer than {FEW} instances"
     return table
 

@@ -98,7 +98,7 @@ class StagedRecommender(SequentialRecommender):
         )
 
     def answer(self, interaction, candidates: torch.Tensor, k: int, pairs: torch.Tensor | None = None) -> Answers:
-        """The top K and the scores of candidates [B, C], and of items beside them [B, P], from one run of the prompts."""
+        """The top K and the scores of candidates [B, C] and of the pairs [B, P], from one run of the prompts."""
         raise NotImplementedError
 
     def score_candidates(self, interaction, items: torch.Tensor) -> torch.Tensor:
@@ -159,7 +159,7 @@ class GenerativeRecommender(StagedRecommender):
         top, leaves, at = items[:, : self.topk], both[:, :size], levels[:, :size]
         scores = {how: self._score(how, candidates, leaves, at, top) for how in self.scorings}
         first, *others = scores
-        alone = next((how for how in self.scorings if how != "beam"), "likelihood")
+        alone: Scoring = next((how for how in self.scorings if how != "beam"), "likelihood")
         judged = None if pairs is None else self._score(alone, pairs, both[:, size:], levels[:, size:], top)
         return Answers(items, scores[first], {how: scores[how] for how in others}, int(prompts.shortened.sum()), judged)
 

@@ -50,6 +50,7 @@ class InstructRec(TextRecommender):
     """The model of one data set. It ranks given candidates and recommends nothing."""
 
     OPTIONS = LanguageModelOptions
+    listwise = True
     TASKS: ClassVar[dict[str, Task]] = {"rank": Task(ranking, RankStage)}
 
     def prompt(self, interaction, candidates: torch.Tensor) -> Prompts:

@@ -127,7 +127,7 @@ def _run(config, model_class: type, identity: str, run_dir: Path) -> Result:
     record = {
         "model": chosen.method,
         "dataset": chosen.dataset,
-        "metrics": summarise(trainer.outcomes),
+        "metrics": {**summarise(trainer.outcomes), **trainer.figures},
         "valid": {evaluation.valid_metric: float(trainer.best_valid_score)},
         "cost": {
             "fit_s": fit_seconds(),

@@ -21,9 +21,12 @@ from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
 from recbole_conrec import registry
+from recbole_conrec.data.counts import training_dislikes
 from recbole_conrec.evaluation.answers import Answers
 from recbole_conrec.evaluation.collector import NegativeFeedbackCollector, variants
-from recbole_conrec.evaluation.ranking import check, rank
+from recbole_conrec.evaluation.plugin import Evaluator
+from recbole_conrec.evaluation.ranking import answer
+from recbole_conrec.evaluation.summary import single
 from recbole_conrec.runs.options import ChoiceOptions, EvaluationOptions, LoopOptions, PlaceOptions
 from recbole_conrec.utils.damage import check_tensors, has_tensors, set_aside, shapes
 from recbole_conrec.utils.distributed import gather_by_id, my_batches, write_once
@@ -32,6 +35,7 @@ from recbole_conrec.utils.errors import UserError
 WEIGHTS = "model.safetensors"  # the file of a run's weights
 STEADIER = "lower learning_rate, or set clip_grad_norm, e.g. {max_norm: 1}"
 LAST = "last.pt"  # the state after the last epoch
+PAIRS = 3  # items that are scored beside the candidates: a dislike, a like, an exposure
 
 
 class HarnessMixin(Trainer):
@@ -39,6 +43,7 @@ class HarnessMixin(Trainer):
 
     Attributes:
         outcomes: float64 [N] of every metric, of the last evaluation.
+        figures: of all its lists together, by name, as a record holds them; only of an evaluation on the test.
         curve: an entry per epoch; stages: an entry per stage, of methods that are trained in stages.
     """
 
@@ -53,9 +58,10 @@ class HarnessMixin(Trainer):
         self.method = ChoiceOptions.of(config).method
         self.place, self.evaluation = PlaceOptions.of(config), EvaluationOptions.of(config)
         self.loop = LoopOptions.of(config)
-        self.eval_collector = NegativeFeedbackCollector(config)
+        self.eval_collector, self.evaluator = NegativeFeedbackCollector(config), Evaluator(config)
         self.run_dir = run_dir or _new_folder(Path(self.place.checkpoint_dir), type(model).__name__)
         self.outcomes: dict[str, np.ndarray] = {}
+        self.figures: dict[str, dict] = {}
         self.curve: list[dict] = []
         self.stages = []
         self._loader: Any = None
@@ -114,9 +120,11 @@ class HarnessMixin(Trainer):
     # -- evaluation ------------------------------------------------------------------------------------------------
     @torch.no_grad()
     def evaluate(self, eval_data, load_best_model=True, model_file=None, show_progress=False):
-        """Metrics over every instance of a data set (a NegativeFeedbackDataset, or a loader over one).
+        """Metrics over every instance of a data set (a NegativeFeedbackDataset, or a loader over one): of the test all
+        of them, of other parts those that the option ``metrics`` names.
 
-        Leaves the per-instance values in ``self.outcomes``. Returns RecBole's dict, such as {'hr@20': 0.1}.
+        Leaves the per-instance values in ``self.outcomes``, other figures in ``self.figures``. Returns RecBole's dict,
+        such as {'hr@20': 0.1}.
         """
         if not eval_data:
             return None
@@ -127,14 +135,18 @@ class HarnessMixin(Trainer):
         batches = my_batches(len(data), self.evaluation.eval_batch_size)  # this process's share of them
         bar = tqdm(batches, desc=f"evaluate {self.method}", unit="batch", disable=not show_progress)
         truth, k = data.truth(data.split), max(self.evaluation.topk)
-        answers = [self._answer(data, batch, truth, k) for batch in bar]
+        metrics = self.eval_collector.metrics if data.split == "test" else self.eval_collector.named
+        paired = any("pairs" in metric.needs for metric in metrics) and truth.further is not None
+        answers = [self._answer(data, batch, truth, k, paired) for batch in bar]
         ids = torch.tensor([n for batch in batches for n in batch], dtype=torch.int64)
         ids, whole = gather_answers(ids, answers, self.other_scorings, k, truth.candidates.shape[1])
-        self.eval_collector.add(ids, whole.items, whole.scores)
-        struct = self.eval_collector.finish(truth)
+        self.eval_collector.add(ids, whole.items, whole.scores, whole.pairs)
+        struct = self.eval_collector.finish(truth, metrics, training_dislikes(data))
         result = self.evaluator.evaluate(struct)
+        figures = {name: single(value, len(truth.next)) for name, value in self.eval_collector.figures.items()}
+        self.figures = {**figures, **self.evaluator.figures(result, len(truth.next))}
         scores = {name: given.numpy() for name, given in whole.others.items()}
-        others = variants(truth, scores, self.eval_collector.metrics)
+        others = variants(truth, scores, metrics)
         self.outcomes = {**self.eval_collector.outcomes, **others}
         if shortened := sum(answer.shortened for answer in answers):
             self.logger.warning(
@@ -153,20 +165,22 @@ class HarnessMixin(Trainer):
         """Names of the model's scorings of candidates besides the one that fills CandAcc."""
         return tuple(getattr(self.model, "scorings", ()))[1:]
 
-    def _answer(self, data, batch: range, truth, k: int) -> Answers:
-        """The model's answers to a range of instances, on the CPU."""
+    def _answer(self, data, batch: range, truth, k: int, paired: bool) -> Answers:
+        """The model's answers to a range of instances, on the CPU. ``paired``: whether pairs are scored, too."""
         interaction = data[np.arange(batch.start, batch.stop)].to(self.device)
         candidates = torch.from_numpy(truth.candidates[batch.start : batch.stop]).to(self.device)
-        if hasattr(self.model, "answer"):
-            found = self.model.answer(interaction, candidates, k)
-            check(self.model, interaction, candidates, k, found, data)
-        else:
-            found = Answers(*rank(self.model, interaction, candidates, k, data))
+        pairs: torch.Tensor | None = None
+        if paired:
+            part = slice(batch.start, batch.stop)
+            columns = np.column_stack([truth.next[part], truth.further.pairs[part]])
+            pairs = torch.from_numpy(columns).to(self.device)
+        found = answer(self.model, interaction, candidates, k, data, pairs)
         return Answers(
             None if found.items is None else found.items.cpu(),
             None if found.scores is None else found.scores.float().cpu(),
             {name: scores.float().cpu() for name, scores in found.others.items()},
             found.shortened,
+            None if found.pairs is None else found.pairs.float().cpu(),
         )
 
     # -- files -----------------------------------------------------------------------------------------------------
@@ -272,13 +286,18 @@ def gather_answers(
         ids: int64 [n], the instances of this process's answers.
         others: names of the further scorings. k: length of the lists. candidates: length of the candidate lists.
     """
-    nothing = {"items": torch.zeros(0, k, dtype=torch.int64), "scores": torch.zeros(0, candidates)}
+    nothing = {
+        "items": torch.zeros(0, k, dtype=torch.int64),
+        "scores": torch.zeros(0, candidates),
+        "pairs": torch.zeros(0, PAIRS),
+    }
     columns = {name: [getattr(answer, name) for answer in answers] or [empty] for name, empty in nothing.items()}
     columns |= {name: [answer.others[name] for answer in answers] or [nothing["scores"]] for name in others}
     given = {name: torch.cat(parts) for name, parts in columns.items() if parts[0] is not None}
     ids, *gathered = gather_by_id(ids, *given.values())
     whole = dict(zip(given, gathered, strict=True))
-    return ids, Answers(whole.get("items"), whole.get("scores"), {name: whole[name] for name in others})
+    further = {name: whole[name] for name in others}
+    return ids, Answers(whole.get("items"), whole.get("scores"), further, pairs=whole.get("pairs"))
 
 
 def _new_folder(folder: Path, name: str) -> Path:

@@ -1,5 +1,8 @@
 """From batches to RecBole's Evaluator."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -26,8 +29,13 @@ def config(names=OURS, topk=(5, 10)):
         "topk": list(topk),
         "metric_decimal_place": 6,
         "device": torch.device("cpu"),
+        "tail_ratio": None,
         "eval_args": {"mode": {"valid": "full", "test": "full"}},
     }
+
+
+def metric_of(column):
+    return column.split("@")[0]
 
 
 def random_truth(seed=0, n=N):
@@ -45,7 +53,15 @@ def random_truth(seed=0, n=N):
         low_activity=rng.random(n) < 0.5,
         long_tail=rng.random(N_ITEMS) < 0.3,
         candidates=candidates,
+        further=random_further(rng, n),
     )
+
+
+def random_further(rng, n):
+    """Likes, none in some instances, and pairs, with gaps."""
+    likes = [np.sort(rng.choice(np.arange(1, N_ITEMS), rng.integers(0, 5), replace=False)) for _ in range(n)]
+    ptr = np.concatenate(([0], np.cumsum([len(row) for row in likes])))
+    return SimpleNamespace(likes=(ptr, np.concatenate(likes)), pairs=rng.integers(0, 4, (n, 2)))
 
 
 def random_answers(seed=0, n=N, k=10):
@@ -56,10 +72,10 @@ def random_answers(seed=0, n=N, k=10):
 
 
 def collect(collector, truth, items, scores, seed=0, batch=7):
-    """Give the instances in batches, in random order."""
+    """Give the instances in batches, in random order; the pairs' scores are the candidates' first ones."""
     order = torch.randperm(len(truth.next), generator=torch.Generator().manual_seed(seed))
     for ids in order.split(batch):
-        collector.add(ids, items[ids], scores[ids])
+        collector.add(ids, items[ids], scores[ids], scores[ids, :3])
     return collector.finish(truth)
 
 
@@ -72,14 +88,15 @@ def test_shuffled_batches_are_joined_with_their_truth():
     values = collector.outcomes
     for name, metric in own_metrics().items():
         for k in (5, 10) if metric.per_k else (10,):
-            predictions = Predictions(items.numpy()[:, :k], scores.numpy())
+            predictions = Predictions(items.numpy()[:, :k], scores.numpy(), scores.numpy()[:, :3])
             expected = metric().values(predictions, truth, k)
             np.testing.assert_array_equal(values[f"{name}@{k}" if metric.per_k else name], expected)
 
     result = Evaluator(config()).evaluate(struct)
     assert list(result) == [f"{m}@{k}" for m in ("hr", "fhr", "frecall", "luf", "lif") for k in (5, 10)] + ["candacc"]
     for name, vector in values.items():
-        assert result[name.lower()] == pytest.approx(np.nanmean(vector), abs=1e-6)
+        if metric_of(name) in OURS:
+            assert result[name.lower()] == pytest.approx(np.nanmean(vector), abs=1e-6)
 
 
 def test_stock_metrics_equal_recboles_own_on_the_same_ranking():
@@ -228,6 +245,7 @@ def test_registering_twice_changes_nothing_and_all_four_registers_are_filled():
     for name in OURS:
         assert name.lower() in register.metrics_dict and name.lower() in register.metric_information
         assert name.lower() in register.metric_types and name.lower() not in register.smaller_metrics
+    assert register.smaller_metrics.count("likehr") == 1
 
 
 def test_without_our_data_the_metrics_say_what_they_need():
@@ -238,6 +256,23 @@ def test_without_our_data_the_metrics_say_what_they_need():
 def test_metrics_of_a_full_score_matrix_are_refused():
     with pytest.raises(UserError, match="GAUC"):
         NegativeFeedbackCollector(config(["HR", "GAUC"]))
+
+
+def test_without_further_truth_or_scores_of_pairs_their_metrics_are_empty():
+    truth, (_, items) = random_truth(), random_answers()
+    alone = outcomes(replace(truth, further=None), items.numpy(), None, (5,), pairs=np.zeros((N, 3)))
+    assert all(np.isnan(alone[name]).all() for name in ("LikeHR@5", "DeltaHR@5", "AUCLike", "AUCNeutral"))
+    unscored = outcomes(truth, items.numpy(), None, (5,))
+    assert np.isnan(unscored["AUCLike"]).all() and not np.isnan(unscored["LikeHR@5"]).all()
+
+
+def test_only_the_metrics_that_are_asked_for():
+    truth, (_, items) = random_truth(), random_answers()
+    collector = NegativeFeedbackCollector(config(["FHR", "Recall"]))
+    assert [type(metric).__name__ for metric in collector.named] == ["FHR"]
+    collector.add(torch.arange(N), items, None)
+    collector.finish(truth, collector.named)
+    assert list(collector.outcomes) == ["FHR@5", "FHR@10"] and collector.figures == {}
 
 
 class Listed(Metric):

@@ -1,10 +1,12 @@
 """The metrics against loops over sets, and how they are found by name."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from recbole.evaluator import register
+from sklearn.metrics import roc_auc_score
 
 from recbole_conrec.data.truth import Truth
 from recbole_conrec.evaluation import registry
@@ -17,13 +19,60 @@ N_ITEMS = 25
 OURS = registry.own_metrics()
 
 
-def values(name, items=None, scores=None, **given):
+def values(name, items=None, scores=None, pairs=None, **given):
     """The values of one of our metrics; what it does not read of the truth is empty."""
     none = np.zeros(0, dtype=np.int64)
     empty = dict.fromkeys(("next", "f_ptr", "f_items", "low_activity", "long_tail", "candidates"), none)
-    predictions = Predictions(*(none if part is None else np.asarray(part) for part in (items, scores)))
+    predictions = Predictions(*(none if part is None else np.asarray(part) for part in (items, scores, pairs)))
     k = predictions.items.shape[-1]
     return OURS[name]().values(predictions, Truth(**{**empty, **given}), k)
+
+
+def like_hits(lists, likes, future):
+    """LikeHR and DeltaHR of each instance, the definitions word by word."""
+    out = []
+    for shown, liked, disliked in zip(lists, likes, future, strict=True):
+        shown = {item for item in shown if item > 0}
+        like = float(any(item in shown for item in liked)) if len(liked) else math.nan
+        dislike = float(any(item in shown for item in disliked)) if len(disliked) else math.nan
+        out.append((like, dislike - like))
+    return np.array(out).T
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("k", [1, 6, 40])
+def test_metrics_of_likes_equal_the_oracle(seed, k):
+    case, likes = random_case(seed, k=k), random_case(seed + 100, k=k)
+    further = SimpleNamespace(likes=(likes["f_ptr"], likes["f_items"]))
+    given = {"f_ptr": case["f_ptr"], "f_items": case["f_items"], "further": further}
+    expected = like_hits(case["topk"], likes["futures"], case["futures"])
+    for name, figures in zip(("LikeHR", "DeltaHR"), expected, strict=True):
+        np.testing.assert_array_equal(values(name, case["topk"], **given), figures, err_msg=name)
+    assert {-1.0, 0.0} <= set(expected[1][~np.isnan(expected[1])]) and np.isnan(expected).any()
+
+
+@pytest.mark.parametrize("name, column", [("AUCLike", 0), ("AUCNeutral", 1)])
+def test_auc_is_the_share_of_rivals_that_the_dislike_beats(name, column):
+    """Scores in two steps tie often; an item 0 is no rival, whatever its score."""
+    rng = np.random.default_rng(column)
+    scores, rivals = rng.integers(0, 3, (300, 3)).astype(float), rng.integers(0, 3, (300, 2))
+    scores[:, 1:][rivals == 0] = np.nan
+    wins = [
+        math.nan if rival == 0 else 1.0 if own > other else 0.5 if own == other else 0.0
+        for (own, other), rival in zip(scores[:, [0, 1 + column]], rivals[:, column], strict=True)
+    ]
+    found = values(name, pairs=scores, further=SimpleNamespace(pairs=rivals))
+    np.testing.assert_array_equal(found, wins)
+    assert {0.0, 0.5, 1.0} < set(wins) and np.isnan(wins).any()
+    # against the same figure in one piece: the Mann-Whitney statistic of one pair is the AUC
+    there = rivals[:, column] > 0
+    aucs = [roc_auc_score([1, 0], [own, other]) for own, other in scores[there][:, [0, 1 + column]]]
+    assert np.nanmean(found) == pytest.approx(np.mean(aucs))
+
+
+def test_a_score_that_is_no_number_is_refused_where_there_is_a_rival():
+    with pytest.raises(ValueError, match="NaN among the scores of a dislike"):
+        values("AUCLike", pairs=[[np.nan, 0.0, 0.0]], further=SimpleNamespace(pairs=np.array([[1, 0]])))
 
 
 def candidate_accuracy(scores, answer):
@@ -166,9 +215,12 @@ def test_the_interval_of_values_outside_the_unit_interval_is_the_normal_one():
 
 
 def test_our_metrics_in_the_order_of_the_default_option():
-    assert list(OURS) == ["HR", "FHR", "FRecall", "LUF", "LIF", "CandAcc"]
+    more = ["AUCLike", "AUCNeutral", "DeltaHR", "LikeHR"]
+    assert list(OURS) == ["HR", "FHR", "FRecall", "LUF", "LIF", "CandAcc", *more]
+    assert [name for name in OURS if registry.smaller(f"{name}@20")] == ["LikeHR"] and registry.smaller("giniindex@5")
     for name, metric in OURS.items():
         assert metric.__doc__ and metric.__name__ == name and metric.__module__.endswith(f".{name.lower()}")
+    assert registry.columns(["ndcg"], [5]) == ["NDCG@5"]
     assert registry.columns(["hr", "CandAcc", "Recall"], [5, 20]) == [
         "HR@5",
         "HR@20",

@@ -1,4 +1,4 @@
-"""Top-K lists against sets of items, one ragged set (CSR) for each instance."""
+"""Top-K lists against sets of items, one ragged set (CSR) for each instance, and scores against each other."""
 
 import numpy as np
 
@@ -49,3 +49,17 @@ def any_listed(items: np.ndarray, ptr: np.ndarray, wanted: np.ndarray, chosen: n
 def count_by_row(ptr: np.ndarray, flags: np.ndarray) -> np.ndarray:
     """int64 [N]: how many of the flags [ptr[-1]] of each CSR row are set."""
     return np.diff(np.concatenate(([0], np.cumsum(flags)))[ptr])
+
+
+def above(own: np.ndarray, other: np.ndarray, there: np.ndarray) -> np.ndarray:
+    """Whether a score is above another one: float64 [N], 1, 1/2 for a tie, 0; NaN where there is no other.
+
+    Args:
+        own, other: float [N].
+        there: bool [N], whether there is another one.
+
+    Raises ValueError for a NaN score of an item that is there.
+    """
+    if np.isnan(own[there]).any() or np.isnan(other[there]).any():
+        raise ValueError("NaN among the scores of a dislike and what it is compared with")
+    return np.where(there, (own > other) + 0.5 * (own == other), np.nan)

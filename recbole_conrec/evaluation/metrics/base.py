@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -19,14 +19,17 @@ class Predictions:
             an item that is listed twice counts once. [N, 0] from a model that only scores candidates.
         scores: float [N, C] of ``truth.candidates``, higher = more likely disliked, any number in the place of a
             padding candidate (item 0). [N, 0] from a model that only recommends.
+        pairs: float [N, 3] of the item of the instance and of ``truth.further.pairs``, likewise. [N, 0] from a model
+            that only recommends.
     """
 
     items: np.ndarray
     scores: np.ndarray
+    pairs: np.ndarray = field(default_factory=lambda: np.zeros((0, 3)))
 
 
 class Metric(ABC):
-    """A metric of instances, averaged over those that count. Higher is better.
+    """A metric of instances, averaged over those that count.
 
     An instance is (user, t0, item) for one negative event. The docstring of a subclass says what it measures, and over
     which window. The class's name is the metric's, in tables, records and the option ``valid_metric``: 'HR@20'.
@@ -34,11 +37,14 @@ class Metric(ABC):
     Attributes:
         per_k: its shape. True: one value for each K of the option ``topk``, from the first K places of each list.
             False: one value, from the whole list or from the candidates.
-        needs: the predictions that it reads. A model that does not give them gets NaN for every instance.
+        needs: what it reads of the predictions and of the further truth. Without one of these its values are NaN: a
+            model may only score candidates, or only recommend.
+        smaller: whether a smaller value is better.
     """
 
     per_k: ClassVar[bool] = True
-    needs: ClassVar[tuple[Literal["items", "scores"], ...]] = ("items",)
+    needs: ClassVar[tuple[Literal["items", "scores", "pairs", "further"], ...]] = ("items",)
+    smaller: ClassVar[bool] = False
 
     @abstractmethod
     def values(self, predictions: Predictions, truth: Truth, k: int) -> np.ndarray:
