@@ -1,25 +1,53 @@
 """The lists of CandAcc: the true item among distractors that the user was shown (our choice; the paper does not say).
 
-For an instance (user u, item i, time t0) the distractors are taken in this order until there are enough:
-1. items u was exposed to, without reacting, on the UTC day of t0 and before t0 (a sample, if there are more);
-2. items u was exposed to without reacting, nearest in time before t0;
-3. popular items, drawn without replacement with probability proportional to their number of training events.
-Never taken: items of F; items that u reacted to, negatively or positively, before t0 (a method that sees this feedback
-would rule them out from memory, without judging them); an item twice. Only events before t0 are sources, so what comes
-later changes no list, except that the items of F are left out. Sources 1 and 2 look back over the last `look_back`
-exposures. A list is shorter, padded with 0 at its end, only if all items with training events are used up.
+For an instance (user u, item i, time t0) the distractors are taken in this order until there are enough, by the option
+``candidates.pool``:
+
+    neutral     1. items u was exposed to, without reacting, on the UTC day of t0 and before t0
+                2. items u was exposed to without reacting, nearest in time before t0
+                3. popular items, with probability proportional to their number of training events
+    day         the paper's: as above, of all events of u, also liked ones and those after t0 (within the part)
+    matched     items as popular as i: of those next to it in the order of popularity (half a decile to either side)
+
+A sample is drawn where there are more. Never taken: items of F; an item twice; items that u reacted to before t0 (a
+method that sees this feedback would rule them out from memory, without judging them), of which ``day`` leaves out the
+disliked ones alone. Under ``neutral`` and ``matched`` only events before t0 are sources, so what comes later changes no
+list, except that the items of F are left out. Sources 1 and 2 look over the nearest `look_back` events. A list is
+shorter, padded with 0 at its end, only if all items with training events are used up.
 
 Every draw is a hash of (seed, user, item, t0, what is drawn), so a list is a pure function of the data and the seed: it
 does not depend on which other instances exist, nor, with keys made of the tokens, on internal ids.
 """
 
-import numpy as np
+from typing import Annotated, Any, Literal
 
-from recbole_conrec.data.events import EXPOSURE, SECONDS_A_DAY, EventLog, FeedbackStream, Instances
+import numpy as np
+from pydantic import Field
+
+from recbole_conrec.data.events import EXPOSURE, NEGATIVE, POSITIVE, SECONDS_A_DAY, EventLog, FeedbackStream, Instances
+from recbole_conrec.options.schema import Options
 from recbole_conrec.utils.arrays import contains, mix, uniform
 
 _LAST = np.uint64(2**64 - 1)
 _DRAWS = 64  # popular items drawn for each instance; a list that is still short is completed exactly
+
+
+class CandidateOptions(Options):
+    """The option `candidates`; a number alone is its `size`."""
+
+    size: Annotated[int, Field(ge=2)] = 20
+    """Length of the candidate lists of CandAcc, the true item included."""
+    pool: Literal["neutral", "day", "matched"] = "neutral"
+    """Distractors: exposures before t0; all events of the day, as in the paper; or items as popular as the true one."""
+
+
+def sized(given: Any) -> Any:
+    """The option `candidates`, where a number alone is the size of the lists."""
+    if not isinstance(given, int | float) or isinstance(given, bool):
+        return given
+    if not isinstance(given, int) or given < 2:
+        raise ValueError(f"{given}; expected a whole number of at least 2, or a mapping of size and pool")
+    return {"size": given}
 
 
 class CandidateSources:
@@ -43,7 +71,11 @@ class CandidateSources:
         self.by_key = np.argsort(self.item_keys, kind="stable")
         self.shares = np.cumsum(popularity[self.by_key]) / max(popularity.sum(), 1)
         self.exposures = FeedbackStream(log, (EXPOSURE,))
-        self.reacted = _Reacted(log)
+        self.reacted = _Reacted(log, (NEGATIVE, POSITIVE))
+        order = np.lexsort((mix(self.item_keys), -np.asarray(popularity)))  # items of equal popularity in random order
+        self.by_rank = order[order > 0]
+        self.rank = np.zeros(log.n_items, dtype=np.int64)
+        self.rank[self.by_rank] = np.arange(len(self.by_rank))
 
 
 class CandidateLists:
@@ -52,6 +84,7 @@ class CandidateLists:
 
     Args:
         f_ptr, f_items: CSR of F, rows sorted.
+        until: int64 [N], the row of the log at which the part of each instance ends; only ``day`` reads it.
         chunk: instances at a time; bounds memory at about chunk * (look_back + 64) * 60 bytes.
     """
 
@@ -61,14 +94,17 @@ class CandidateLists:
         instances: Instances,
         f_ptr: np.ndarray,
         f_items: np.ndarray,
+        until: np.ndarray | None = None,
         *,
         size: int = 20,
+        pool: str = "neutral",
         seed: int = 0,
         look_back: int = 200,
         chunk: int = 1024,
     ):
         self.sources, self.instances, self.f_ptr, self.f_items = sources, instances, f_ptr, f_items
-        self.seed, self.look_back, self.chunk = seed, look_back, chunk
+        self.until, self.pool, self.seed, self.look_back, self.chunk = until, pool, seed, look_back, chunk
+        self._barred = _Reacted(sources.log, (NEGATIVE,)) if pool == "day" else sources.reacted
         self.shape = (len(instances), size)
         self._lists = np.zeros(self.shape, dtype=np.int32)  # touched, and so in memory, only where something is drawn
         self._drawn = np.zeros(-(-len(instances) // chunk), dtype=bool)
@@ -87,31 +123,28 @@ class CandidateLists:
 
     def _draw(self, low: int) -> np.ndarray:
         """The lists of the chunk that begins with instance ``low``."""
-        sources, look_back, size = self.sources, self.look_back, self.shape[1]
-        log, item_keys, reacted = sources.log, sources.item_keys, sources.reacted
+        sources, size, reacted = self.sources, self.shape[1], self._barred
+        log, item_keys = sources.log, sources.item_keys
         part = self.instances[low : low + self.chunk]
         bounds = self.f_ptr[low : low + len(part) + 1]
         future = np.repeat(np.arange(len(part)), np.diff(bounds)) * log.n_items + self.f_items[bounds[0] : bounds[-1]]
         key = mix(self.seed, sources.user_keys[part.user], item_keys[part.item], part.time)[:, None]
 
-        rows, _ = sources.exposures.last(part.begin, part.end, look_back)
-        rows = rows[:, ::-1]  # the nearest first
+        rows = self._met(low, part)
         shown = np.where(rows >= 0, log.item[rows], 0)
         same_day = log.time[rows] // SECONDS_A_DAY == (part.time // SECONDS_A_DAY)[:, None]
         # Those of the day come first, in the order of their hashes; then the others, nearest first.
-        order = np.broadcast_to(np.uint64(2**63) + np.arange(look_back, dtype=np.uint64), rows.shape).copy()
+        order = np.uint64(2**63) + np.abs(log.time[rows] - part.time[:, None]).astype(np.uint64)
         row, column = np.nonzero(same_day)
         order[row, column] = mix(key[row, 0], item_keys[shown[row, column]]) >> np.uint64(1)
         shown = np.take_along_axis(shown, np.argsort(order, axis=1, kind="stable"), axis=1)
 
         # The head of the queue is enough for most instances; the others get more of it, followed by popular items.
         chosen = np.zeros((len(part), size - 1), dtype=np.int64)
-        for exposed, n_popular in ((2 * size, 0), (look_back, _DRAWS // 3), (look_back, _DRAWS)):
+        for exposed, n_drawn in ((2 * size, 0), (shown.shape[1], _DRAWS // 3), (shown.shape[1], _DRAWS)):
             short = np.flatnonzero((chosen == 0).any(axis=1))
-            draws = uniform(mix(key[short], np.uint64(2**32) + np.arange(n_popular, dtype=np.uint64)))
-            at = np.searchsorted(sources.shares, draws, side="right")
-            popular = np.where(at < log.n_items, sources.by_key[np.minimum(at, log.n_items - 1)], 0)
-            queue = np.concatenate([shown[short, :exposed], popular], axis=1)
+            draws = uniform(mix(key[short], np.uint64(2**32) + np.arange(n_drawn, dtype=np.uint64)))
+            queue = np.concatenate([shown[short, :exposed], self._items(draws, part.item[short])], axis=1)
             queue = np.where(_forbidden(queue, part, future, reacted, short), 0, queue)
             chosen[short] = _first_distinct(queue, size - 1)
         _complete(chosen, part, future, reacted, sources.popularity, key, item_keys)
@@ -120,12 +153,37 @@ class CandidateLists:
         order = np.where(drawn > 0, mix(key, 1, item_keys[drawn]), _LAST)  # the place of the true item is random, too
         return np.take_along_axis(drawn, np.argsort(order, axis=1, kind="stable"), axis=1)
 
+    def _met(self, low: int, part: Instances) -> np.ndarray:
+        """The events that the pool samples: rows of the log, int64 [n, M], the nearest first, -1 for none."""
+        if self.pool == "matched":
+            return np.full((len(part), 0), -1)
+        if self.pool == "neutral":
+            return self.sources.exposures.last(part.begin, part.end, self.look_back)[0][:, ::-1]
+        step = np.arange(self.look_back)
+        before, after = part.end[:, None] - 1 - step, part.end[:, None] + step
+        until = self.sources.log.start[part.user + 1] if self.until is None else self.until[low : low + len(part)]
+        before[before < part.begin[:, None]] = -1
+        after[after >= until[:, None]] = -1
+        return np.concatenate([before, after], axis=1)
+
+    def _items(self, draws: np.ndarray, true: np.ndarray) -> np.ndarray:
+        """What uniform draws [n, M] in [0, 1) stand for: popular items, or for ``matched`` those as popular as the true
+        items [n]. int64 [n, M], 0 for none.
+        """
+        sources, last = self.sources, self.sources.log.n_items - 1
+        if self.pool != "matched":
+            at = np.searchsorted(sources.shares, draws, side="right")
+            return np.where(at <= last, sources.by_key[np.minimum(at, last)], 0)
+        width = min(2 * max(-(-last // 20), 2 * self.shape[1]) + 1, last)
+        first = np.clip(sources.rank[true] - width // 2, 0, last - width)
+        return sources.by_rank[first[:, None] + (draws * width).astype(np.int64)]
+
 
 class _Reacted:
-    """When each user first reacted to each item, negatively or positively."""
+    """When each user first gave each item feedback of some kinds."""
 
-    def __init__(self, log: EventLog):
-        rows = np.flatnonzero(log.feedback != EXPOSURE)
+    def __init__(self, log: EventLog, kinds: tuple[int, ...]):
+        rows = np.flatnonzero(np.isin(log.feedback, kinds))
         self.n_items = log.n_items
         self.keys, first = np.unique(log.user[rows] * log.n_items + log.item[rows], return_index=True)
         self.times = log.time[rows[first]]

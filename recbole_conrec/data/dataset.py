@@ -163,9 +163,9 @@ class NegativeFeedbackDataset(AtomicDataset):
     def build(self) -> list["NegativeFeedbackDataset"]:
         """Training, validation and test data: shallow copies that share the log. This object keeps serving training."""
         most = max(self.item_num - 1, MOST_CANDIDATES)
-        if self.protocol.candidates > most:
+        if self.protocol.candidates.size > most:
             raise UserError(
-                f"candidates: {self.protocol.candidates}; expected at most {most}: "
+                f"candidates: {self.protocol.candidates.size}; expected at most {most}: "
                 f"the data set has {self.item_num - 1} items"
             )
         datasets = [copy.copy(self) for _ in PARTS]
@@ -240,7 +240,9 @@ class NegativeFeedbackDataset(AtomicDataset):
                 instances,
                 f_ptr,
                 f_items,
-                size=protocol.candidates,
+                self.log.first_at_or_after(instances.user, self.cuts.part_end(instances.user, instances.time)),
+                size=protocol.candidates.size,
+                pool=protocol.candidates.pool,
                 seed=protocol.candidate_seed,
             )
             self._shared[key] = Truth(

@@ -3,8 +3,9 @@
 import json
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator
 
+from recbole_conrec.data.candidates import CandidateOptions, sized
 from recbole_conrec.data.events import NEGATIVE, POSITIVE, Window
 from recbole_conrec.data.exclusion import ExclusionRule
 from recbole_conrec.data.feedback import FeedbackRules
@@ -36,8 +37,8 @@ class Protocol(Options):
     """LUF is over the users with fewer negative events than this before t0."""
     long_tail: Natural = 5
     """LIF is over the items with fewer negative events than this in training."""
-    candidates: Annotated[int, Field(ge=2)] = 20
-    """Length of the candidate lists of CandAcc, the true item included."""
+    candidates: Annotated[CandidateOptions, BeforeValidator(sized)] = CandidateOptions()
+    """The candidate lists of CandAcc; a number alone is their length."""
     candidate_seed: Natural = 2020
     """Seed of the candidate lists; not `seed`, so that runs with several seeds rank the same lists."""
     rm_dup_inter: Literal["first", "last"] | None = None

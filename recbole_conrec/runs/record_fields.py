@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 
 from recbole_conrec.options.schema import Natural, NonNegative, Number, Options
 from recbole_conrec.utils.errors import UserError
@@ -35,6 +35,8 @@ class Stage(_Part):
 
 class Split(_Part):
     by: str
+    ratio: Any = None
+    cuts: Any = None
 
 
 class Window(_Part):
@@ -44,6 +46,19 @@ class Window(_Part):
 
 class Feedback(_Part):
     negative: str
+    positive: str | None = None
+
+
+def _sized(given: Any) -> Any:
+    return {"size": given} if isinstance(given, int) else given
+
+
+class _Candidates(_Part):
+    size: Natural = 20
+    pool: str = "neutral"
+
+
+Candidates = Annotated[_Candidates, BeforeValidator(_sized)]
 
 
 class RecordedConfig(_Part):
@@ -53,10 +68,15 @@ class RecordedConfig(_Part):
     split: Split
     window: Window
     feedback: Feedback
-    candidates: Natural
+    candidates: Candidates
     candidate_seed: Natural
     low_activity: Natural
     long_tail: Natural
+    exclude: str = "disliked"
+    as_of: str = "cut"
+    beam: Any = None
+    normalise: Any = None
+    candidate_scores: Annotated[list[str] | None, BeforeValidator(lambda v: [v] if isinstance(v, str) else v)] = None
 
 
 class Hardware(_Part):

@@ -78,6 +78,56 @@ def test_sources_are_taken_in_order():
     assert min(seen.values()) > 0, seen
 
 
+def test_the_pool_of_a_day_holds_likes_and_what_comes_later_in_the_part():
+    log = random_log(2, users=12, items=200, events=3000, moments=40)
+    instances, ptr, items, popularity = setting(log, SplitRule(by="user", ratio=(0.3, 0.3, 0.4)), part="train")
+    rows = first_dislikes(log)
+    cuts = SplitRule(by="user", ratio=(0.3, 0.3, 0.4)).cut(log, rows)
+    until = log.first_at_or_after(instances.user, cuts.part_end(instances.user, instances.time))
+    size = 6
+    lists, answer = drawn(log, instances, ptr, items, popularity, until=until, size=size, pool="day")
+    seen = {"day full": 0, "day and near": 0, "later": 0, "liked": 0}
+    for n, (user, t0) in enumerate(zip(instances.user, instances.time, strict=True)):
+        others = set(lists[n]) - {lists[n, answer[n]]}
+        end = cuts.valid_start[user]
+        events = [e for e in events_of(log, user) if e[2] < end]  # a training list holds nothing of the evaluation
+        banned = {i for _, i, time, feedback in events if feedback == -1 and time < t0} | set(
+            items[ptr[n] : ptr[n + 1]]
+        )
+        near = [e for e in events if e[1] not in banned]
+        today = {i for _, i, time, _ in near if time // 86_400 == t0 // 86_400}
+        assert not others & banned
+        if len(today) >= size - 1:
+            seen["day full"] += 1
+            assert others <= today
+            seen["later"] += bool(others - {i for _, i, time, _ in near if time < t0})
+            seen["liked"] += bool(others & {i for _, i, _, feedback in near if feedback == 1})
+        elif len({i for _, i, _, _ in near}) >= size - 1:
+            seen["day and near"] += 1
+            assert others >= today
+            distance = {i: min(abs(time - t0) for _, j, time, _ in near if j == i) for _, i, _, _ in near}
+            furthest = max(distance[i] for i in others - today)
+            assert all(i in others for i, far in distance.items() if i not in today and far < furthest)
+    assert min(seen.values()) > 0, seen
+
+
+def test_the_matched_pool_holds_items_as_popular_as_the_true_one():
+    log = random_log(7, users=60, items=400, events=6000, moments=40)
+    instances, ptr, items, popularity = setting(log)
+    popularity = np.random.default_rng(0).permutation(np.arange(log.n_items) ** 2)  # no ties
+    lists, _ = drawn(log, instances, ptr, items, popularity, pool="matched")
+    assert (lists > 0).all() and all(len(set(row)) == 20 for row in lists.tolist())
+    order = np.argsort(-popularity[1:]) + 1
+    rank = {item: place for place, item in enumerate(order.tolist())}
+    width = 2 * 40 + 1  # twice the length of a list to either side, as half a decile (20) is less
+    above = 0
+    for row, true in zip(lists.tolist(), instances.item, strict=True):
+        first = min(max(rank[true] - 40, 0), len(order) - width)
+        assert all(first <= rank[item] < first + width for item in row)
+        above += sum(rank[item] < rank[true] for item in row)
+    assert 0.45 < above / (19 * len(lists)) < 0.55  # popularity alone says nothing
+
+
 @pytest.mark.parametrize("log", [big_log(3), random_log(3, users=8, items=45, events=400)], ids=["big", "scarce"])
 def test_a_list_does_not_depend_on_other_instances_nor_on_the_chunk(log):
     instances, ptr, items, popularity = setting(log)

@@ -199,7 +199,7 @@ def _part(dataset: NegativeFeedbackDataset, name: str) -> Part:
         long_tail=float((tail[ptr[1:]] > tail[ptr[:-1]]).mean()),
         unseen=float((~seen[part.item]).mean()),
         undisliked=float((dislikes[part.item] == 0).mean()),
-        exposed=float((shown >= protocol.candidates - 1).mean()),
+        exposed=float((shown >= protocol.candidates.size - 1).mean()),
     )
 
 
