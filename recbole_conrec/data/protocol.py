@@ -46,7 +46,8 @@ class Protocol(Options):
     val_interval: dict[str, str | list] | None = None
     """RecBole's filter: field -> the interval (such as "[1,4]") or list of values to keep; null: all."""
     filter_inter_by_user_or_item: bool | None = None
-    """RecBole's filter: whether the two limits below apply."""
+    """RecBole's filter: whether events are left out whose item is not in the .item file (or user in .user); null: they
+    are."""
     user_inter_num_interval: str | None = None
     """RecBole's filter: users with this number of events, such as "[5,inf)"; null: all."""
     item_inter_num_interval: str | None = None
