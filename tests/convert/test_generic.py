@@ -97,7 +97,16 @@ def test_units_of_time_from_parquet_json_and_csv(tmp_path, unit, value, seconds)
         assert rows(read(tmp_path / ending, "d", "inter")) == [("7", "x", "1", str(seconds))]
 
 
-def test_without_time_the_order_of_the_rows_is_the_time(tmp_path):
+def test_a_window_of_days_needs_times(tmp_path):
+    """A log like goodbooks-10k's: user_id, book_id, rating, and no time."""
+    events = {"files": "ratings.csv", "user": "user_id", "item": "book_id", "fields": {"rating": "float"}}
+    files = {"ratings.csv": "user_id,book_id,rating\n1,258,5\n2,4081,1\n"}
+    for window in ({}, {"window": {"unit": "seconds", "length": 9}}):
+        with pytest.raises(UserError, match="events: without `time` there are no (days|seconds) for `window` to count"):
+            run(tmp_path, {"events": events, "feedback": {"negative": "rating <= 2"}, **window}, files)
+
+
+def test_without_time_the_order_of_the_rows_is_the_time(tmp_path, capsys):
     mapping = {
         "events": {
             "files": "log.txt",
@@ -109,8 +118,10 @@ def test_without_time_the_order_of_the_rows_is_the_time(tmp_path):
             "fields": {"r": "float"},
         },
         "feedback": {"negative": "r == 1"},
+        "window": {"unit": "events", "length": 20},
     }
     run(tmp_path, mapping, {"log.txt": "b|é|1\na|x|0\nb|é|1\n".encode("latin-1")})
+    assert "the rows must be in order of time" in capsys.readouterr().out
     assert rows(read(tmp_path / "out", "mine", "inter")) == [
         ("b", "é", "1", "0"),
         ("a", "x", "0", "1"),

@@ -9,7 +9,7 @@ r"""Any log in CSV, JSON lines or Parquet, described by a mapping in YAML:
       header: [uid, iid, stars, at]  # names, if the files have no header
       user: uid                      # names of columns
       item: iid
-      time: at                       # without it, the place of a row is its time
+      time: at                       # without it, the place of a row is its time, and the window counts events
       unit: s                        # s, ms, us, ns; iso or a format such as '%b %d, %Y' for dates as text; without it,
                                      # what the column's type says, and seconds for numbers
       fields: {rating: {column: stars, type: float}, device: token}   # other columns to keep; 'name: type' if the
@@ -81,7 +81,15 @@ def convert(options: GenericOptions, draft: Draft) -> None:
         if name in content:
             where = f"{mapping}: {name}"
             sources[name] = _Source(raw, where, kind.read(content.pop(name), where))
-    _check_protocol(mapping, content, list(sources["items"].fields) if "items" in sources else [])
+    protocol = _check_protocol(mapping, content, list(sources["items"].fields) if "items" in sources else [])
+    if not section.time:
+        if protocol.window.unit != "events":
+            raise UserError(
+                f"{mapping}: events: without `time` there are no {protocol.window.unit} for `window` to count; name "
+                "the column of times in `time`, or, if the rows are in order of time, set `window: {unit: events, "
+                "length: 20}` and `split: {by: user}`"
+            )
+        print("events: no `time`, so the place of a row is its time; the rows must be in order of time")
     draft.protocol(f"Made by the mapping {Path(mapping).name}.", content)
     events = sources["events"]
     header = ["user_id:token", "item_id:token", *events.header, "timestamp:float"]
@@ -93,8 +101,11 @@ def convert(options: GenericOptions, draft: Draft) -> None:
         draft.users(["user_id:token", *sources["users"].header], _features(sources["users"], draft))
 
 
-def _check_protocol(mapping: str, options: dict, item_fields: list[str]) -> None:
-    """Check the options that are passed on before anything is read. Raises UserError as a run would."""
+def _check_protocol(mapping: str, options: dict, item_fields: list[str]) -> Protocol:
+    """Check the options that are passed on before anything is read, and return those of the protocol.
+
+    Raises UserError as a run would.
+    """
     known = {*overall(), *dataset_arguments}
     for key in options:
         if key not in known:
@@ -106,7 +117,7 @@ def _check_protocol(mapping: str, options: dict, item_fields: list[str]) -> None
         raise UserError(f"{mapping}: 'feedback: {{negative: RULE}}' is needed; it says which events are negative")
     try:
         merged = lay(overall(), options)
-        Protocol.of(merged)
+        protocol = Protocol.of(merged)
         data = DataOptions.of(merged)
     except UserError as error:
         raise UserError(f"{mapping}: {error}") from None
@@ -118,6 +129,7 @@ def _check_protocol(mapping: str, options: dict, item_fields: list[str]) -> None
                 f"{mapping}: {option}: '{field}' is no field of 'items'{nearest(field, item_fields)}; "
                 f"its fields: {', '.join(item_fields) or 'none'}"
             )
+    return protocol
 
 
 class _Source:
