@@ -11,6 +11,7 @@ from recbole.model.abstract_recommender import AbstractRecommender
 from recbole_conrec.data.events import NEGATIVE, POSITIVE, EventLog
 from recbole_conrec.data.exclusion import Exclusion
 from recbole_conrec.evaluation.answers import Answers
+from recbole_conrec.evaluation.ranking import answer as answer_of
 from recbole_conrec.evaluation.ranking import check, excluded_pairs, rank, recommend, score_candidates
 
 N_USERS, N_ITEMS = 7, 12
@@ -186,3 +187,38 @@ class SimpleNamedWide(AbstractRecommender):
 
 
 SimpleNamedWide.__name__ = "Wide"
+
+
+def test_pairs_of_a_dense_model_come_from_the_same_forward_pass(dataset, batch, candidates):
+    pairs = torch.tensor([[3, 0, 7]] * len(batch))
+    model = Dense()
+    answers = answer_of(model, batch, candidates, 4, dataset, pairs)
+    assert model.calls == 1
+    items, scores = rank(Dense(), batch, candidates, 4, dataset)
+    assert torch.equal(answers.items, items) and torch.equal(answers.scores, scores)
+    assert answers.pairs.tolist() == [[3.0 * user, 0.0, 7.0 * user] for user in batch["user_id"].tolist()]
+    assert answer_of(model, batch, candidates, 4, dataset).pairs is None
+
+
+class ByList(Dense):
+    """Its score of an item depends on the list that the item is in."""
+
+    def score_candidates(self, interaction, items):
+        return items / items.sum(dim=1, keepdim=True)
+
+
+def test_candidates_never_share_a_list_with_pairs(dataset, batch, candidates):
+    pairs = torch.tensor([[3, 0, 7]] * len(batch))
+    answers = answer_of(ByList(), batch, candidates, 4, dataset, pairs)
+    assert torch.equal(answers.scores, candidates / candidates.sum(dim=1, keepdim=True))
+    assert answers.pairs.tolist() == pytest.approx(pairs / 10)
+
+
+def test_scores_of_pairs_are_checked(dataset, batch, candidates):
+    class Own(Dense):
+        def answer(self, interaction, candidates, k, pairs=None):
+            items, scores = rank(Dense(), interaction, candidates, k, dataset)
+            return Answers(items, scores, pairs=torch.full(pairs.shape, torch.nan))
+
+    with pytest.raises(ValueError, match="Own gave NaN scores"):
+        answer_of(Own(), batch, candidates, 4, dataset, torch.tensor([[3, 0, 7]] * len(batch)))

@@ -85,6 +85,16 @@ def test_answers_given_together_are_those_given_apart(make_tiny, collisions):
         apart = model.scores_by(way, batch, candidates)
         torch.testing.assert_close(together[candidates > 0], apart[candidates > 0], atol=1e-5, rtol=0)
 
+    # pairs beside the candidates: they are judged by themselves, and change no candidate's score
+    batch, candidates = test[np.arange(3)], candidates[:3]
+    pairs = torch.cat([batch["item_id"][:, None], candidates[:, :1], torch.zeros(3, 1, dtype=torch.int64)], dim=1)
+    for scorings, alone in ((("beam",), first), (("similarity",), "similarity")):
+        model.scorings = scorings
+        beside = model.answer(batch, candidates, 12, pairs)
+        torch.testing.assert_close(beside.scores, model.answer(batch, candidates, 12).scores, atol=1e-5, rtol=0)
+        apart = model.scores_by(alone, batch, pairs)
+        torch.testing.assert_close(beside.pairs[:, :2], apart[:, :2], atol=1e-5, rtol=0)
+
 
 def test_the_option():
     def read(given):

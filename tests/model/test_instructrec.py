@@ -38,3 +38,15 @@ def test_the_order_of_candidates_is_the_seed_s_and_no_one_else_s(make):
     assert torch.allclose(model.score_candidates(data[[80]], items[1:]), found[1:], atol=1e-4)  # nor the batch's
     other = make(seed=7)[2]
     assert other.prompt(batch, items).lists() != model.prompt(batch, items).lists()
+
+
+def test_pairs_are_named_in_a_list_of_their_own(make):
+    _, data, model = make()
+    batch, items, pairs = (
+        data[[4, 80]],
+        torch.tensor([[1, 2, 3, 0], [6, 5, 8, 7]]),
+        torch.tensor([[9, 4, 0], [9, 5, 6]]),
+    )
+    answers = model.eval().answer(batch, items, 5, pairs)
+    assert torch.equal(answers.scores, model.score_candidates(batch, items))
+    assert torch.equal(answers.pairs, model.score_candidates(batch, pairs)) and answers.pairs[0, 2] == -torch.inf

@@ -69,3 +69,16 @@ def test_it_ranks_candidates_only(make):
 def test_it_needs_likes(make):
     with pytest.raises(UserError, match="0 likes in training; TALLRec learns from both"):
         train_on(make(feedback={"negative": "rating <= 2", "positive": None}))
+
+
+def test_pairs_beside_the_candidates_change_no_score(make):
+    _, data, model = make()
+    batch, items, pairs = (
+        data[[4, 80]],
+        torch.tensor([[1, 2, 3, 0], [6, 5, 8, 7]]),
+        torch.tensor([[9, 4, 0], [9, 5, 6]]),
+    )
+    answers = model.eval().answer(batch, items, 5, pairs)
+    torch.testing.assert_close(answers.scores, model.score_candidates(batch, items), atol=1e-5, rtol=0)
+    torch.testing.assert_close(answers.pairs, model.score_candidates(batch, pairs), atol=1e-5, rtol=0)
+    assert answers.pairs[0, 2] == -torch.inf
