@@ -16,6 +16,7 @@ from recbole_conrec.utils.processes import end_with_parent
 
 TEXTS = {"user"}  # kept as text: in YAML 010 is 8
 USERS = (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)  # errors that a path brings about
+EMPTY = {"gpu_id"}  # options that may be empty: no GPU
 FLAGS = {"--dry-run", "--commands", "--overwrite"}  # options that may stand without a value
 USAGE = """\
 usage: run_recbole_conrec.py --model=NAME [--dataset=NAME] [--config_files="A.yaml B.yaml"] [--KEY=VALUE ...]
@@ -109,6 +110,8 @@ def parse(argv: list[str]) -> tuple[list[str], dict]:
             value = rest.pop(0)
         if key[2:] in options:
             raise UserError(f"'{key}' is given twice")
+        if not value.strip() and key[2:] not in EMPTY:
+            raise UserError(f"'{key}=' has no value; give one, or null where an option may have none")
         options[key[2:]] = value
     files = options.pop("config_files", "").split()
     return files, {key: value if key in TEXTS else parse_value(value) for key, value in options.items()}
@@ -136,7 +139,7 @@ def run(argv: list[str]) -> int:
         from recbole_conrec.leaderboard.commands import run_board
 
         return run_board(files, options, _console())
-    result = run_one(options.pop("model", None), options.pop("dataset", None), files, options)
+    result = run_one(None, None, files, options)
     if process_state().num_processes > 1:
         torch.distributed.destroy_process_group()
     if not process_state().is_main_process:  # only the main process prints

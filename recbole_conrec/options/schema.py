@@ -168,7 +168,7 @@ def _line(cls: type[Options], given: Any, error: Any, where: str) -> tuple[str, 
             annotation, metadata, value = _item_type(annotation), (), entry
         # any other part names a branch of a union
     at = ".".join([where, *path] if where else path)
-    if error["type"] == "extra_forbidden":
+    if error["type"] in ("extra_forbidden", "invalid_key"):
         known = list(model.model_fields)
         parent = ".".join([where, *path[:-1]] if where else path[:-1])
         head = f"{parent}: " if parent else ""

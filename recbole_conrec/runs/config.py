@@ -51,10 +51,10 @@ def make_config(model: str | None, dataset: str | None, files=(), options: dict 
     name = model or external.get("model")
     if not name:
         raise UserError("no model: give --model=NAME, for instance --model=CoNRec or --model=SASRec")
-    dataset = dataset or external.get("dataset") or "ml-100k"
-    data_path = external.get("data_path") or "dataset/"  # RecBole's default
+    dataset = external.get("dataset", "ml-100k") if dataset is None else dataset
+    data_path = external.get("data_path", "dataset/")  # RecBole's default
     for option, value in (("model", name), ("dataset", dataset), ("data_path", data_path)):
-        if not isinstance(value, str):
+        if not isinstance(value, str) or not value:
             raise UserError(f"{option}: {value!r}; expected a name")
     if Path(dataset).name != dataset or dataset == ".." or "\0" in dataset:
         raise UserError(f"dataset: '{dataset}'; expected the name of a folder in `data_path`, without a path")

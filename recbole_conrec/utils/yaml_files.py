@@ -62,6 +62,8 @@ def read_yaml(path) -> dict:
         raise UserError(f"{path}: not valid YAML ({error}); quote text that looks like a date or number") from None
     if not isinstance(content, dict):
         raise UserError(f"{path}: expected a mapping 'option: value', found {type(content).__name__}")
+    if strange := [key for key in content if not isinstance(key, str)]:
+        raise UserError(f"{path}: '{strange[0]}' is no name of an option; expected a mapping 'option: value'")
     return content
 
 
