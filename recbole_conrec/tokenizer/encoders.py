@@ -4,6 +4,7 @@ from typing import Any
 
 from recbole_conrec.tokenizer.behaviour import Behaviour, BehaviourEncoderOptions
 from recbole_conrec.tokenizer.encoder import Encoder, EncoderOptions
+from recbole_conrec.tokenizer.neighbourhood import Neighbourhood, NeighbourhoodEncoderOptions
 from recbole_conrec.tokenizer.sentence import SentenceOptions, SentenceTransformers
 from recbole_conrec.tokenizer.tfidf import Tfidf, TfidfOptions
 from recbole_conrec.tokenizer.vectors_file import FileOptions, VectorsFile
@@ -15,8 +16,9 @@ ENCODERS: dict[str, type[Encoder]] = {
     "sentence-transformers": SentenceTransformers,
     "file": VectorsFile,
     "behaviour": Behaviour,
+    "neighbourhood": Neighbourhood,
 }
-AnyEncoder = TfidfOptions | SentenceOptions | FileOptions | BehaviourEncoderOptions
+AnyEncoder = TfidfOptions | SentenceOptions | FileOptions | BehaviourEncoderOptions | NeighbourhoodEncoderOptions
 
 
 def read_encoders(given: Any, where: str = "tokenizer.encoder") -> tuple[EncoderOptions, ...]:

@@ -41,18 +41,21 @@ class Items:
         ids: the items' own ids as in the data files; needed for vectors that come from a file.
         interactions: training events only: kind ('negative', 'exposure', 'positive') -> CSR [n_users, n_items] of
             event counts. Empty for items outside the catalogue.
+        sequences: (user, item) of the training events, int64 [E] each, of one user after the other, in time order.
+            None for items outside the catalogue.
     """
 
     texts: list[str]
     ids: list[str] = field(default_factory=list)
     interactions: dict[Kind, scipy.sparse.csr_matrix] = field(default_factory=dict)
+    sequences: tuple[np.ndarray, np.ndarray] | None = None
 
     def __len__(self) -> int:
         """The number of items, padding included."""
         return len(self.texts)
 
     def fingerprint(self) -> str:
-        """sha256 (hex) of texts, ids and interactions."""
+        """sha256 (hex) of texts, ids, interactions and sequences."""
         digest = hashlib.sha256()
         for part in ("\x1e".join(self.texts), "\x1e".join(self.ids)):
             digest.update(hashlib.sha256(part.encode()).digest())
@@ -60,6 +63,8 @@ class Items:
             digest.update(f"{kind} {matrix.shape}".encode())
             for array in (matrix.indptr, matrix.indices, matrix.data):
                 digest.update(np.ascontiguousarray(array, dtype=np.int64).tobytes())
+        for array in self.sequences or ():
+            digest.update(np.ascontiguousarray(array, dtype=np.int64).tobytes())
         return digest.hexdigest()
 
 
@@ -82,4 +87,4 @@ def from_dataset(dataset, fields: Sequence[str] | None = None, *, texts: bool = 
         interactions[kind] = matrix
     ids = [str(t) for t in dataset.id2token(dataset.iid_field, np.arange(dataset.item_num))]
     words = dataset.item_text(fields) if texts else [""] * dataset.item_num
-    return Items(texts=words, ids=ids, interactions=interactions)
+    return Items(texts=words, ids=ids, interactions=interactions, sequences=(log.user[train], log.item[train]))

@@ -12,6 +12,7 @@ from safetensors.torch import save_file as save_tensors
 from recbole_conrec.tokenizer import Items, SemanticIds, features, parse, train
 from recbole_conrec.tokenizer.behaviour import Behaviour, BehaviourOptions
 from recbole_conrec.tokenizer.encoders import read_encoders
+from recbole_conrec.tokenizer.neighbourhood import Neighbourhood, NeighbourhoodOptions
 from recbole_conrec.tokenizer.tfidf import Tfidf, TfidfOptions
 from recbole_conrec.tokenizer.vectors_file import FileOptions, VectorsFile
 from recbole_conrec.utils.errors import UserError
@@ -87,6 +88,35 @@ def test_liking_and_disliking_an_item_are_different_facts():
         Items([""] * 6, interactions={"negative": one + other})
     )
     assert cos(same)[1, 2] == pytest.approx(1, abs=1e-4) and abs(cos(apart)[1, 2]) < 1e-4
+
+
+def test_neighbourhood_is_ppmi_of_what_lies_within_the_window():
+    user = np.array([1, 1, 1, 1, 2, 2, 2, 3])
+    item = np.array([1, 2, 1, 3, 4, 2, 5, 3])
+    items = Items([""] * 7, sequences=(user, item))
+    encoder = Neighbourhood(NeighbourhoodOptions(dim=6, window=2))
+    vectors = encoder.fit(items)
+    counts = np.zeros((7, 7))
+    for i in range(8):
+        for j in range(8):
+            if i != j and user[i] == user[j] and abs(i - j) <= 2 and item[i] != item[j]:
+                counts[item[i], item[j]] += 1
+    total = counts.sum(axis=1)
+    smooth = total**0.75
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ppmi = np.nan_to_num(np.maximum(np.log(counts * smooth.sum() / np.outer(total, smooth)), 0))
+    np.testing.assert_allclose(vectors @ vectors.T, ppmi @ ppmi.T, atol=1e-5)  # all dimensions are kept
+    assert not vectors[[0, 6]].any() and vectors[3].any()
+    again = Neighbourhood.from_state(*encoder.state())
+    np.testing.assert_array_equal(again.transform(items), vectors)
+    assert again.transform(Items(["new"])).tolist() == [[0.0] * 6]
+
+
+def test_neighbourhood_without_sequences_is_an_error():
+    with pytest.raises(UserError, match="needs the training events"):
+        Neighbourhood(NeighbourhoodOptions()).fit(Items(["", "a"]))
+    with pytest.raises(UserError, match="nothing to learn from"):
+        Neighbourhood(NeighbourhoodOptions()).fit(Items([""] * 3, sequences=(np.array([1, 2]), np.array([1, 2]))))
 
 
 def test_behaviour_without_events_is_an_error():

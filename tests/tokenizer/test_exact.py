@@ -23,8 +23,11 @@ words = rng.integers(0, 400, (25, 12))
 texts = [" ".join(f"w{w}" for w in [*rng.choice(words[t], 5), *rng.integers(0, 400, 2)]) for t in topic]
 events = scipy.sparse.csr_matrix((rng.random((users, n + 1)) < 0.04).astype(np.int64))
 events = events + scipy.sparse.csr_matrix(np.pad(topic[None] == np.arange(users)[:, None] % 25, ((0, 0), (1, 0))))
-items = Items(["", *texts], [str(i) for i in range(n + 1)], {"negative": events, "positive": events[::-1] > 1})
-encoders = ["tfidf", {"name": "behaviour", "dim": 16}]
+sequences = np.repeat(np.arange(users), 40), rng.integers(1, n + 1, users * 40)
+items = Items(
+    ["", *texts], [str(i) for i in range(n + 1)], {"negative": events, "positive": events[::-1] > 1}, sequences
+)
+encoders = ["tfidf", {"name": "behaviour", "dim": 16}, {"name": "neighbourhood", "dim": 16}]
 blocks = [
     {"encoder": encoders},
     {"rqkmeans": {"balanced": True}, "collisions": "extra_code", "sizes": 16},
