@@ -66,10 +66,12 @@ class Evaluator(StockEvaluator):
         """Those of a result that RecBole computes, as a record holds figures of all N instances together: by RecBole's
         names, without an interval.
         """
-        names = {name: type(metric).__name__ for name, metric in self.metric_class.items()}
-        ours = {name for name, metric in self.metric_class.items() if isinstance(metric, NegativeFeedbackMetric)}
-        found = {name: value for name, value in result.items() if name.split("@")[0] not in ours | _BEYOND}
-        return {f"{names[key.split('@')[0]]}@{key.split('@')[1]}": single(value, n) for key, value in found.items()}
+        recboles = {
+            type(one).__name__ for one in self.metric_class.values() if not isinstance(one, NegativeFeedbackMetric)
+        }
+        names = {name.lower(): name for name in recboles - set(BEYOND)}
+        parts = {key: key.partition("@") for key in result}
+        return {f"{names[name]}@{k}": single(result[key], n) for key, (name, _, k) in parts.items() if name in names}
 
 
 def register_metrics(names: Sequence[str] = ()) -> None:
