@@ -4,7 +4,6 @@ RecBole is not forked, and none of its functions is replaced: the names that its
 """
 
 import numpy as np
-import torch
 
 # recbole/config/configurator.py:630-635 assigns np.float_, np.complex_ and np.unicode_ (removed in NumPy 2).
 # recbole/data/interaction.py:31, data/dataset/dataset.py:652 and evaluator/metrics.py use np.float and friends,
@@ -28,21 +27,23 @@ def apply() -> None:
     for name, value in _ALIASES.items():
         if name not in np.__dict__:
             setattr(np, name, value)
-    _allow_stock_checkpoints()
 
 
 def quiet_autograd() -> None:
     """recbole/model/sequential_recommender/sine.py:15 turns on autograd's anomaly detection for the whole process as
     soon as it is imported, and recbole.model imports every model: training is about twice as slow. Turn it off.
     """
+    import torch
+
     torch.autograd.set_detect_anomaly(False)
 
 
-def _allow_stock_checkpoints() -> None:
+def allow_stock_checkpoints() -> None:
     """recbole/trainer/trainer.py:323,583 call torch.load without weights_only=False on a checkpoint that holds a
     pickled Config, which torch >= 2.6 refuses. Allow exactly the classes that such a Config consists of. Our own
     trainers write safetensors and JSON instead and do not need this.
     """
+    import torch
     import yaml
     from recbole.config import Config
     from recbole.utils import enum_type

@@ -1,17 +1,13 @@
 """From a name to a model and its trainer.
 
 A model is found, in this order, as a name below, as a dotted path ``package.module:Class``, as an entry point of the
-group ``recbole_conrec.models`` of any installed package, and as one of RecBole's own models.
+group ``recbole_conrec.models`` of any installed package, and as one of RecBole's own models. RecBole is imported when a
+name is looked up.
 """
 
 import importlib.metadata
 import inspect
 from pathlib import Path
-
-import recbole.model
-from recbole.model import sequential_recommender
-from recbole.model.abstract_recommender import SequentialRecommender
-from recbole.utils import get_model
 
 from recbole_conrec.utils.errors import UserError
 from recbole_conrec.utils.names import load, nearest
@@ -64,6 +60,8 @@ def find_model(name: str) -> type:
     """The class of a model by name or dotted path. Raises UserError naming the nearest known names, or for a class
     that does not predict from sequences.
     """
+    from recbole.model.abstract_recommender import SequentialRecommender
+
     name = spelling(name)
     path = name if ":" in name else MODELS.get(name) or entry_points().get(name)
     model_class = load(path) if path else _stock_model(name)
@@ -79,6 +77,8 @@ def find_model(name: str) -> type:
 
 
 def _stock_model(name: str) -> type | None:
+    from recbole.utils import get_model
+
     if name.lower() not in stock_files():
         return None
     try:
@@ -89,7 +89,9 @@ def _stock_model(name: str) -> type | None:
 
 def stock_files() -> set[str]:
     """Module names of RecBole's models. (Its own look-up of an unknown name ends in an import of lightgbm.)"""
-    root = Path(recbole.model.__file__).parent
+    import recbole
+
+    root = Path(recbole.__file__).parent / "model"
     return {
         file.stem
         for kind in ("general", "sequential", "context_aware", "knowledge_aware")
@@ -99,5 +101,7 @@ def stock_files() -> set[str]:
 
 def stock_models() -> list[str]:
     """Names of RecBole's sequential models."""
+    from recbole.model import sequential_recommender
+
     classes = [name for name, value in vars(sequential_recommender).items() if inspect.isclass(value)]
     return [name for name in classes if name.lower() in stock_files()]

@@ -1,5 +1,8 @@
 """Stock RecBole finds what is ours by name, and our shims leave it working."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import tinylog
@@ -102,3 +105,39 @@ def test_stock_defaults_do_not_stop_methods_that_are_trained_in_stages(monkeypat
     given = Config(model="CoNRec", dataset="ml-100k", config_dict={"valid_metric": "CandAcc", "metrics": ["CandAcc"]})
     create_dataset(given)
     assert given["valid_metric"].lower() == "candacc"
+
+
+def test_the_package_alone_imports_neither_recbole_nor_torch():
+    code = "import sys, recbole_conrec; assert not {'torch', 'numpy', 'recbole'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+FIRST = (
+    "data.atomic",
+    "data.loading",
+    "evaluation.plugin",
+    "evaluation.collector",
+    "evaluation.ranking",
+    "runs.config",
+)
+ANY_FIRST = """
+import importlib, sys
+import pandas, torch  # what takes long and is not purged
+
+for name in sys.argv[1:]:
+    for known in [known for known in sys.modules if known.split(".")[0] in ("recbole", "recbole_conrec")]:
+        del sys.modules[known]
+    sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__module__ != "recbole_conrec.on_import"]
+    importlib.import_module(f"recbole_conrec.{name}")
+    import recbole.data.dataset, recbole.evaluator.register, recbole.trainer
+
+    assert {"fhr", "candacc"} <= set(recbole.evaluator.register.metrics_dict), name
+    assert recbole.data.dataset.CoNRecDataset and not hasattr(recbole.data.dataset, "SASRecDataset"), name
+    assert not hasattr(recbole.trainer, "SASRecTrainer") and recbole.trainer.__getattr__, name
+"""
+
+
+@pytest.mark.slow
+def test_whichever_module_comes_first_registers_everything():
+    """No module of ours that imports RecBole is needed, half loaded, by what RecBole's import sets off."""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", ANY_FIRST, *FIRST], check=True)

@@ -1,4 +1,4 @@
-"""Metrics in RecBole's register, so that its Config and its Evaluator find them by name."""
+"""Metrics in RecBole's register, so that its Config and its Evaluator find them by name; importing this enters ours."""
 
 from collections.abc import Sequence
 
@@ -106,3 +106,6 @@ def _enter(name: str, class_name: str, smaller: bool) -> bool:
     if ours and smaller and key not in register.smaller_metrics:
         register.smaller_metrics.append(key)
     return ours
+
+
+register_metrics()
