@@ -101,6 +101,9 @@ def test_the_revision_of_a_cached_model_counts(tmp_path, monkeypatch):
         seen.append(identity(llm="somebody/model"))
     assert len(set(seen)) == 3
     assert records.named_files({"llm": "somebody/model", "context": "somebody/model"}) == [f"somebody/model {'b' * 40}"]
+    encoders = {"tokenizer": {"encoder": [{"name": "sentence-transformers", "model": "somebody/model"}, "tfidf"]}}
+    assert records.hub_models({**encoders, "llm": "gpt"}) == ["gpt", "somebody/model"]
+    assert records.hub_models({"tokenizer": {"encoder": "tfidf"}, "llm": "tiny"}) == []
     for name in ("tiny", "a/b/c", "../x", "", "some body/x", str(tmp_path)):
         assert model_files.revision(name) is None
 

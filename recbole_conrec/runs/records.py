@@ -14,6 +14,7 @@ import json
 import math
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from recbole_conrec.data.counts import training_dislikes
 from recbole_conrec.data.events import NEGATIVE, RowStream
 from recbole_conrec.data.protocol import Protocol
 from recbole_conrec.runs.options import ChoiceOptions, PlaceOptions
-from recbole_conrec.runs.record_fields import fault
+from recbole_conrec.runs.record_fields import RecordedConfig, fault
 from recbole_conrec.utils.damage import read_object, set_aside
 from recbole_conrec.utils.distributed import write_once
 from recbole_conrec.utils.files import digest, write_json
@@ -65,6 +66,11 @@ class Record:
 
     folder: Path
     result: dict
+
+    @cached_property
+    def config(self) -> RecordedConfig:
+        """The options that tables and pages show."""
+        return RecordedConfig.read(self.result["config"], "config")
 
     def outcomes(self) -> dict[str, np.ndarray]:
         """float64 [N] for each metric, NaN where an instance does not count."""
@@ -122,6 +128,17 @@ def named_files(options, key: str = "") -> list[str]:
         return [f"{options} {commit}"]
     file = Path(options) if options.endswith(FILES) else _module_file(options)
     return [file_digest(file)] if file and file.is_file() else []
+
+
+def hub_models(config) -> list[str]:
+    """The options of a run that may be hub ids: the language model, and the models of the tokenizer's encoders."""
+    encoders = (config["tokenizer"] or {}).get("encoder") or []
+    named = [config["llm"], *(one.get("model") for one in _list(encoders) if isinstance(one, dict))]
+    return [name for name in named if isinstance(name, str) and name != "tiny"]
+
+
+def _list(values) -> list:
+    return list(values) if isinstance(values, list | tuple) else [values]
 
 
 def _module_file(path: str) -> Path | None:
@@ -186,6 +203,7 @@ def write(folder: Path, result: dict, facts: dict[str, np.ndarray], outcomes: di
             table,
             path,
             compression="zstd",
+            write_statistics=False,  # of each column: nobody searches by them
             use_dictionary=list(outcomes),
             column_encoding=dict.fromkeys(facts, "DELTA_BINARY_PACKED"),
         ),

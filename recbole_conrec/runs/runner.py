@@ -65,8 +65,7 @@ def run(model: str | None = None, dataset: str | None = None, files=(), options:
     config = make_config(model, dataset, files, options)
     model_class = ChoiceOptions.of(config).network
     identity = records.identify(config, model_class)
-    llm = config["llm"]
-    if isinstance(llm, str) and llm != "tiny" and not records.folder_of(config, identity).exists() and fetch(llm):
+    if not records.folder_of(config, identity).exists() and sum(map(fetch, records.hub_models(config))):
         identity = records.identify(config, model_class)
     run_dir = records.folder_of(config, identity)
     check_data(config)

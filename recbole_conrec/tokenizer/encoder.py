@@ -29,6 +29,10 @@ class EncoderOptions(Options):
         """The files whose content decides the vectors."""
         return []
 
+    def commits(self) -> list[str]:
+        """The revisions of the hub's models that decide the vectors."""
+        return []
+
     def content(self) -> dict[str, Any]:
         """The name and the options that were given, without defaults, as plain JSON values."""
         return {"name": self.name, **self.model_dump(exclude_unset=True)}

@@ -100,6 +100,7 @@ def cache_key(options: TokenizerOptions, items: Items) -> str:
     for encoder in options.encoder:
         if encoder.revision:
             digest.update(f"{encoder.name} {encoder.revision}".encode())
+        digest.update("".join(encoder.commits()).encode())
         for file in encoder.files():
             for block in blocks(file):
                 digest.update(block)

@@ -1,5 +1,6 @@
 """What a named model is made of: the digests of a folder's files, the revision of a hub id."""
 
+import contextlib
 import functools
 import json
 import re
@@ -58,13 +59,19 @@ def _digest(file: Path, size: int, changed: int) -> str:
 
 def revision(hub_id: str) -> str | None:
     """The commit of a model of the hub in the local cache, which is the one that is loaded; None if there is none."""
+    for name in _names(hub_id):
+        with contextlib.suppress(ValueError):  # no valid id
+            file = try_to_load_from_cache(name, "config.json")
+            if isinstance(file, str):
+                return Path(file).parent.name
+    return None
+
+
+def _names(hub_id: str) -> list[str]:
+    """What a hub id may mean: a name without an owner may be one of sentence-transformers. [] for a path."""
     if not HUB_ID.fullmatch(hub_id) or Path(hub_id).exists():
-        return None
-    try:
-        file = try_to_load_from_cache(hub_id, "config.json")
-    except ValueError:  # no valid id
-        return None
-    return Path(file).parent.name if isinstance(file, str) else None
+        return []
+    return [hub_id] if "/" in hub_id else [hub_id, f"sentence-transformers/{hub_id}"]
 
 
 def fetch(hub_id: str) -> bool:
@@ -72,10 +79,10 @@ def fetch(hub_id: str) -> bool:
 
     A run that needs the model does so before it is named: :func:`revision` would give it another name afterwards.
     """
-    if not HUB_ID.fullmatch(hub_id) or Path(hub_id).exists() or revision(hub_id):
+    if revision(hub_id):
         return False
-    try:
-        hf_hub_download(hub_id, "config.json")
-    except Exception:  # no network, no such model, no access: loading the model says which
-        return False
-    return True
+    for name in _names(hub_id):
+        with contextlib.suppress(Exception):  # no network, no such model, no access: loading the model says which
+            hf_hub_download(name, "config.json")
+            return True
+    return False

@@ -1,6 +1,7 @@
 """The encoder ``sentence-transformers`` against the library, on a tiny random model that is made here."""
 
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from recbole_conrec.tokenizer import Items, SemanticIds, parse, train
 from recbole_conrec.tokenizer.inputs import from_dataset
 from recbole_conrec.tokenizer.pipeline import cache_key
-from recbole_conrec.tokenizer.sentence import SentenceOptions, SentenceTransformers
+from recbole_conrec.tokenizer.sentence import SentenceOptions, SentenceTransformers, _apart, _control_tokens
 from recbole_conrec.utils.errors import UserError
 
 TEXTS = ["", "red fox", "red wolf", "blue whale", " ", "blue shark", "red fox", "green frog pond", "green toad pond"]
@@ -145,3 +146,58 @@ def test_the_cache_key_follows_the_files_of_a_model_folder(tiny_dataset, tmp_pat
     assert cache_key(options, items) == key
     (tmp_path / "weights").write_bytes(b"2")
     assert cache_key(options, items) != key
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "names"),
+    [
+        (SimpleNamespace(all_special_tokens=["<s>", "</s>", "[SEP]"]), ["<s>", "</s>", "[SEP]"]),
+        (
+            SimpleNamespace(
+                added_tokens_decoder={
+                    1: SimpleNamespace(content="<mask>", special=True),
+                    2: SimpleNamespace(content="lamp", special=False),
+                    3: SimpleNamespace(content="|", special=True),
+                }
+            ),
+            ["<mask>"],
+        ),
+        (None, []),
+    ],
+)
+def test_names_of_control_tokens_are_taken_apart(tokenizer, names):
+    control = _control_tokens(tokenizer)
+    for text in ("a lamp", "<s", "s>", "a | b"):
+        assert _apart(text, control) == text
+    for name in names:
+        assert _apart(f"of {name}{name} x", control) == f"of {name[0]} {name[1:]}{name[0]} {name[1:]} x"
+
+
+def test_control_tokens_in_a_title_are_words(model_folder):
+    """[PAD] in a title does not become the token of padding, whose vector it would have had."""
+    made = encoder(model_folder("mean"))
+    vectors = made.fit(Items(["", "red [PAD] fox", "red [ PAD] fox", "red fox", "[UNK]", "[ UNK]"]))
+    np.testing.assert_allclose(vectors[1], vectors[2], atol=1e-6)
+    np.testing.assert_allclose(vectors[4], vectors[5], atol=1e-6)
+    assert np.abs(vectors[1] - vectors[3]).max() > 1e-3
+    read = made._model().tokenizer(_apart("red [PAD] fox", _control_tokens(made._model().tokenizer)))["input_ids"]
+    assert made._model().tokenizer.pad_token_id not in read
+
+
+def test_the_revision_of_a_hub_model_counts_and_is_kept(tiny_dataset, tmp_path, monkeypatch):
+    for place in ("constants", "file_download.constants"):
+        monkeypatch.setattr(f"huggingface_hub.{place}.HF_HUB_CACHE", str(tmp_path), raising=False)
+    items = from_dataset(tiny_dataset)
+    options = parse({"encoder": {"name": "sentence-transformers", "model": "small"}})
+    keys = []
+    for commit in ("a" * 40, "b" * 40):
+        repository = tmp_path / "models--sentence-transformers--small"
+        (repository / "refs").mkdir(parents=True, exist_ok=True)
+        (repository / "refs" / "main").write_text(commit)
+        (repository / "snapshots" / commit).mkdir(parents=True)
+        (repository / "snapshots" / commit / "config.json").write_text("{}")
+        keys.append(cache_key(options, items))
+    assert keys[0] != keys[1]
+    state, arrays = SentenceTransformers(SentenceOptions(model="small"), commit="a" * 40).state()
+    assert state["commit"] == "a" * 40 and SentenceTransformers.from_state(state, arrays).commit == "a" * 40
+    assert SentenceTransformers(SentenceOptions(model="small")).commit == "b" * 40
