@@ -39,6 +39,13 @@ class Truth:
         """int64 [N]: the column of the true item among the candidates."""
         return np.argmax(self.candidates[:] == self.next[:, None], axis=1)
 
+    @cached_property
+    def paired(self) -> np.ndarray:
+        """int64 [N, 3]: the item itself and ``further.pairs``."""
+        if self.further is None:
+            return np.pad(self.next[:, None], ((0, 0), (0, 2)))
+        return np.column_stack([self.next, self.further.pairs])
+
 
 def future_items(
     log: EventLog, cuts: Cuts, window: Window, instances: Instances, stream: RowStream

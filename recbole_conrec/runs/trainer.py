@@ -171,9 +171,7 @@ class HarnessMixin(Trainer):
         candidates = torch.from_numpy(truth.candidates[batch.start : batch.stop]).to(self.device)
         pairs: torch.Tensor | None = None
         if paired:
-            part = slice(batch.start, batch.stop)
-            columns = np.column_stack([truth.next[part], truth.further.pairs[part]])
-            pairs = torch.from_numpy(columns).to(self.device)
+            pairs = torch.from_numpy(truth.paired[batch.start : batch.stop]).to(self.device)
         found = answer(self.model, interaction, candidates, k, data, pairs)
         return Answers(
             None if found.items is None else found.items.cpu(),

@@ -23,8 +23,9 @@ from tqdm import tqdm
 from recbole_conrec.data.dataset import NegativeFeedbackDataset
 from recbole_conrec.data.simulation.oracle import Oracle
 from recbole_conrec.data.truth import Truth
+from recbole_conrec.evaluation.beyond import BEYOND
 from recbole_conrec.evaluation.collector import outcomes
-from recbole_conrec.evaluation.ranking import excluded_pairs, rank
+from recbole_conrec.evaluation.ranking import answer, excluded_pairs
 from recbole_conrec.evaluation.registry import measured
 from recbole_conrec.evaluation.topk import dense_topk
 from recbole_conrec.leaderboard.board import Board
@@ -105,6 +106,8 @@ def study_metrics(board: Board, draws: int = 2000, seed: int = 2026) -> tuple[Fi
         raise UserError(
             f"metrics: {', '.join(board.columns)}; expected HR first, with which the others are compared, and FHR"
         )
+    if single := [name for name in board.columns if name.split("@")[0] in BEYOND]:
+        raise UserError(f"metrics: {', '.join(single)} are of all lists together; give metrics of instances")
     if unavailable := next((planned.unavailable for planned in board.runs if planned.unavailable), ""):
         raise UserError(unavailable)
     Oracle.load(PlaceOptions.of(board.runs[0].config).data_path)  # before training: data without truth are an error
@@ -119,14 +122,14 @@ def study_metrics(board: Board, draws: int = 2000, seed: int = 2026) -> tuple[Fi
         options = {**planned.options, "show_progress": False}
         done = load_run(run(planned.method.model, planned.dataset, options=options).run_dir, where)
         data, truth = data or done.data, done.data.truth("test")
-        lists[name], scores = _answers(done.model, done.data.build()[2], truth, k)
-        found[name] = outcomes(truth, lists[name], scores, board.topk, metrics)
+        lists[name], *scores = _answers(done.model, done.data.build()[2], truth, k)
+        found[name] = outcomes(truth, lists[name], scores[0], board.topk, metrics, scores[1])
     if data is None:
         raise UserError("study metrics: the board has no methods")
     oracle, truth = TrueDislikes(data), data.truth("test")
     for name, sigma in [("random", None), *((f"truth, noise {sigma:g}", sigma) for sigma in SIGMAS)]:
-        lists[name], scores = _reference(oracle, data, truth, k, sigma, seed)
-        found[name] = outcomes(truth, lists[name], scores, board.topk, metrics)
+        lists[name], *scores = _reference(oracle, data, truth, k, sigma, seed)
+        found[name] = outcomes(truth, lists[name], scores[0], board.topk, metrics, scores[1])
     trained = [method.name for method in board.methods]
     return judge(data, oracle, lists, found, board.columns, trained, draws, seed), data
 
@@ -185,24 +188,25 @@ def _batches(data):
     return (np.arange(low, min(low + BATCH, len(data))) for low in range(0, len(data), BATCH))
 
 
-def _answers(model, data: NegativeFeedbackDataset, truth: Truth, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The model's top K, int64 [N, k], and its scores of the candidates, float32 [N, C]."""
+def _answers(model, data: NegativeFeedbackDataset, truth: Truth, k: int) -> tuple[np.ndarray, ...]:
+    """The model's top K, int64 [N, k], and its scores of the candidates and of the pairs, float32 [N, C] and [N, 3]."""
     device = next(model.parameters()).device
-    answers = [
-        rank(model, data[batch].to(device), torch.from_numpy(truth.candidates[batch]).to(device), k, data)
-        for batch in _batches(data)
-    ]
-    items, scores = zip(*answers, strict=True)
-    return torch.cat(items).cpu().numpy(), torch.cat(scores).float().cpu().numpy()
+    answers = []
+    for batch in _batches(data):
+        candidates, pairs = (torch.from_numpy(ids).to(device) for ids in (truth.candidates[batch], truth.paired[batch]))
+        found = answer(model, data[batch].to(device), candidates, k, data, pairs)
+        answers.append((found.items, found.scores, found.pairs))
+    items, scores, pairs = (torch.cat(parts).cpu() for parts in zip(*answers, strict=True))
+    return items.numpy(), scores.float().numpy(), pairs.float().numpy()
 
 
 def _reference(
     oracle: TrueDislikes, data: NegativeFeedbackDataset, truth: Truth, k: int, sigma: float | None, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Top K and candidate scores of the truth under noise; of noise alone where sigma is None."""
+) -> tuple[np.ndarray, ...]:
+    """As :func:`_answers` of the truth under noise; of noise alone where sigma is None."""
     test, data = data.splits["test"], data.build()[2]
     items = np.broadcast_to(np.arange(data.item_num), (BATCH, data.item_num))
-    lists, scores = [], []
+    lists, scores, paired = [], [], []
     for batch in _batches(data):
         hashes = uniform(mix(seed, batch[:, None], items[: len(batch)]))
         noise = np.log(hashes + 1e-12) - np.log1p(-hashes)  # logistic
@@ -213,7 +217,8 @@ def _reference(
         forbidden = excluded_pairs(data[batch], data.exclusion)
         lists.append(dense_topk(torch.from_numpy(dense), k, forbidden).numpy())
         scores.append(np.take_along_axis(dense, truth.candidates[batch], axis=1))
-    return np.concatenate(lists), np.concatenate(scores)
+        paired.append(np.take_along_axis(dense, truth.paired[batch], axis=1))
+    return np.concatenate(lists), np.concatenate(scores), np.concatenate(paired)
 
 
 def _best_quality(data: NegativeFeedbackDataset, oracle: TrueDislikes, k: int) -> float:

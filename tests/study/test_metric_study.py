@@ -6,13 +6,15 @@ from scipy.stats import kendalltau
 
 from recbole_conrec.cli import main
 from recbole_conrec.data.simulation.simulate import SimulateOptions, simulate
-from recbole_conrec.study.metrics import kendall
+from recbole_conrec.leaderboard.board import read_board
+from recbole_conrec.study.metrics import kendall, study_metrics
+from recbole_conrec.utils.errors import UserError
 
 BOARD = """
 title: Two methods
 datasets: [log]
 seeds: [1]
-metrics: [HR, FHR, CandAcc]
+metrics: [HR, FHR, CandAcc, LikeHR, AUCNeutral]
 topk: [20]
 methods: [Pop, ItemSwing]
 """
@@ -58,7 +60,10 @@ def test_quality_and_metrics_of_pop_equal_those_of_a_loop(sim, study):
     quality, hits, future_hits = [], [], []
     for user, t0, item, begin, end in zip(test.user, test.time, test.item, test.begin, test.end, strict=True):
         known = set(log.item[begin:end][log.feedback[begin:end] == -1])
-        order = sorted((i for i in range(1, log.n_items) if i not in known), key=lambda i: (-counts[i], ties[i]))[:20]
+        out = set(log.item[begin:end][log.feedback[begin:end] != 0])  # exclude: reacted
+        order = sorted((i for i in range(1, log.n_items) if i not in out), key=lambda i: (-counts[i], ties[i]))[
+            :20
+        ]
         tokens = [data.field2id_token["item_id"][i] for i in order]
         rows = oracle.rows("user", [data.field2id_token["user_id"][user]]), oracle.rows("item", tokens)[None]
         quality.append(oracle.dislike_probability(*rows, np.array([t0])).mean())
@@ -69,6 +74,13 @@ def test_quality_and_metrics_of_pop_equal_those_of_a_loop(sim, study):
     assert study["quality"][place] == pytest.approx(np.mean(quality))
     assert study["values"][place][:2] == pytest.approx([np.mean(hits), np.mean(future_hits)])
     assert study["instances"] == len(test)
+
+
+def test_it_judges_metrics_of_pairs_and_refuses_figures_of_all_lists(sim, study):
+    auc = dict(zip(study["methods"], np.array(study["values"])[:, 4], strict=True))
+    assert auc["truth, noise 1"] > auc["truth, noise 16"] and abs(auc["random"] - 0.5) < 0.15
+    with pytest.raises(UserError, match="metrics: GiniIndex@20 are of all lists together"):
+        study_metrics(read_board(str(sim / "board.yaml")).narrow(metrics=["HR", "FHR", "GiniIndex"]))
 
 
 def test_the_true_order_is_the_order_of_knowledge(study):
@@ -95,6 +107,6 @@ def test_data_without_a_truth_are_refused(sim, tiny_path, tmp_path, capsys):
 
 
 def test_a_board_must_begin_with_hr_and_have_fhr(sim, tmp_path, capsys):
-    (tmp_path / "board.yaml").write_text(BOARD.replace("[HR, FHR, CandAcc]", "[HR, CandAcc]"))
+    (tmp_path / "board.yaml").write_text(BOARD.replace("[HR, FHR, CandAcc, LikeHR, AUCNeutral]", "[HR, CandAcc]"))
     assert main(["study", "metrics", f"--leaderboard={tmp_path / 'board.yaml'}", f"--data_path={sim}"]) == 2
     assert "expected HR first, with which the others are compared, and FHR" in capsys.readouterr().err
