@@ -9,9 +9,10 @@ import yaml
 
 from recbole_conrec import registry
 from recbole_conrec.cli import main
+from recbole_conrec.options.search import MOST, search_space
 from recbole_conrec.runs import records
 from recbole_conrec.runs.config import make_config
-from recbole_conrec.study.tuning import MOST, TuneOptions, search_space, tune
+from recbole_conrec.study.tuning import TuneOptions, tune
 from recbole_conrec.utils.errors import UserError
 
 pytestmark = pytest.mark.slow

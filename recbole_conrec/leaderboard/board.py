@@ -9,6 +9,7 @@ from typing import Any
 from recbole.config import Config
 
 from recbole_conrec import registry
+from recbole_conrec.evaluation.beyond import BEYOND
 from recbole_conrec.evaluation.registry import columns, find_metric
 from recbole_conrec.leaderboard.board_options import (
     FIRST_SEED,
@@ -21,6 +22,7 @@ from recbole_conrec.options.layers import WHOLE, merge, overall
 from recbole_conrec.runs import records
 from recbole_conrec.runs.checks import read_by
 from recbole_conrec.runs.config import make_config
+from recbole_conrec.runs.options import EvaluationOptions
 from recbole_conrec.utils.errors import UserError
 from recbole_conrec.utils.names import nearest
 
@@ -70,7 +72,10 @@ class Board:
         metrics: the names of its columns' metrics, see :func:`recbole_conrec.leaderboard.board_options.check_metrics`.
         methods: each with the board's options that it reads, below its own.
         improvement: the method whose improvement over the best other one is the last line.
-        options: what every run is asked to measure: ``topk``, and ``metrics`` where some are the user's.
+        compare_references: whether references are ranked and tested as the other methods are.
+        topk: the values of K that are printed.
+        options: what every run is asked to measure, so that boards with other columns share its records: ``topk``, the
+            default ones and those of the board, and ``metrics`` where some are the user's.
         strongest: options of every method that reads them, above the method's own (from the command line).
     """
 
@@ -79,22 +84,19 @@ class Board:
     datasets: tuple[str, ...]
     seeds: tuple[int, ...]
     metrics: tuple[str, ...]
+    topk: tuple[int, ...]
     methods: tuple[Method, ...]
     options: dict[str, Any]
     improvement: str | None
+    compare_references: bool
     strongest: dict[str, Any]
-
-    @property
-    def topk(self) -> list[int]:
-        """The values of K."""
-        topk = self.strongest.get("topk", self.options["topk"])
-        return topk if isinstance(topk, list) else [topk]
 
     @property
     def columns(self) -> list[str]:
         """['HR@20', ..., 'CandAcc']: the metrics at every K."""
         # a variant such as CandAcc.beam is no metric of its own
-        by_metric = [columns([name], self.topk) if find_metric(name) else [name] for name in self.metrics]
+        single = [name for name in self.metrics if not find_metric(name) and name not in BEYOND]
+        by_metric = [[name] if name in single else columns([name], self.topk) for name in self.metrics]
         return [column for names in by_metric for column in names]
 
     @cached_property
@@ -125,7 +127,7 @@ class Board:
             methods: names of some of its methods; (): all.
             seeds: a list, or how many of its seeds; (): all.
             datasets: instead of its own; (): its own.
-            strongest: options over everything else.
+            strongest: options over everything else; ``metrics`` and ``topk`` are the columns that are printed.
 
         Raises UserError for an unknown method or metric.
         """
@@ -135,15 +137,18 @@ class Board:
                 raise UserError(
                     f"methods: '{name}' is no method of '{self.name}'{nearest(name, known)}; it has {', '.join(known)}"
                 )
-        metrics = strongest.get("metrics") or self.metrics
+        metrics = strongest.pop("metrics", None) or self.metrics
         metrics = (metrics,) if isinstance(metrics, str) else tuple(metrics)
         check_metrics(metrics, self.name)
+        topk = EvaluationOptions.of({"topk": strongest.pop("topk", self.topk)}).topk
         return replace(
             self,
             methods=tuple(known[name] for name in known if not methods or name in methods),
             seeds=counted(seeds, self.seeds) if seeds else self.seeds,
             datasets=tuple(datasets) or self.datasets,
             metrics=metrics,
+            topk=topk,
+            options={**self.options, **_measured(metrics, topk)},
             strongest=combine(self.strongest, strongest),
         )
 
@@ -156,11 +161,8 @@ def read_board(name: str) -> Board:
     name = str(name)
     given = read_board_options(name)
     metrics = given.metrics or tuple(overall()["metrics"])
-    given_options = given.options or {}
-    topk = given_options.get("topk", given.topk or overall()["topk"])
-    options = {"topk": list(topk) if isinstance(topk, tuple) else topk}
-    if users := users_metrics(metrics):
-        options["metrics"] = [*overall()["metrics"], *users]
+    given_options = dict(given.options or {})
+    topk = EvaluationOptions.of({"topk": given_options.pop("topk", given.topk) or max(overall()["topk"])}).topk
     parts = shared(given_options, given.methods)
     methods = (m.model_copy(update={"options": combine(parts[m.name], m.options)}) for m in given.methods)
     return Board(
@@ -169,11 +171,21 @@ def read_board(name: str) -> Board:
         datasets=given.datasets,
         seeds=counted(given.seeds or (FIRST_SEED,), ()),
         metrics=metrics,
+        topk=topk,
         methods=tuple(methods),
-        options=options,
+        options=_measured(metrics, topk),
         improvement=given.improvement,
+        compare_references=given.compare_references,
         strongest={},
     )
+
+
+def _measured(metrics: Sequence[str], topk: Sequence[int]) -> dict[str, Any]:
+    """The options of runs that measure these columns, and what every run measures."""
+    options: dict[str, Any] = {"topk": sorted({*overall()["topk"], *topk})}
+    if users := users_metrics(metrics):
+        options["metrics"] = [*overall()["metrics"], *users]
+    return options
 
 
 def combine(*layers: dict[str, Any]) -> dict[str, Any]:

@@ -3,10 +3,11 @@
 import importlib.resources
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from recbole_conrec.evaluation.beyond import BEYOND
 from recbole_conrec.evaluation.registry import entry_points, find_metric, own_metrics
 from recbole_conrec.generative.candidate_scores import SCORINGS
 from recbole_conrec.options.schema import Count, Natural, NonNegative, Options, Several, Text
@@ -40,7 +41,13 @@ class Method(Options):
     options: dict[str, Any] = Field(default_factory=dict)
     """Options of its runs, above those of the board."""
     seeds: Count | None = None
-    """How many of the board's seeds it runs with, the first ones; 1 for a method without randomness. null: all."""
+    """How many of the board's seeds it runs with, the first ones; null: all, and 1 where ``deterministic``."""
+    group: Literal["references"] | None = None
+    """references: printed below a line of their own, and neither ranked nor counted by ``improvement``."""
+    deterministic: bool = False
+    """Whether every seed gives the same figures: one run then stands for all seeds, and its seeds vary by nothing."""
+    search: Natural | None = None
+    """Points of options that were tried for it; null: those of properties/search.yaml for its model."""
     minutes: NonNegative | None = None
     """A guess of one run's time, until there are records; minutes."""
     launch: Text | None = None
@@ -50,7 +57,10 @@ class Method(Options):
     @classmethod
     def _from_name(cls, given: Any) -> Any:
         given = {"name": given} if isinstance(given, str) else given
-        return {"model": given["name"], **given} if isinstance(given, dict) and "name" in given else given
+        if not isinstance(given, dict) or "name" not in given:
+            return given
+        once = {"seeds": 1} if given.get("deterministic") is True else {}
+        return {"model": given["name"], **once, **given}
 
     @property
     def overrides(self) -> dict[str, Any]:
@@ -72,13 +82,16 @@ class BoardOptions(Options):
     seeds: Seeds | None = None
     """Seeds of the runs: a list, or how many, counted on from 2020. null: 2020 alone."""
     metrics: Annotated[Several[str], Once] | None = None
-    """The columns: metrics by name or dotted path, or a variant such as CandAcc.beam; null: those of overall.yaml."""
+    """The columns: metrics by name or dotted path, a variant such as CandAcc.beam, or a figure of all lists such as
+    ItemCoverage; null: those of overall.yaml."""
     topk: Annotated[Count | Annotated[Several[Count], Field(min_length=1)] | None, Once] = None
-    """The values of K; null: those of overall.yaml."""
+    """The values of K that are printed; null: the largest of overall.yaml. Runs measure those of overall.yaml, too."""
     options: dict[str, Any] | None = None
     """Options of the runs of every method that reads them, below a method's own."""
     improvement: Text | None = None
     """The method whose improvement over the best other one is the last line."""
+    compare_references: bool = False
+    """Whether references are ranked, tested and counted by ``improvement`` as the other methods are."""
     methods: Annotated[Several[Method], BeforeValidator(lambda given: () if given is None else given)] = ()
     """Entries of the board: names of models, or mappings; at least one."""
 
@@ -105,7 +118,7 @@ def read_board_options(name: str) -> BoardOptions:
 
 def check_metrics(metrics: Sequence[str], where: str) -> None:
     """Raise UserError for a column that no run measures."""
-    known = [*own_metrics(), *entry_points()]
+    known = [*own_metrics(), *entry_points(), *BEYOND]
     scored = [name for name, metric in own_metrics().items() if metric.needs == ("scores",)]
     known += [f"{name}.{scoring}" for name in scored for scoring in SCORINGS]
     for name in metrics:

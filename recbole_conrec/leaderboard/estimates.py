@@ -9,9 +9,9 @@ not the seeds. The variance of a mean over S seeds, or of the difference of two 
 
 which is what a bootstrap of users and seeds (Owen 2007, "The pigeonhole bootstrap") estimates, without its two faults:
 with few seeds it is too narrow, by (S - 1) / S and by normal quantiles. Here intervals and p-values are those of
-Student's t with Satterthwaite's degrees of freedom (S - 1 for a method's seeds; for users their effective number less 1,
-as cluster-robust variances with a few large clusters have fewer degrees of freedom than clusters: Carter, Schnepel and
-Steigerwald 2017). From one seed nothing is known about the others: the interval is then one over users alone, and
+Student's t with Satterthwaite's (1946) degrees of freedom: S - 1 for a method's seeds, and for users their effective
+number less 1, as a few users with many instances leave fewer degrees of freedom than there are users (Carter, Schnepel
+and Steigerwald 2017). From one seed nothing is known about the others: the interval is then one over users alone, and
 there is no p. tests/leaderboard/test_estimates.py holds all this on simulated boards.
 """
 

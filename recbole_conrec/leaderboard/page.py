@@ -10,17 +10,32 @@ from typing import Any
 
 from recbole_conrec.leaderboard import tables
 from recbole_conrec.leaderboard.board import Board
-from recbole_conrec.leaderboard.standings import Line, Section
+from recbole_conrec.leaderboard.section import Cell, Line, Section, looks
 from recbole_conrec.runs import records
+from recbole_conrec.runs.records import Record
+
+EXCLUSIONS = {
+    "disliked": "items that the user disliked before t0 never appear in a list; nothing else is excluded",
+    "reacted": "items that the user disliked or liked before t0 never appear in a list",
+    "exposed": "items that the user met before t0, with any feedback or none, never appear in a list",
+}
+AS_OF = {
+    "cut": "counts, Swing and the like read the training part alone",
+    "t0": "counts, Swing and the like read all events strictly before the time of the instance",
+}
 
 
-def page(board: Board, sections: list[Section], folder: Path) -> str:
-    """The page, to be written into ``folder``; its links to records are relative to that."""
-    content = {"title": board.title, "lead": _lead(sections), "sections": [_section(s, folder) for s in sections]}
-    # the JSON holds no '<', so that no text of a record can end the script element
-    data = json.dumps(_finite(content), default=str, allow_nan=False).replace("<", "\\u003c")
+def content(board: Board, sections: list[Section], folder: Path) -> str:
+    """All figures as JSON, to be written into ``folder``; its links to records are relative to that."""
+    found = {"title": board.title, "lead": _lead(sections), "sections": [_section(s, folder) for s in sections]}
+    return json.dumps(_finite(found), default=str, allow_nan=False)
+
+
+def page(data: str) -> str:
+    """The page. ``data``: what :func:`content` gives."""
     template = (importlib.resources.files("recbole_conrec.leaderboard") / "page.html").read_text(encoding="utf-8")
-    return template.replace("{{data}}", data)
+    # the JSON in it holds no '<', so that no text of a record can end the script element
+    return template.replace("{{data}}", data.replace("<", "\\u003c"))
 
 
 def _finite(value: Any) -> Any:
@@ -53,13 +68,15 @@ def _lead(sections: list[Section]) -> str:
 
 
 def _section(section: Section, folder: Path) -> dict:
-    first = next((r.result for line in section.lines for r in line.records.values()), None)
+    first = next((record for line in section.lines for record in line.records.values()), None)
     return {
         "dataset": section.dataset,
         "columns": section.columns,
         "usual_n": section.usual_n,
+        "users": {column: tables.users(section, column) for column in section.columns},
         "key": tables.key(section),
-        "improved": section.improved,
+        "above": tables.above(section),
+        "improved": tables.improved(section),
         "improvement": {c: tables.improvement(section, c) for c in section.columns if c in section.improvement},
         "methods": [_method(line, folder) for line in section.lines],
         "valid_metrics": list(_selected_by(section)),
@@ -77,16 +94,20 @@ def _selected_by(section: Section) -> dict[str, list[str]]:
 
 
 def _valid_metric(line: Line) -> str | None:
-    return next((record.result["config"]["valid_metric"] for record in line.records.values()), None)
+    return next((record.config.valid_metric for record in line.records.values()), None)
 
 
 def _method(line: Line, folder: Path) -> dict:
     return {
         "valid_metric": _valid_metric(line),
         "name": line.method.name,
-        "note": line.note,
+        "group": line.method.group,
+        "label": tables.name(line),
+        "rising": line.rising,
+        "search": line.search,
+        "note": tables.note(line),
         "cost": line.cost if line.records else None,
-        "cells": {name: {**asdict(cell), "marked": cell.marked} for name, cell in line.cells.items()},
+        "cells": {name: _cell(cell) for name, cell in line.cells.items()},
         "curves": [curve for record in line.records.values() if (curve := _curve(record.result))],
         "records": [
             {"seed": seed, "href": Path(os.path.relpath(record.folder / records.RESULT, folder)).as_posix()}
@@ -95,44 +116,37 @@ def _method(line: Line, folder: Path) -> dict:
     }
 
 
+def _cell(cell: Cell) -> dict:
+    return {**asdict(cell), "marked": cell.marked, "interval": tables.interval(cell)}
+
+
 def _curve(result: dict) -> list[float]:
-    """The validation figures of a run, in the order of training; of one with stages, all stages in a line."""
-    entries = result["curve"] or [entry for stage in result["stages"] for entry in stage.get("validation", [])]
-    return [entry["valid"] for entry in entries if _is_figure(entry.get("valid"))]
+    """The validation figures of a run; of one with stages, all stages in a line."""
+    return looks(result["curve"] or [entry for stage in result["stages"] for entry in stage.get("validation", [])])
 
 
-def _is_figure(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
-
-
-def protocol(result: dict, section: Section) -> list[tuple[str, str]]:
-    """What makes figures comparable, in words, from the configuration of a run."""
-    config, instances = result["config"], result["instances"]
-    split, window, feedback = config["split"], config["window"], config["feedback"]
-    length = "no limit" if window["length"] is None else f"{window['length']} {window['unit']}"
-    normalise = sorted(
-        {
-            line_config["normalise"]
-            for line in section.lines
-            for record in line.records.values()
-            if (line_config := record.result["config"]).get("normalise")
-        }
-    )
-    cut = f"cuts {split['cuts']}" if split.get("cuts") else f"shares {split.get('ratio')}"
-    parts = ", ".join(f"{part} {n:,}" for part, n in instances.items())
+def protocol(record: Record, section: Section) -> list[tuple[str, str]]:
+    """What makes figures comparable, in words, from the options of a run."""
+    config = record.config
+    split, window, feedback = config.split, config.window, config.feedback
+    length = "no limit" if window.length is None else f"{window.length} {window.unit}"
+    configs = [record.config for line in section.lines for record in line.records.values()]
+    normalise = sorted({str(one.normalise) for one in configs if one.normalise})
+    cut = f"cuts {split.cuts}" if split.cuts else f"shares {split.ratio}"
+    parts = ", ".join(f"{part} {n:,}" for part, n in record.result["instances"].items())
     return [
-        ("feedback", f"negative: {feedback['negative']}; positive: {feedback.get('positive') or 'none'}"),
-        ("split", f"by {split['by']}, {cut}"),
+        ("feedback", f"negative: {feedback.negative}; positive: {feedback.positive or 'none'}"),
+        ("split", f"by {split.by}, {cut}"),
         ("instances", f"{parts} (test: {section.users:,} users)"),
         ("window", f"{length} from t0 on"),
+        ("exclusion", EXCLUSIONS.get(config.exclude, config.exclude)),
+        ("side information", AS_OF.get(config.as_of, config.as_of)),
         (
-            "exclusion",
-            f"items that the user {config['exclude']} before t0 never appear in a list".replace("exposed", "saw"),
+            "candidates",
+            f"{config.candidates.size} of the pool {config.candidates.pool}, drawn by seed {config.candidate_seed}",
         ),
-        ("side information", "all events before t0" if config["as_of"] == "t0" else "training events alone"),
-        ("candidates", f"{config['candidates']}, lists fixed by seed {config['candidate_seed']}"),
-        ("low activity", f"fewer than {config['low_activity']} dislikes before t0 (LUF)"),
-        ("long tail", f"fewer than {config['long_tail']} training dislikes (LIF)"),
+        ("low activity", f"fewer than {config.low_activity} dislikes before t0 (LUF)"),
+        ("long tail", f"fewer than {config.long_tail} training dislikes (LIF)"),
         (
             "normalisation",
             f"generative methods: probabilities over the {' / '.join(normalise)} codes"
@@ -147,5 +161,6 @@ def protocol(result: dict, section: Section) -> list[tuple[str, str]]:
                 for n, (metric, methods) in enumerate(_selected_by(section).items())
             ),
         ),
-        ("data", result["data_fingerprint"][:16]),
+        ("search", tables.searches(section)),
+        ("data", record.result["data_fingerprint"][:16]),
     ]

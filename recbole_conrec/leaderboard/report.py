@@ -8,35 +8,44 @@ from rich.table import Table
 from recbole_conrec.evaluation.table import seconds
 from recbole_conrec.leaderboard import schedule, stages, tables
 from recbole_conrec.leaderboard.board import Board, PlannedRun
-from recbole_conrec.leaderboard.page import page
+from recbole_conrec.leaderboard.latex import latex
+from recbole_conrec.leaderboard.markdown import markdown
+from recbole_conrec.leaderboard.page import content, page
+from recbole_conrec.leaderboard.sheet import comma_separated
 from recbole_conrec.leaderboard.standings import standings
 from recbole_conrec.utils.files import write_text
 from recbole_conrec.utils.tables import plain
 
 
 def write(board: Board, folder: Path, console: Console) -> list[Path]:
-    """Print a board's tables and write them into a folder as board.html, .md, .tex and .csv. Returns the files."""
+    """Print a board's tables and write them into a folder as board.html, .json, .md, .tex and .csv.
+
+    Returns the files.
+    """
     sections = standings(board)
     for section in sections:
         for table in tables.terminal(section, board.title, console.width):
             console.print(table)
             console.print()
-        console.print(tables.key(section), style="dim")
-        console.print()
+        for text in (tables.key(section), *tables.above(section)):
+            console.print(plain(text, "dim"))
+            console.print()
         if after := stages.terminal(section):
             console.print(after)
             console.print()
-    markdown = [tables.markdown(sections, board.title), *filter(None, map(stages.markdown, sections))]
-    texts = {
-        "html": page(board, sections, folder),
-        "md": "\n".join(markdown),
-        "tex": tables.latex(sections, board.title),
-        "csv": tables.comma_separated(sections),
+    texts = [markdown(sections, board.title), *filter(None, map(stages.markdown, sections))]
+    data = content(board, sections, folder)
+    files = {
+        "html": page(data),
+        "json": data,
+        "md": "\n".join(texts),
+        "tex": latex(sections, board.title),
+        "csv": comma_separated(sections),
     }
     folder.mkdir(parents=True, exist_ok=True)
-    for ending, text in texts.items():
+    for ending, text in files.items():
         write_text(folder / f"board.{ending}", text)
-    return [folder / f"board.{ending}" for ending in texts]
+    return [folder / f"board.{ending}" for ending in files]
 
 
 def plan(board: Board, missing: list[PlannedRun], jobs: int) -> Table:

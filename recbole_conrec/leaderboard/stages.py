@@ -5,8 +5,9 @@ import statistics
 from rich import box
 from rich.table import Table
 
-from recbole_conrec.leaderboard.standings import Section
-from recbole_conrec.leaderboard.tables import figure, markdown_table, md
+from recbole_conrec.leaderboard.markdown import markdown_table, md
+from recbole_conrec.leaderboard.section import Section
+from recbole_conrec.leaderboard.tables import figure
 from recbole_conrec.utils.tables import plain
 
 MEASURES = ("valid", "alignment")  # keys of a stage's entry: `valid_metric` on validation; four choices, chance is .25

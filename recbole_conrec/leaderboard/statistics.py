@@ -1,13 +1,11 @@
-"""Uncertainty of figures over instances: bootstrap intervals, paired tests, Holm's correction.
+"""Bootstrap intervals over users, for figures without seeds, and Holm's correction; estimates.py has methods' figures.
 
 The instances of one user are not independent of each other, so users are drawn, never single instances. Arrays of
-outcomes are float64 [N] with NaN where an instance does not count; several seeds of a method are averaged by instance
-first (the tests take the trained models as given; the deviation over seeds is reported beside them).
+outcomes are float64 [N] with NaN where an instance does not count.
 """
 
 import numpy as np
 
-DRAWS = 10_000
 _CELLS = 1 << 22  # numbers held at a time
 
 
@@ -59,25 +57,6 @@ def intervals(sums: np.ndarray, counts: np.ndarray, rng: np.random.Generator, dr
     out = np.full((2, sums.shape[1]), np.nan)
     out[:, some] = np.nanpercentile(means[:, some], (2.5, 97.5), axis=0)
     return out
-
-
-def randomisation(differences: np.ndarray, rng: np.random.Generator, draws: int = DRAWS) -> np.ndarray:
-    """Two-sided p of paired approximate randomisation: both methods' outcomes of a user are swapped or not, as a whole.
-
-    Args:
-        differences: float [U, M], one method's sum minus the other's by user, over instances on which both count.
-        rng: draws the swaps.
-        draws: random swaps of all users.
-
-    Returns:
-        float64 [M]: (1 + draws whose |sum| reaches the observed one) / (draws + 1).
-    """
-    seen = np.abs(differences.sum(axis=0))
-    reached = np.zeros(differences.shape[1])
-    for part in _blocks(draws, len(differences)):
-        signs = rng.integers(0, 2, (part.stop - part.start, len(differences)), dtype=np.int8) * 2.0 - 1.0
-        reached += (np.abs(signs @ differences) >= seen - 1e-9).sum(axis=0)
-    return (1 + reached) / (draws + 1)
 
 
 def holm(p: np.ndarray) -> np.ndarray:

@@ -82,6 +82,7 @@ def make_config(model: str | None, dataset: str | None, files=(), options: dict 
     for key in ("item_text", "metrics"):
         if isinstance(merged.get(key), str):
             merged[key] = [merged[key]]
+    merged["metrics"] = _with_selecting(merged["metrics"], str(merged["valid_metric"]))
     merged.setdefault("gpu_id", _gpus())
     if merged.get("use_gpu") is False:  # which RecBole 1.2.1 does not read
         merged["gpu_id"] = ""
@@ -122,6 +123,14 @@ class _Config(Config):
             super()._set_default_parameters()
         except NotImplementedError as error:  # RecBole's words for an unknown metric
             raise UserError(f"metrics: {error}; known: {', '.join(sorted(metrics_dict))}") from None
+
+
+def _with_selecting(metrics: list, valid_metric: str) -> list:
+    """The option ``metrics`` with the metric that selects, where that is ours and ``metrics`` leaves it out."""
+    name = valid_metric.partition("@")[0]
+    selects = find_metric(name)
+    there = selects is None or selects in [find_metric(str(metric)) for metric in metrics]
+    return metrics if there else [*metrics, name]
 
 
 def _check_valid_metric(options: dict) -> None:

@@ -181,6 +181,7 @@ def test_a_finished_board_runs_nothing_and_writes_its_tables(board, tmp_path, mo
     assert code == 0 and "SASRec (both)" in printed and "CandAcc" in printed and "Swing over the best" in printed
     assert {file.name for file in (tmp_path / "results").iterdir()} == {
         "board.html",
+        "board.json",
         "board.md",
         "board.tex",
         "board.csv",
@@ -310,7 +311,8 @@ def test_methods_under_different_protocols_share_no_table(small):
     (section,) = standings(board)
     record = section.lines[0].records[5]
     other = records.Record(record.folder, {**record.result, "data_fingerprint": "0" * 64})
-    from recbole_conrec.leaderboard.standings import Line, _check_same_data
+    from recbole_conrec.leaderboard.section import Line
+    from recbole_conrec.leaderboard.standings import _check_same_data
 
     with pytest.raises(UserError, match="different data or protocols"):
         _check_same_data([section.lines[0], Line(board.methods[0], records={5: other})], "tiny")

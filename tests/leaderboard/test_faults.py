@@ -17,10 +17,14 @@ from rich.console import Console
 from recbole_conrec.leaderboard import schedule
 from recbole_conrec.leaderboard.board import read_board
 from recbole_conrec.leaderboard.board_options import Method
-from recbole_conrec.leaderboard.page import page
+from recbole_conrec.leaderboard.latex import latex
+from recbole_conrec.leaderboard.markdown import markdown
+from recbole_conrec.leaderboard.page import content, page
 from recbole_conrec.leaderboard.report import plan
-from recbole_conrec.leaderboard.standings import Cell, Line, Section, standings
-from recbole_conrec.leaderboard.tables import comma_separated, latex, markdown, terminal
+from recbole_conrec.leaderboard.section import Cell, Line, Section
+from recbole_conrec.leaderboard.sheet import comma_separated
+from recbole_conrec.leaderboard.standings import standings
+from recbole_conrec.leaderboard.tables import terminal
 from recbole_conrec.runs import failures, records
 
 pytestmark = pytest.mark.slow
@@ -123,7 +127,7 @@ def test_one_bad_record_ends_no_board(change, small, tmp_path):
     assert "\n" not in said[0]
     sections = standings(board)
     assert "corrupt" in sections[0].lines[0].note and sections[0].lines[1].records
-    assert page(board, sections, tmp_path) and schedule.expected_seconds(board.runs)
+    assert page(content(board, sections, tmp_path)) and schedule.expected_seconds(board.runs)
 
 
 def test_nan_in_a_curve_leaves_the_page_readable(small, tmp_path):
@@ -132,7 +136,7 @@ def test_nan_in_a_curve_leaves_the_page_readable(small, tmp_path):
     record = next(iter(sections[0].lines[2].records.values()))
     record.result["curve"][0]["valid"] = float("nan")
     sections[0].lines[2].cells["HR@5"].sd = float("inf")
-    data = re.search(r'id="data">(.*?)</script>', page(board, sections, tmp_path), re.S)[1]
+    data = re.search(r'id="data">(.*?)</script>', page(content(board, sections, tmp_path)), re.S)[1]
     json.loads(data, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
 
 

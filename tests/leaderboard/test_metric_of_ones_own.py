@@ -9,7 +9,7 @@ import tinylog
 from recbole.evaluator import register
 from rich.console import Console
 
-from recbole_conrec.evaluation.table import render
+from recbole_conrec.evaluation.table import render, shown
 from recbole_conrec.leaderboard.board import read_board
 from recbole_conrec.leaderboard.commands import run_board
 from recbole_conrec.runs import records
@@ -46,11 +46,11 @@ def options(tmp_path, tiny_path, monkeypatch):
 def test_it_is_in_the_record_and_the_table(options, capsys):
     result = run("Pop", "tiny", options={**options, "metrics": ["HR", PATH], "valid_metric": "FirstHit@20"})
     figure = result.record["metrics"]["FirstHit@20"]
-    assert list(result.record["metrics"])[-2:] == ["FirstHit@20", "CandAcc"]
+    assert list(result.outcomes)[-4:] == ["FirstHit@20", "CandAcc", "AUCLike", "AUCNeutral"]
     assert figure["value"] == result.outcomes["FirstHit@20"].mean() and figure["n"] == len(result.outcomes["HR@20"])
     assert 0 < figure["value"] <= result.record["metrics"]["FHR@20"]["value"]
     assert list(result.record["valid"]) == ["FirstHit@20"]
-    Console(width=120).print(render([result.record]))
+    Console(width=120).print(render([result.record], shown(result.record)))
     assert "FirstHit@20" in capsys.readouterr().out
 
 
@@ -65,7 +65,7 @@ def test_it_is_a_column_of_a_board(options, tmp_path, capsys):
     (planned,) = read_board(str(board)).narrow(**options).runs
     record, _ = records.read(planned.folder, planned.identity)
     assert record.result["config"]["metrics"][-1] == PATH
-    assert (tmp_path / "out" / "board.csv").read_text().splitlines()[2].startswith("tiny,Pop,FirstHit@5,")
+    assert (tmp_path / "out" / "board.csv").read_text().splitlines()[2].startswith("tiny,Pop,,FirstHit@5,")
 
 
 def test_a_run_is_identified_by_the_source_of_its_metrics(options, tmp_path):
@@ -79,8 +79,8 @@ def test_a_run_is_identified_by_the_source_of_its_metrics(options, tmp_path):
 
 
 def test_what_is_selected_by_must_be_measured(options):
-    with pytest.raises(UserError, match="valid_metric: 'FirstHit@5' is not measured; name one of HR@20, FirstHit@20"):
-        make_config("Pop", "tiny", options={**options, "metrics": ["HR", PATH], "valid_metric": "FirstHit@5"})
+    with pytest.raises(UserError, match="valid_metric: 'FirstHit@7' is not measured; name one of HR@5, "):
+        make_config("Pop", "tiny", options={**options, "metrics": ["HR", PATH], "valid_metric": "FirstHit@7"})
     with pytest.raises(UserError, match="there is no module 'my_nothing'"):
         make_config("Pop", "tiny", options={**options, "metrics": ["HR", "my_nothing:Mine"]})
     config = make_config("Pop", "tiny", options={**options, "metrics": PATH, "valid_metric": "firsthit@20"})

@@ -12,9 +12,13 @@ from recbole_conrec.cli import main
 from recbole_conrec.leaderboard import compare
 from recbole_conrec.leaderboard.board import read_board
 from recbole_conrec.leaderboard.board_options import Method
-from recbole_conrec.leaderboard.page import page
-from recbole_conrec.leaderboard.standings import Cell, Line, Section, standings
-from recbole_conrec.leaderboard.tables import comma_separated, figure, latex, markdown, terminal
+from recbole_conrec.leaderboard.latex import latex
+from recbole_conrec.leaderboard.markdown import markdown
+from recbole_conrec.leaderboard.page import content, page
+from recbole_conrec.leaderboard.section import Cell, Line, Section
+from recbole_conrec.leaderboard.sheet import comma_separated
+from recbole_conrec.leaderboard.standings import standings
+from recbole_conrec.leaderboard.tables import interval, terminal
 from recbole_conrec.runs import records
 from recbole_conrec.utils.errors import UserError
 
@@ -57,7 +61,7 @@ def test_terminal(width, small, capsys):
         found = [text for text in lines if text.startswith(line.method.name.split()[0])]
         assert len([text for text in found if "over the best other" not in text]) >= blocks
     for cell in (cell for line in shown.lines for cell in line.cells.values()):
-        assert any(f"[{figure(cell.low)} {figure(cell.high)}]" in text for text in lines)
+        assert any(interval(cell) in text for text in lines)
 
 
 def test_intervals_do_not_depend_on_the_other_methods(small):
@@ -83,7 +87,7 @@ def test_latex(section):
 
 def test_csv(section):
     rows = list(csv.DictReader(comma_separated([section]).splitlines()))
-    assert list(rows[0])[:5] == ["dataset", "method", "metric", "n", "seeds"] and list(rows[0])[-1] == "note"
+    assert list(rows[0])[:6] == ["dataset", "method", "group", "metric", "n", "seeds"] and list(rows[0])[-1] == "note"
     assert len(rows) == 6 and rows[0]["mean"] == "0.1234" and rows[0]["significant"] == "1"
     assert rows[0]["method"] == "A_1" and rows[2]["sd"] == ""
     assert rows[3]["n"] == "12" and rows[3]["rank"] == "" and rows[5]["note"].startswith("not available")
@@ -95,7 +99,7 @@ def test_page_is_self_contained(small, tmp_path):
     sections = standings(board)
     sections[0].lines[0].note = "</script><script>alert(1)</script>"
     next(iter(sections[0].lines[0].records.values())).result["config"]["valid_metric"] = "CandAcc"
-    text = page(board, sections, tmp_path)
+    text = page(content(board, sections, tmp_path))
     assert not re.search(r"(src|href)=\"?http|@import|url\(", text)
     assert text.count("</script>") == 2 and "{{data}}" not in text
     data = json.loads(re.search(r'id="data">(.*?)</script>', text, re.S)[1])
@@ -112,13 +116,13 @@ def test_page_is_self_contained(small, tmp_path):
 
 
 def pair(first, second, **facts) -> compare.Pair:
-    n = len(first)
+    n = len(first[0])
     fill = {name: np.arange(n) for name in records.FACTS}
     return compare.Pair(("A", "B"), "HR@5", np.array(first, float), np.array(second, float), fill | facts)
 
 
 def test_wins_and_losses(tmp_path):
-    both = pair([1, 1, 0, 0, np.nan], [0, 1, 1, 0, 1])
+    both = pair([[1, 1, 0, 0, np.nan]], [[0, 1, 1, 0, 1]])
     cells = [list(column.cells) for column in compare.table(both).columns]
     assert [column[0] for column in cells[:7]] == ["all", "4", "1", "1", ".5000", ".5000", "+.0000"]
     compare.write(both, tmp_path / "all.csv")

@@ -7,13 +7,15 @@ from rich.console import Console
 
 from recbole_conrec.leaderboard import stages, tables
 from recbole_conrec.leaderboard.board import read_board
+from recbole_conrec.leaderboard.board_options import Method
+from recbole_conrec.leaderboard.section import Line, Section
 
 
 def section(**methods):
     """methods: name -> one list of (stage, valid, alignment) for each seed."""
     lines = []
     for name, seeds in methods.items():
-        config = {"candidate_scores": ["beam", "likelihood"]} if seeds[0] else {}
+        config = SimpleNamespace(beam=None, candidate_scores=["beam", "likelihood"] if seeds[0] else None)
         entries = [
             [
                 {"name": stage, "valid": valid, **({} if right is None else {"alignment": right})}
@@ -21,9 +23,9 @@ def section(**methods):
             ]
             for seed in seeds
         ]
-        records = {n: SimpleNamespace(result={"config": config, "stages": entry}) for n, entry in enumerate(entries)}
-        lines.append(SimpleNamespace(method=SimpleNamespace(name=name), records=records, cells={}))
-    return SimpleNamespace(dataset="d", lines=lines)
+        records = {n: SimpleNamespace(config=config, result={"stages": entry}) for n, entry in enumerate(entries)}
+        lines.append(Line(Method(name=name), records=records))
+    return Section("d", [], lines, {}, "", {})
 
 
 def test_methods_with_stages_show_what_is_left_after_each():
