@@ -7,6 +7,7 @@ from typing import Literal, get_args
 import torch
 
 from recbole_conrec.llm.head import Head
+from recbole_conrec.llm.prior import LeafPrior
 from recbole_conrec.utils.errors import UserError
 
 Normalisation = Literal["vocabulary", "allowed"]
@@ -60,7 +61,12 @@ class Constraint:
         return weight[self.sids], None if bias is None else bias[self.sids]
 
     def step(
-        self, weights: Weights, hidden: torch.Tensor, level: int, states: torch.Tensor
+        self,
+        weights: Weights,
+        hidden: torch.Tensor,
+        level: int,
+        states: torch.Tensor,
+        prior: LeafPrior | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """What can follow the prefixes of `level` codes.
 
@@ -69,25 +75,41 @@ class Constraint:
             hidden: [B, W, H], the hidden states that predict the next code.
             level: the length of the prefixes.
             states: int64 [B, W], the prefixes as states of the trie; -1 has no children.
+            prior: forbidden leaves, and what is added to the codes' logits before the softmax over the allowed ones; a
+                code that leads to forbidden leaves alone is none of them. (Of 'vocabulary', added after the softmax.)
 
         Returns:
             codes, child states and log-probabilities of the children, each [B, W, children]; the log-probability is
             -inf where a state has fewer children.
         """
         codes, children, valid = self.trie.children(level, states)
+        bonus = None
+        if prior is not None:
+            bonus = prior.bonus(level + 1, children.flatten(1)).view_as(children)
+            valid = valid & (bonus > -torch.inf)
         if self.normalise == "vocabulary":
             everything = self.head.logits(hidden, weights).to(states.device) / self.temperature
             normaliser = everything.logsumexp(-1, keepdim=True)
             logits = everything[:, :, self.rows[level]].gather(2, codes)
+            if bonus is not None:
+                logits = logits + bonus
         else:
             weight, bias = weights
             mine = weight[self.rows[level]], None if bias is None else bias[self.rows[level]]
             logits = (self.head.logits(hidden, mine).to(states.device) / self.temperature).gather(2, codes)
+            if bonus is not None:
+                logits = logits + bonus
             normaliser = logits.masked_fill(~valid, -torch.inf).logsumexp(-1, keepdim=True)
         return codes, children, (logits - normaliser).masked_fill(~valid, -torch.inf)
 
     def follow(
-        self, weights: Weights, hidden: torch.Tensor, level: int, states: torch.Tensor, wanted: torch.Tensor
+        self,
+        weights: Weights,
+        hidden: torch.Tensor,
+        level: int,
+        states: torch.Tensor,
+        wanted: torch.Tensor,
+        prior: LeafPrior | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """As `step`, for given codes: wanted [B, C]; hidden and states with W = C, or W = 1 shared by all.
 
@@ -95,7 +117,7 @@ class Constraint:
             the log-probability of each wanted code [B, C], -inf if it is not allowed; the next states [B, C]; the
             entropy [B, W] of the allowed codes, without gradient.
         """
-        codes, children, logps = self.step(weights, hidden, level, states)
+        codes, children, logps = self.step(weights, hidden, level, states, prior)
         hit = codes == wanted[:, :, None]
         hit &= logps > -torch.inf
         at = hit.int().argmax(2, keepdim=True)
@@ -123,15 +145,15 @@ class Free(Constraint):
         """The same: codes are vocabulary ids here."""
         return tokens
 
-    def step(self, weights, hidden, level: int, states):
-        """As `Constraint.step`, with all tokens as children."""
+    def step(self, weights, hidden, level: int, states, prior=None):
+        """As `Constraint.step`, with all tokens as children; a prior over IDs has no meaning here and is not used."""
         logps = self._logps(weights, hidden, states)
         codes, children, valid = self.trie.children(level, states)
         following = torch.full_like(logps, -1, dtype=torch.int64)
         following.scatter_reduce_(2, self.tokens_of_codes[level][codes], children.masked_fill(~valid, -1), "amax")
         return self.tokens[level].to(states.device).expand_as(following), following, logps
 
-    def follow(self, weights, hidden, level: int, states, wanted):
+    def follow(self, weights, hidden, level: int, states, wanted, prior=None):
         """As `Constraint.follow`, for given tokens; the states are not followed."""
         logps = self._logps(weights, hidden, states)
         entropy = torch.special.entr(logps.detach().exp()).sum(2)

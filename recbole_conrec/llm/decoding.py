@@ -10,23 +10,26 @@ Two normalisations of a code's probability (`normalise`):
 - 'allowed': softmax over the codes that the trie allows after the prefix, so the probabilities of all IDs sum to 1.
 Sampling is always from the allowed codes.
 
+Two restrictions, each with a row per user:
+- `forbidden` int64 [B, M]: leaves that must not come out (-1 is padding). A prefix all of whose leaves are forbidden is
+  forbidden, too.
+- `prior` float [B, n_leaves], weight included: it is added to the log-probability, so that a leaf has the score
+  log p(leaf | prompt) + prior[leaf]. A prefix is searched with the log of the mean of exp(prior) over the leaves below
+  it that are not forbidden (`prior.py`).
+
 `chunk` is the largest number of users that are computed at a time (None: all), to save memory. All functions raise
 UserError for a prompt with an unknown token, and where memory runs out.
 """
 
-import contextlib
-from collections.abc import Callable, Iterator
-
 import torch
 import torch.nn.functional as F
 
-from recbole_conrec.llm.batch import trim
+from recbole_conrec.llm.chunks import in_chunks
 from recbole_conrec.llm.constraint import Constraint, Free, Normalisation
-from recbole_conrec.llm.forbidden import Forbidden
 from recbole_conrec.llm.head import Head, unwrap
+from recbole_conrec.llm.prior import LeafPrior, leaf_prior
 from recbole_conrec.llm.shared_prompt import CausalPrompt, SharedPrompt, open_prompt
 from recbole_conrec.utils.errors import UserError
-from recbole_conrec.utils.memory import out_of_memory
 
 
 @torch.no_grad()
@@ -39,18 +42,22 @@ def beam_search(
     width: int,
     normalise: Normalisation = "vocabulary",
     forbidden: torch.Tensor | None = None,
+    prior: torch.Tensor | None = None,
+    as_sampled: bool = False,
     chunk: int | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The `width` most likely IDs that a beam of that width finds -> (leaves [B, width], scores [B, width]).
+    """The `width` best IDs that a beam of that width finds -> (leaves [B, width], scores [B, width]).
 
-    Best first; -1 and -inf where fewer exist. `forbidden` [B, M]: leaves that must not come out (-1 is padding); a
-    prefix all of whose leaves are forbidden takes no place in the beam.
+    Best first; -1 and -inf where fewer exist. What is forbidden takes no place in the beam; the probabilities of the
+    others remain as they are. With `as_sampled` they are those of the distribution that `sample` draws from instead.
     """
 
-    def search(ids, mask, *forbidden):
-        return _beam_search(backbone, trie, open_prompt(backbone.model, ids, mask), width, normalise, *forbidden)
+    def search(ids, mask, forbidden, prior):
+        constraint = Constraint(backbone, trie, "allowed" if as_sampled else normalise)
+        prompt, known = open_prompt(backbone.model, ids, mask), leaf_prior(trie, prior, forbidden)
+        return _beam_search(trie, prompt, width, constraint, known, as_sampled)
 
-    return _in_chunks(search, backbone, chunk, input_ids, attention_mask, *_given(forbidden))
+    return in_chunks(search, backbone, chunk, input_ids, attention_mask, forbidden, prior)
 
 
 @torch.no_grad()
@@ -63,22 +70,35 @@ def sample(
     n: int,
     temperature: float = 1.0,
     generator: torch.Generator | None = None,
+    forbidden: torch.Tensor | None = None,
+    prior: torch.Tensor | None = None,
     chunk: int | None = None,
     constrained: bool = True,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """`n` independent IDs per prompt -> (leaves [B, n], codes [B, n, depth], log-probabilities [B, n, depth]).
 
-    The log-probabilities are those of the distribution that was sampled: allowed codes, logits / temperature. Without
-    `constrained`, depth tokens of the whole vocabulary: codes are then token ids, and the leaf of what is no ID is -1.
+    The log-probabilities are those of the distribution that was sampled: after a prefix, the softmax of logits /
+    temperature over the allowed codes that lead to a leaf that is not forbidden, each logit raised by what the prior
+    gives the prefix that it makes. With a prior this is p(leaf) exp(prior[leaf]) divided at each level by the sum of
+    the codes there, not the product normalised over all leaves; it is that, too, where the model is uniform over the
+    leaves below a prefix. A constant prior changes nothing.
+
+    Without `constrained`, depth tokens of the whole vocabulary: codes are then token ids, the leaf of what is no ID is
+    -1, and `forbidden` and `prior` are not used.
+
+    Raises UserError where every ID is forbidden.
     """
 
-    def draw(ids, mask):
+    def draw(ids, mask, forbidden, prior):
         constraint = (
             Constraint(backbone, trie, "allowed", temperature) if constrained else Free(backbone, trie, temperature)
         )
-        return _sample(trie, open_prompt(backbone.model, ids, mask), n, constraint, generator)
+        known = leaf_prior(trie, prior, forbidden) if constrained else None
+        if known is not None and (known.bonus(0, torch.zeros_like(ids[:, :1])) == -torch.inf).any():
+            raise UserError("sample: every ID is forbidden after one of the prompts; forbid fewer, or leave it out")
+        return _sample(trie, open_prompt(backbone.model, ids, mask), n, constraint, generator, known)
 
-    return _in_chunks(draw, backbone, chunk, input_ids, attention_mask)
+    return in_chunks(draw, backbone, chunk, input_ids, attention_mask, forbidden, prior)
 
 
 @torch.no_grad()
@@ -90,18 +110,21 @@ def score(
     leaves: torch.Tensor,
     *,
     normalise: Normalisation = "vocabulary",
+    prior: torch.Tensor | None = None,
     chunk: int | None = None,
     by_level: bool = False,
 ) -> torch.Tensor:
-    """Log-likelihood of candidate leaves [B, C] (-1: none) after the prompt -> [B, C], -inf for -1.
+    """Log-likelihood of candidate leaves [B, C] (-1: none) after the prompt, and their prior -> [B, C], -inf for -1.
 
-    `by_level`: the log-likelihood of each of their codes -> [B, C, depth].
+    `by_level`: what each of their codes adds -> [B, C, depth]; of the prior, by how much the code raises that of the
+    prefix.
     """
 
-    def follow(ids, mask, leaves):
-        return (_score(backbone, trie, open_prompt(backbone.model, ids, mask), leaves, normalise),)
+    def follow(ids, mask, leaves, prior):
+        prompt, known = open_prompt(backbone.model, ids, mask), leaf_prior(trie, prior, None)
+        return (_score(trie, prompt, leaves, Constraint(backbone, trie, normalise), known),)
 
-    levels = _in_chunks(follow, backbone, chunk, input_ids, attention_mask, leaves)[0]
+    levels = in_chunks(follow, backbone, chunk, input_ids, attention_mask, leaves, prior)[0]
     return levels if by_level else levels.sum(2)
 
 
@@ -116,19 +139,21 @@ def search_and_score(
     width: int,
     normalise: Normalisation = "vocabulary",
     forbidden: torch.Tensor | None = None,
+    prior: torch.Tensor | None = None,
     chunk: int | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """One pass over the prompts for a beam search and the scores of given leaves [B, C].
 
-    Returns the leaves [B, width] that `beam_search` finds, and `score(by_level=True)` [B, C, depth].
+    Returns the leaves [B, width] that `beam_search` finds, and `score(by_level=True)` [B, C, depth], of forbidden
+    leaves, too.
     """
 
-    def both(ids, mask, leaves, *forbidden):
-        prompt = open_prompt(backbone.model, ids, mask)
-        found, _ = _beam_search(backbone, trie, prompt, width, normalise, *forbidden)
-        return found, _score(backbone, trie, prompt.rewind(), leaves, normalise)
+    def both(ids, mask, leaves, forbidden, prior):
+        prompt, constraint = open_prompt(backbone.model, ids, mask), Constraint(backbone, trie, normalise)
+        found, _ = _beam_search(trie, prompt, width, constraint, leaf_prior(trie, prior, forbidden))
+        return found, _score(trie, prompt.rewind(), leaves, constraint, leaf_prior(trie, prior, None))
 
-    return _in_chunks(both, backbone, chunk, input_ids, attention_mask, leaves, *_given(forbidden))
+    return in_chunks(both, backbone, chunk, input_ids, attention_mask, leaves, forbidden, prior)
 
 
 @torch.no_grad()
@@ -154,7 +179,7 @@ def text_logps(
         total[there] = -F.cross_entropy(logits, texts[there].to(logits.device), reduction="none").to(total.device)
         return (total.sum(2).masked_fill(~there[:, :, 0], -torch.inf),)
 
-    return _in_chunks(follow, backbone, chunk, input_ids, attention_mask, texts)[0]
+    return in_chunks(follow, backbone, chunk, input_ids, attention_mask, texts)[0]
 
 
 @torch.no_grad()
@@ -178,7 +203,7 @@ def answer_logps(
         last = hidden.gather(2, length[:, :, None, None].expand(-1, -1, 1, hidden.shape[3]))[:, :, 0]
         return (Head(backbone.model).logits(last).log_softmax(-1)[:, :, tokens],)
 
-    return _in_chunks(follow, backbone, chunk, input_ids, attention_mask, texts)[0]
+    return in_chunks(follow, backbone, chunk, input_ids, attention_mask, texts)[0]
 
 
 def _text_hidden(backbone, input_ids, attention_mask, texts) -> torch.Tensor:
@@ -190,21 +215,23 @@ def _text_hidden(backbone, input_ids, attention_mask, texts) -> torch.Tensor:
 
 
 def _beam_search(
-    backbone, trie, prompt: SharedPrompt, width: int, normalise: Normalisation, forbidden: torch.Tensor | None = None
+    trie,
+    prompt: SharedPrompt,
+    width: int,
+    constraint: Constraint,
+    prior: LeafPrior | None = None,
+    as_sampled: bool = False,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     hidden = prompt.hidden
-    constraint = Constraint(backbone, trie, normalise)
     weights = constraint.weights()
-    banned = None if forbidden is None else Forbidden(trie, forbidden)
     states = torch.zeros((len(hidden), 1), dtype=torch.int64, device=trie.item_leaf.device)
-    scores = torch.zeros(states.shape, device=states.device)
+    likely = scores = torch.zeros(states.shape, device=states.device)  # without and with the prior
     for level in range(trie.depth):
-        codes, children, logps = constraint.step(weights, hidden, level, states)
-        totals = (scores[:, :, None] + logps).flatten(1)
-        children = children.flatten(1)
-        if banned is not None:
-            totals = totals.masked_fill(banned.covers(level + 1, children), -torch.inf)
-        scores, pick = totals.topk(min(width, totals.shape[1]), dim=1)
+        codes, children, logps = constraint.step(weights, hidden, level, states, prior if as_sampled else None)
+        totals, children = (likely[:, :, None] + logps).flatten(1), children.flatten(1)
+        raised = totals if prior is None or as_sampled else totals + prior.bonus(level + 1, children)
+        scores, pick = raised.topk(min(width, totals.shape[1]), dim=1)
+        likely = scores if raised is totals else totals.gather(1, pick)
         states = children.gather(1, pick).masked_fill(scores == -torch.inf, -1)
         if level + 1 < trie.depth:
             tokens = constraint.tokens[level][codes.flatten(1).gather(1, pick)]
@@ -214,14 +241,19 @@ def _beam_search(
 
 
 def _sample(
-    trie, prompt: SharedPrompt, n: int, constraint: Constraint, generator: torch.Generator | None
+    trie,
+    prompt: SharedPrompt,
+    n: int,
+    constraint: Constraint,
+    generator: torch.Generator | None,
+    prior: LeafPrior | None,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     hidden = prompt.hidden
     weights = constraint.weights()
     states = torch.zeros((len(hidden), 1), dtype=torch.int64, device=trie.item_leaf.device)
     all_codes, all_logps = [], []
     for level in range(trie.depth):
-        codes, children, logps = constraint.step(weights, hidden, level, states)
+        codes, children, logps = constraint.step(weights, hidden, level, states, prior)
         draws = 1 if level else n  # the first level has one distribution per prompt, later ones one per sample
         pick = torch.multinomial(logps.exp().flatten(0, 1), draws, replacement=True, generator=generator)
         pick = pick.view(len(states), -1)
@@ -234,15 +266,19 @@ def _sample(
     return states, torch.stack(all_codes, 2), torch.stack(all_logps, 2)
 
 
-def _score(backbone, trie, prompt: SharedPrompt, leaves: torch.Tensor, normalise: Normalisation) -> torch.Tensor:
+def _score(
+    trie, prompt: SharedPrompt, leaves: torch.Tensor, constraint: Constraint, prior: LeafPrior | None
+) -> torch.Tensor:
     hidden = prompt.hidden
-    constraint = Constraint(backbone, trie, normalise)
     weights = constraint.weights()
     wanted = trie.leaf_codes[leaves.clamp(min=0)]  # [B, C, depth]
-    states = leaves.new_zeros((len(leaves), 1))
+    states, carried = leaves.new_zeros((len(leaves), 1)), torch.zeros((len(leaves), 1), device=leaves.device)
     levels = []
     for level in range(trie.depth):  # at level 0 all candidates share the one distribution after the prompt
         logps, states, _ = constraint.follow(weights, hidden, level, states, wanted[:, :, level])
+        if prior is not None:
+            raised = prior.bonus(level + 1, states.clamp(min=0))
+            logps, carried = logps + (raised - carried).nan_to_num(nan=-torch.inf, neginf=-torch.inf), raised
         levels.append(logps)
         if level + 1 < trie.depth:
             hidden = prompt.extend(constraint.tokens[level][wanted[:, :, level]], _parents(level, leaves))
@@ -252,45 +288,3 @@ def _score(backbone, trie, prompt: SharedPrompt, leaves: torch.Tensor, normalise
 def _parents(level: int, like: torch.Tensor) -> torch.Tensor:
     """[B, W] parents of continuations that never cross: the prompt's end at first, then each its own."""
     return torch.zeros_like(like) if level == 0 else torch.arange(like.shape[1], device=like.device).expand_as(like)
-
-
-def _given(tensor: torch.Tensor | None) -> tuple[torch.Tensor, ...]:
-    return () if tensor is None else (tensor,)
-
-
-@contextlib.contextmanager
-def _evaluating(model: torch.nn.Module) -> Iterator[None]:
-    """Dropout off inside, and as it was before afterwards."""
-    training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(training)
-
-
-def _in_chunks(
-    function: Callable[..., tuple[torch.Tensor, ...]],
-    backbone,
-    chunk: int | None,
-    input_ids: torch.Tensor,
-    attention_mask: torch.Tensor,
-    *per_user: torch.Tensor,
-):
-    """`function(ids, mask, *per_user)` on at most `chunk` users at a time, users of like length together."""
-    vocabulary = backbone.model.get_input_embeddings().weight.shape[0]
-    if int(input_ids.max()) >= vocabulary or int(input_ids.min()) < 0:
-        raise UserError(
-            f"prompt: it holds a token that is not in the vocabulary of {vocabulary}; "
-            "build the prompts with this backbone's tokenizer"
-        )
-    with _evaluating(backbone.model), out_of_memory("decoding", "lower the batch or give a smaller chunk"):
-        if chunk is None or chunk >= len(input_ids):
-            return function(*trim(input_ids, attention_mask), *per_user)
-        order = attention_mask.sum(1).argsort(stable=True)
-        parts = [
-            function(*trim(input_ids[part], attention_mask[part]), *(tensor[part] for tensor in per_user))
-            for part in order.split(chunk)
-        ]
-        back = order.argsort()
-        return tuple(torch.cat(column)[back] for column in zip(*parts, strict=True))

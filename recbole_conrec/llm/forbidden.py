@@ -1,4 +1,4 @@
-"""IDs that a beam search must not return, and the prefixes that have nothing else below them."""
+"""IDs that must not come out, and the prefixes that have nothing else below them."""
 
 import torch
 
@@ -29,3 +29,7 @@ class Forbidden:
         first, end = self.below[level][states], self.below[level][states + 1]
         inside = torch.searchsorted(self.listed, end) - torch.searchsorted(self.listed, first)
         return inside == end - first
+
+    def bonus(self, level: int, states: torch.Tensor) -> torch.Tensor:
+        """-inf [B, n] where these states [B, n] of `level` are covered, else 0: see `prior.Prior`."""
+        return torch.zeros(states.shape, device=states.device).masked_fill(self.covers(level, states), -torch.inf)
