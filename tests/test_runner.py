@@ -207,7 +207,7 @@ def test_command_line(tiny_path, tmp_path, monkeypatch, capsys):
         (["--model=Pop", "--feedback={negative: 'rating < 0'}"], "rating"),
         (["--model=Pop", "--feedback={negative: 'stars <= 2'}"], "stars"),
         (["--model=Pop", "--window.unit=weeks"], "weeks"),
-        (["--model=Pop", "--valid_metric=HR@10"], "valid_metric"),
+        (["--model=Pop", "--valid_metric=HR@7"], "valid_metric"),
         (["--model"], "expected --KEY=VALUE"),
         (["trian"], "unknown subcommand 'trian'"),
     ],
