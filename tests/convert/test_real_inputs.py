@@ -1,5 +1,6 @@
 """Inputs as users have them: types of columns, encodings, quotes, nested JSON, missing cells."""
 
+import gzip
 import json
 
 import pyarrow as pa
@@ -151,6 +152,25 @@ def test_a_wrong_encoding_names_the_option(tmp_path):
     assert "ev.csv, row 2: not utf-8 text" in message and "`encoding`" in message and "row 4" in message
     assert "set `encoding: utf-16`" in fails(tmp_path, {"ev.csv": text.encode("utf-16")})
     assert "row 2: not ascii text" in fails(tmp_path, {"ev.csv": text.encode()}, {"encoding": "ascii"})
+
+
+@pytest.mark.parametrize(
+    ("content", "words_"),
+    [
+        (gzip.compress(LOG.encode()), "not utf-8 text, but gzip; let its name end in .gz"),
+        (LOG.encode("utf-32"), "not utf-8 text, but UTF-32; write it as UTF-8"),
+        (b"PK\x03\x04\xff\xfe", "not utf-8 text, but a zip archive; unpack it"),
+        (b"PAR1\xff\xfe", "not utf-8 text, but Parquet; let its name end in .parquet"),
+    ],
+)
+def test_files_of_another_kind_are_named(tmp_path, content, words_):
+    assert words_ in fails(tmp_path, {"ev.csv": content})
+
+
+def test_whole_numbers_with_a_fraction_in_json_are_the_same_ids(tmp_path):
+    lines = ['{"u": 1.0, "i": "x", "stars": 1.0, "t": 1}', '{"u": 1, "i": "x", "stars": 4.5, "t": 2.0}']
+    run(tmp_path, {"ev.json": "\n".join([*lines, '{"u": 1.5, "i": 1e300, "stars": 5, "t": 3}'])})
+    assert events(tmp_path) == [("1", "x", "1", "1"), ("1", "x", "4.5", "2"), ("1.5", "1e+300", "5", "3")]
 
 
 def test_a_wrong_separator_and_a_column_that_is_there_twice_name_the_option(tmp_path):

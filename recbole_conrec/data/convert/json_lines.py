@@ -197,6 +197,8 @@ class FieldChunks:
             value = words(value)
         if isinstance(value, bool) and column in self.numbers:
             value = int(value)
+        if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+            value = int(value)  # 2.0 in place of 2, as tables with gaps are written
         text = str(value)
         if not text.isascii():
             text.encode()

@@ -15,6 +15,17 @@ from recbole_conrec.utils.errors import UserError
 
 BLOCK = 16 << 20  # bytes read at a time
 _MARKS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+# How files of other kinds begin, and what to do with these.
+_KINDS = {
+    codecs.BOM_UTF32_LE: "UTF-32; write it as UTF-8",
+    codecs.BOM_UTF32_BE: "UTF-32; write it as UTF-8",
+    b"\x1f\x8b": "gzip; let its name end in .gz",
+    b"PK\x03\x04": "a zip archive; unpack it",
+    b"BZh": "bzip2; unpack it",
+    b"\xfd7zXZ": "xz; unpack it",
+    b"\x28\xb5\x2f\xfd": "zstandard; unpack it",
+    b"PAR1": "Parquet; let its name end in .parquet",
+}
 
 
 @contextmanager
@@ -77,7 +88,10 @@ def _end(line: bytes) -> bytes:
 def undecodable(path: Path, encoding: str, why: str) -> str:
     """What is wrong with text that its encoding does not fit, and what to set."""
     with opened(path) as file:
-        head = file.read(2)
+        start = file.read(6)
+    if kind := next((kind for mark, kind in _KINDS.items() if start.startswith(mark)), ""):
+        return f"not {encoding} text, but {kind}"
+    head = start[:2]
     if head in _MARKS and codecs.lookup(encoding).name != "utf-16":
         return f"not {encoding} text, but {_MARKS[head]}; set `encoding: {_MARKS[head]}`"
     return f"not {encoding} text ({why}); the file is damaged, or its `encoding` is another one"
