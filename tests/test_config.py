@@ -103,13 +103,28 @@ def test_options_are_never_evaluated(tmp_path):
         ({"window.lenght": 3}, "window: unknown option 'lenght'; did you mean 'length'"),
         ({"swing": {"alpha": 3}}, "swing: unknown option 'alpha'"),
         ({"metrics": ["FHRR"]}, "FHRR"),
+        ({"topk": [20, 5, 20]}, "topk: 20 is given twice"),
+        ({"topk": []}, "topk: []; expected a list"),
+        ({"user_inter_num_interval": "5+"}, "user_inter_num_interval: '5+'; expected an interval such as [5,inf)"),
+        ({"item_inter_num_interval": "[9,2]"}, "item_inter_num_interval: '[9,2]'; expected an interval"),
+        ({"val_interval": {"rating": "[1 4]"}}, "val_interval.rating: '[1 4]'; expected an interval"),
+        ({"load_col": {"item": "title"}}, "load_col.item: 'title'; expected * or a list"),
     ],
 )
-def test_unknown_options_name_the_nearest(options, message):
+def test_mistakes_in_options_are_one_line(options, message):
     with pytest.raises(UserError) as error:
         make_config("SASRec", "ml-100k", options=options)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_intervals_and_columns_as_recbole_takes_them():
+    options = {
+        "user_inter_num_interval": "[5,inf);(0, 2]",
+        "load_col": {"item": "*"},
+        "val_interval": {"rating": "[1,4]"},
+    }
+    assert make_config("Pop", "ml-100k", options=options)["load_col"] == {"item": "*"}
 
 
 def test_unknown_model_and_files():

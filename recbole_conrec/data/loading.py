@@ -6,7 +6,7 @@ replaced. (RecBole's own write into copies, which pandas 3 refuses.)
 
 import warnings
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -41,6 +41,10 @@ class FileOptions(Options):
     """The text between two words of a token_seq or float_seq field."""
     seq_len: dict[str, Count] | None = None
     """Field -> how many words of a sequence to keep, from its beginning; null: all."""
+    load_col: dict[str, Literal["*"] | list[str]] | None = None
+    """Suffix of a file, such as item -> which of its fields to read, or "*" for all; null: all of every file."""
+    unload_col: dict[str, list[str]] | None = None
+    """Suffix of a file -> which of its fields not to read."""
     encoding: atomic.Encoding | None = "utf-8"
     """Encoding of the files; null: utf-8."""
 

@@ -1,9 +1,10 @@
 """The data options: the protocol, which is the same for all methods that are compared, and what a method sees."""
 
 import json
+import re
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, BeforeValidator
 
 from recbole_conrec.data.candidates import CandidateOptions, sized
 from recbole_conrec.data.events import NEGATIVE, POSITIVE, Window
@@ -18,6 +19,20 @@ KINDS = {"negative": (NEGATIVE,), "both": (NEGATIVE, POSITIVE)}
 """Value of the option `context` -> the kinds of feedback in a history."""
 
 Names = Annotated[Several[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
+
+
+def _intervals(text: str) -> str:
+    """Checks what RecBole parses: intervals joined by semicolons. It would skip one that it cannot read."""
+    for one in text.split(";"):
+        ends = _INTERVAL.fullmatch(one.strip())
+        if not ends or float(ends[1]) > float(ends[2]):
+            raise ValueError(f"{text!r}; expected an interval such as [5,inf), or several joined by semicolons")
+    return text
+
+
+_NUMBER = r"\s*([-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|inf))\s*"
+_INTERVAL = re.compile(rf"[(\[]{_NUMBER},{_NUMBER}[)\]]")
+Interval = Annotated[str, AfterValidator(_intervals)]
 
 
 class Protocol(Options):
@@ -43,14 +58,14 @@ class Protocol(Options):
     """Seed of the candidate lists; not `seed`, so that runs with several seeds rank the same lists."""
     rm_dup_inter: Literal["first", "last"] | None = None
     """RecBole's filter: which of several events of one user with one item to keep; null: all."""
-    val_interval: dict[str, str | list] | None = None
+    val_interval: dict[str, Interval | list] | None = None
     """RecBole's filter: field -> the interval (such as "[1,4]") or list of values to keep; null: all."""
     filter_inter_by_user_or_item: bool | None = None
     """RecBole's filter: whether events are left out whose item is not in the .item file (or user in .user); null: they
     are."""
-    user_inter_num_interval: str | None = None
+    user_inter_num_interval: Interval | None = None
     """RecBole's filter: users with this number of events, such as "[5,inf)"; null: all."""
-    item_inter_num_interval: str | None = None
+    item_inter_num_interval: Interval | None = None
     """RecBole's filter: items with this number of events; null: all."""
 
     @property

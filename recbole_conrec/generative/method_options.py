@@ -20,7 +20,7 @@ class StagedOptions(Options):
     """The semantic IDs, see docs/tokenizer.md."""
     history: Count = 20
     """Events in a prompt, at most; the latest stay."""
-    context: Literal["negative", "both"] = "both"
+    context: Literal["negative", "both"] = "negative"
     """Feedback in a prompt: dislikes only, or dislikes and likes."""
     valid_sample: Count | None = None
     """Validation instances that are scored while a stage trains; null: all of them."""

@@ -72,7 +72,7 @@ class PromptOptions(Options):
 
 
 class WindowedPromptOptions(PromptOptions):
-    """The same for prompts that may end their look back early."""
+    """What prompts show that look back only so far."""
 
     window: StageWindow | None = None
     """How far back from t0 a prompt looks; null: everything."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 
 from recbole_conrec import registry
 from recbole_conrec.options.schema import Count, Natural, NonNegative, Options, Several, Text
@@ -11,6 +11,12 @@ from recbole_conrec.options.schema import Count, Natural, NonNegative, Options, 
 
 def _as_list(given: Any) -> Any:
     return given if isinstance(given, list | tuple) else [given]
+
+
+def _once(given: tuple) -> tuple:
+    if twice := [str(value) for value in dict.fromkeys(given) if given.count(value) > 1]:
+        raise ValueError(f"{', '.join(twice)} is given twice; expected each value once")
+    return given
 
 
 class ChoiceOptions(Options):
@@ -66,7 +72,7 @@ class EvaluationOptions(Options):
     metrics: Annotated[Several[str], BeforeValidator(_as_list)] = ("HR", "FHR", "FRecall", "LUF", "LIF", "CandAcc")
     """What is printed and may select: our metrics (a record has them all), RecBole's of lists by name, or classes of
     your own as package.module:Class."""
-    topk: Annotated[Several[Count], BeforeValidator(_as_list)] = (5, 10, 20)
+    topk: Annotated[Several[Count], Field(min_length=1), AfterValidator(_once), BeforeValidator(_as_list)] = (5, 10, 20)
     """The values of K; the largest is the length of every list."""
     valid_metric: str = "FRecall@20"
     """What early stopping and model selection look at, on the validation instances."""
