@@ -12,8 +12,6 @@ import pkgutil
 from collections.abc import Sequence
 from functools import cache
 
-from recbole.evaluator.register import metrics_dict, smaller_metrics
-
 from recbole_conrec.evaluation import metrics as package
 from recbole_conrec.evaluation.metrics.base import Metric
 from recbole_conrec.options.layers import overall
@@ -77,6 +75,8 @@ def measured(names: Sequence[str]) -> list[Metric]:
 
 def smaller(column: str) -> bool:
     """Whether a smaller figure of this column is better: 'LikeHR@20', 'CandAcc.beam', 'GiniIndex@20'."""
+    from recbole.evaluator.register import smaller_metrics  # at the top, it would call for plugin.py, and that for this
+
     name = column.split("@")[0].split(".")[0]
     metric = find_metric(name)
     return metric.smaller if metric else name.lower() in smaller_metrics
@@ -87,6 +87,8 @@ def columns(names: Sequence[str], topk: Sequence[int]) -> list[str]:
 
     Raises UserError as :func:`measured`.
     """
+    from recbole.evaluator.register import metrics_dict
+
     measured(names)
     out = []
     for name in names:
