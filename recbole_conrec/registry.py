@@ -30,6 +30,7 @@ MODELS = {
     "Pop": "recbole_conrec.model.pop:Pop",
     "RecentPop": "recbole_conrec.model.recentpop:RecentPop",
     "ReversedSASRec": "recbole_conrec.model.reversedsasrec:ReversedSASRec",
+    "RidgeRec": "recbole_conrec.model.ridgerec:RidgeRec",
     "TALLRec": "recbole_conrec.model.tallrec:TALLRec",
     "TIGER": "recbole_conrec.model.tiger:TIGER",
 }
