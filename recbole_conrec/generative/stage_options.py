@@ -1,8 +1,8 @@
 """The options of a stage: what all stages share, what supervised ones and GRPO add, and what a prompt shows."""
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from recbole_conrec.data.events import Window
 from recbole_conrec.llm.grpo import GRPOOptions
@@ -37,8 +37,18 @@ class SFTStage(StageOptions, SFTOptions):
 class GRPOStage(StageOptions, GRPOOptions):
     """A stage of group-relative policy optimisation."""
 
+    REWARDS: ClassVar[tuple[int, str] | None] = None
+    """How many rewards the task has, and what they are called; None: any number."""
     samples: Count = 2000
     """Training instances that become prompts, at most."""
+
+    @field_validator("reward_weights")
+    @classmethod
+    def _one_each(cls, weights: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        number, names = cls.REWARDS or (None, "")
+        if weights is not None and number not in (None, len(weights)):
+            raise ValueError(f"{len(weights)} weights; expected {number}, of {names}")
+        return weights
 
 
 class StageWindow(Options):

@@ -47,6 +47,7 @@ from recbole_conrec.utils.errors import UserError
 class RewardOptions(GRPOStage):
     """What a completion is rewarded by."""
 
+    REWARDS = (1, "the option reward")
     reward: str = "negatives_minus_positives"
     """A reward of generative/rewards.py by name, or a function of your own as package.module:function."""
     gamma: NonNegative = 0.5
@@ -64,13 +65,6 @@ class RewardOptions(GRPOStage):
         except UserError as error:
             raise ValueError(str(error)) from None
         return reward
-
-    @field_validator("reward_weights")
-    @classmethod
-    def _one(cls, weights: tuple[float, ...] | None) -> tuple[float, ...] | None:
-        if weights is not None and len(weights) != 1:
-            raise ValueError(f"{len(weights)} weights; expected 1, of the option reward")
-        return weights
 
 
 class CoNRecGRPOStage(RewardOptions, WindowedPromptOptions):

@@ -47,6 +47,7 @@ class MiniOneRecOptions(LanguageModelOptions, IdDecodingOptions, TitleHistoryOpt
 class MiniOneRecGRPOStage(GRPOStage):
     """Options of MiniOneRec's task ``grpo``."""
 
+    REWARDS = (2, "the rewards rule and rank")
     weights: dict[str, NonNegative] = Field(default_factory=dict)
     """Prompts of each kind, as shares of `samples`; next is 1 and the others are 0 unless given."""
 
@@ -54,13 +55,6 @@ class MiniOneRecGRPOStage(GRPOStage):
     @classmethod
     def _known(cls, weights: dict[str, float]) -> dict[str, float]:
         check_weights({"next": 1, **weights}, KINDS)
-        return weights
-
-    @field_validator("reward_weights")
-    @classmethod
-    def _one_each(cls, weights: tuple[float, ...] | None) -> tuple[float, ...] | None:
-        if weights is not None and len(weights) != 2:
-            raise ValueError(f"{len(weights)} weights; expected 2, of the rewards rule and rank")
         return weights
 
     def share(self, kind: str) -> float:

@@ -32,18 +32,11 @@ def run_metrics(board: Board, out: Path, console: Console) -> Fidelity:
 
 def render(one: Fidelity, name: str) -> Group:
     """Two tables: the methods by true quality, and the agreement of each metric with it; then the verdict."""
-    methods = titled_table(
-        f"{name}: methods by true quality ({one.instances:,} instances, {one.users:,} users; the best lists would "
-        f"have {one.best:.3f})",
-        *("method", "truth", *one.names),
-    )
+    size = f"{one.instances:,} instances, {one.users:,} users; the best lists would have {one.best:.3f}"
+    methods = titled_table(f"{name}: methods by true quality ({size})", "method", "truth", *one.names)
+    figures = np.column_stack([one.quality, one.values])
     for n in np.argsort(-one.quality, kind="stable"):
-        methods.add_row(
-            one.methods[n],
-            f"{one.quality[n]:.3f}",
-            *(f"{value:.3f}" for value in one.values[n]),
-            style=None if one.trained[n] else "dim",
-        )
+        methods.add_row(one.methods[n], *map("{:.3f}".format, figures[n]), style=None if one.trained[n] else "dim")
     title = "Kendall's tau with the true order [95 % interval, users drawn]"
     taus = titled_table(title, "", *one.names, no_wrap=True)
     for label in one.tau:

@@ -136,3 +136,12 @@ def test_stages_of_a_model_from_outside_are_of_its_source(tmp_path, monkeypatch)
     assert stage_folder(model) == before
     file.write_text("class Mine:\n    other = 1\n")
     assert stage_folder(model) != before
+
+
+@pytest.mark.parametrize(
+    "method, wanted", [("CoNRec", "expected 1, of the option reward"), ("MiniOneRec", "expected 2")]
+)
+def test_reward_weights_are_as_many_as_the_rewards(method, wanted):
+    options = registry.find_model(method).TASKS["grpo"].options
+    with pytest.raises(UserError, match=f"reward_weights: 3 weights; {wanted}"):
+        options.read({"name": "a", "task": "grpo", "reward_weights": [1, 1, 1]})
