@@ -149,7 +149,14 @@ class PromptBuilder:
         return Prompts(*left_pad_holes(tokens, self.tokenizer.pad_token_id), shortened)
 
     def packed(
-        self, begin, end, context: Context, events: int, targets: np.ndarray, rng: np.random.Generator | None = None
+        self,
+        begin,
+        end,
+        context: Context,
+        events: int,
+        targets: np.ndarray,
+        rng: np.random.Generator | None = None,
+        drop: float = 0.0,
     ) -> list[dict]:
         """Training examples that hold a stretch of a user's sequence, with loss on every target not yet trained.
 
@@ -159,17 +166,21 @@ class PromptBuilder:
         Args:
             begin, end: int64 [U], one stretch of log rows per user: training events only.
             events: events per example.
-            targets: bool [E], the log rows that may bear loss: the users' first dislikes of items.
+            targets: float or bool [E], the weight of the loss on each log row; 0: it is context alone.
             rng: if given, events of the same second are shuffled (their order in a file means nothing).
+            drop: share of the events that are left out at random, as context and as targets; needs ``rng``.
 
         Returns:
-            examples with ``input_ids`` and ``completion_mask`` (1 on the answer tokens of the negatives).
+            examples with ``input_ids`` and ``completion_mask`` (the weights, on the answer tokens of the targets).
         """
         ptr, rows = FeedbackStream(self.log, context.kinds).csr(np.asarray(begin), np.asarray(end))
         if rng is not None:
             rows = rows[
                 np.lexsort((rng.random(len(rows)), self.log.time[rows], np.repeat(np.arange(len(begin)), np.diff(ptr))))
             ]
+        if rng is not None and drop:
+            kept = rng.random(len(rows)) >= drop
+            ptr, rows = np.concatenate([[0], np.cumsum(kept)])[ptr], rows[kept]
         events = min(events, self.max_events)
         step = max(events // 2, 1)
         first, new_from = _stretches(np.diff(ptr), events, step)
@@ -178,20 +189,19 @@ class PromptBuilder:
         index = first[:, None] + np.arange(events)
         inside = index < np.diff(ptr)[user][:, None]
         picked = np.where(inside, rows[np.minimum(ptr[user][:, None] + index, len(rows) - 1)], -1)
-        target = (np.arange(events) >= new_from[:, None]) & inside
-        target &= targets[picked]
+        target = np.where((np.arange(events) >= new_from[:, None]) & inside, targets[picked], 0)
         tokens, answer = self._events(picked, target)
-        keep = answer.any(axis=1)
+        keep = (answer > 0).any(axis=1)
         return [
             {
                 "input_ids": np.concatenate([self.prefix, t[t >= 0]]).tolist(),
-                "completion_mask": [0] * len(self.prefix) + a[t >= 0].astype(int).tolist(),
+                "completion_mask": [0] * len(self.prefix) + a[t >= 0].tolist(),
             }
             for t, a in zip(tokens[keep], answer[keep], strict=True)
         ]
 
     def _events(self, rows, target=None):
-        """int64 [N, L * event_width] tokens with -1 holes, and bool of the same shape: tokens that bear loss."""
+        """int64 [N, L * event_width] tokens with -1 holes, and float of the same shape: how much loss each bears."""
         n, length = rows.shape
         tokens = np.full((n, length, self.event_width), -1, dtype=np.int64)
         for kind, marker in self.markers.items():
@@ -199,7 +209,7 @@ class PromptBuilder:
             at = self.event_width - self.depth - len(marker)
             tokens[..., at : at + len(marker)][is_kind] = marker
         tokens[..., -self.depth :][rows >= 0] = self.item_tokens[self.log.item[rows[rows >= 0]]]
-        answer = np.zeros(tokens.shape, dtype=bool)
+        answer = np.zeros(tokens.shape, dtype=np.float32)
         if target is not None:
             answer[..., -self.depth :] = target[..., None]
         return tokens.reshape(n, -1), answer.reshape(n, -1)

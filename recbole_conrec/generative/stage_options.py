@@ -1,6 +1,6 @@
 """The options of a stage: what all stages share, what supervised ones and GRPO add, and what a prompt shows."""
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
@@ -26,6 +26,9 @@ class StageOptions(Options):
     """Steps between two validations; null or 0: only at the end of the stage."""
     save_every: Count = 500
     """Steps between two checkpoints, from which an interrupted stage resumes."""
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """What is validated and kept is a moving average of the weights, which keeps this share of itself at each step (.99
+    averages about the last 100 steps, fewer at the start); 0: the weights themselves."""
     select: Literal["best", "last"] = "best"
     """Which weights the stage ends with: the best on validation (those it began with included), or the last."""
 

@@ -10,6 +10,7 @@
         next_title      history of IDs -> title
         titles_next     history of titles -> ID
         titles_title    history of titles -> title
+        alignment       as above
 
 Training events only; a prompt shows what lies strictly before its t0.
 """
@@ -17,10 +18,11 @@ Training events only; a prompt shows what lies strictly before its t0.
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Annotated
 
 import numpy as np
 import torch
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
 from recbole_conrec.data.events import NEGATIVE, POSITIVE, Instances, Window
 from recbole_conrec.generative.prompts import ITEM_OF, ODD_ONE, TITLE_OF, Context, Prompts, context_of
@@ -29,7 +31,8 @@ from recbole_conrec.generative.stage_options import PromptOptions, SFTStage, Win
 from recbole_conrec.generative.text_prompts import TITLED
 from recbole_conrec.llm.batch import left_pad
 from recbole_conrec.llm.decoding import score
-from recbole_conrec.options.schema import Count, Natural, NonNegative
+from recbole_conrec.options.schema import Count, Natural, NonNegative, Options
+from recbole_conrec.utils.arrays import mix
 from recbole_conrec.utils.errors import UserError
 
 MIN_NEGATIVES = 3  # of the paper: an answer of the alignment task has more
@@ -66,7 +69,16 @@ def resolve(window, run: StageRun, option: str) -> Window | None:
 
 
 # -- next dislike ----------------------------------------------------------------------------------------------------
-class NextStage(SFTStage, PromptOptions):
+class SequenceOptions(Options):
+    """What a packed sequence trains besides dislikes, and how it is varied."""
+
+    likes: NonNegative = 0
+    """Weight of the loss on liked events, that of dislikes being 1 (ours): taste is learned from many more events."""
+    drop: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the events that are left out at random, other ones in each epoch (ours)."""
+
+
+class NextStage(SFTStage, PromptOptions, SequenceOptions):
     """Options of the task ``next``."""
 
     epochs: Count = 1
@@ -82,11 +94,14 @@ def next_examples(run: StageRun, context: Context) -> list[dict]:
     """Every user's training events as packed sequences, once for each of the stage's ``epochs``, each time with
     simultaneous events in a new order.
     """
-    data, log = run.data, run.data.log
+    data, log, stage = run.data, run.data.log, run.stage
+    if stage.likes and POSITIVE not in context.kinds:
+        raise UserError(f"stages.{stage.name}.likes: {stage.likes}; needs `context: both`, or set it to 0")
     begin, end = log.start[:-1], log.first_at_or_after(np.arange(log.n_users), data.cuts.valid_start)
+    targets = data.first_dislike + stage.likes * (log.feedback == POSITIVE)
     examples = []
-    for _ in range(run.stage.epochs):
-        examples += run.model.prompts.packed(begin, end, context, context.max_events, data.first_dislike, run.rng)
+    for _ in range(stage.epochs):
+        examples += run.model.prompts.packed(begin, end, context, context.max_events, targets, run.rng, stage.drop)
     return examples
 
 
@@ -123,9 +138,15 @@ class AlignmentStage(SFTStage):
 def alignment(run: StageRun) -> TrainingSet:
     """Item-level alignment: items with more than ``min_negatives`` dislikes against three items that were liked."""
     stage, prompts = run.stage, run.model.prompts
-    answers, choices = alignment_choices(run.data, stage.min_negatives, stage.samples, run.rng)
+    return TrainingSet(
+        alignment_examples(prompts, *alignment_choices(run.data, stage.min_negatives, stage.samples, run.rng))
+    )
+
+
+def alignment_examples(prompts, answers: np.ndarray, choices: np.ndarray) -> list[dict]:
+    """The questions with their answers."""
     pairs = zip(questions(prompts, choices), answers, strict=True)
-    return TrainingSet([example(question, prompts.item_tokens[answer].tolist()) for question, answer in pairs])
+    return [example(question, prompts.item_tokens[answer].tolist()) for question, answer in pairs]
 
 
 def questions(prompts, choices: np.ndarray) -> list[list[int]]:
@@ -135,36 +156,51 @@ def questions(prompts, choices: np.ndarray) -> list[list[int]]:
 
 
 @torch.no_grad()
-def alignment_accuracy(model, data, samples: int = 1000) -> float | None:
-    """How often the model names the disliked one of four when it must name one; chance is .25, a tie is wrong.
+def alignment_accuracy(model, data, samples: int = 1000) -> dict[str, float]:
+    """How often the model names the disliked one of four when it must name one; a tie is wrong.
 
-    The questions are the same for every run on the data: drawn as those of training are, from training events, by a
-    seed of their own. None where the data hold no such question.
+    The questions are the same for every run on the data, and of the users that no question of the training is about.
+
+    Returns:
+        {'alignment': of the model, 'alignment_least_liked': of naming the one with the fewest training likes}, which a
+        model that knows popularity alone reaches; chance is .25. {} where the data hold no such question.
     """
     try:
-        answers, choices = alignment_choices(data, MIN_NEGATIVES, samples, np.random.default_rng(QUESTIONS))
+        rng = np.random.default_rng(QUESTIONS)
+        answers, choices = alignment_choices(data, MIN_NEGATIVES, samples, rng, held_out=True)
     except UserError:
-        return None
+        return {}
+    likes = np.bincount(data.log.item[data.train_mask & (data.log.feedback == POSITIVE)], minlength=data.log.n_items)
     prompts = left_pad(questions(model.prompts, choices), model.backbone.pad_id, model.device)
     leaves = model.trie.item_leaf[torch.from_numpy(choices).to(model.device)]
     likely = score(model.backbone, model.trie, *prompts, leaves, normalise=model.normalise, chunk=model.chunk)
-    own = likely.gather(1, torch.from_numpy((choices == answers[:, None]).argmax(1)).to(model.device)[:, None])
-    return float(((likely >= own).sum(1) == 1).double().mean())
+    scores = {"alignment": likely.cpu().numpy(), "alignment_least_liked": -likes[choices]}
+    place = (choices == answers[:, None]).argmax(1)[:, None]
+    ahead = {name: (given >= np.take_along_axis(given, place, 1)).sum(1) for name, given in scores.items()}
+    return {name: float((those == 1).mean()) for name, those in ahead.items()}
 
 
-def alignment_choices(data, min_negatives: int, samples: int, rng: np.random.Generator):
+def alignment_choices(data, min_negatives: int, samples: int, rng: np.random.Generator, *, held_out: bool = False):
     """Answers [S] and the four choices [S, 4] in random order. Training events only.
 
-    The answer is drawn among items with more than ``min_negatives`` dislikes, the others from liked events.
+    The answer is drawn from the disliked events on items with more than ``min_negatives`` dislikes, the others from the
+    liked events: so neither popularity nor its absence gives the answer away (ours; drawn by items, "name the least
+    popular" is right more often).
+
+    Args:
+        held_out: the events of the tenth of the users that is kept for measuring, in place of all others'.
+
     Raises UserError if there is no such item or no liked event.
     """
     log = data.log
-    item, feedback = log.item[data.train_mask], log.feedback[data.train_mask]
-    disliked = np.flatnonzero(np.bincount(item[feedback == NEGATIVE], minlength=log.n_items) > min_negatives)
-    liked = item[feedback == POSITIVE]
+    negative = data.train_mask & (log.feedback == NEGATIVE)
+    often = np.bincount(log.item[negative], minlength=log.n_items) > min_negatives
+    mine = (mix(QUESTIONS, np.arange(log.n_users)) % np.uint64(10) == 0)[log.user] == held_out
+    disliked = log.item[mine & negative & often[log.item]]
+    liked = log.item[mine & data.train_mask & (log.feedback == POSITIVE)]
     if not len(disliked) or len(np.unique(liked)) < 4:
         raise UserError(
-            f"alignment: {len(disliked)} items have more than {min_negatives} negatives and "
+            f"alignment: {len(np.unique(disliked))} items have more than {min_negatives} negatives and "
             f"{len(np.unique(liked))} items are liked in training; lower `min_negatives` or leave the stage out"
         )
     answers = rng.choice(disliked, samples)
@@ -211,6 +247,11 @@ def _titles_title(run: StageRun) -> list[dict]:
     return asked(asking, tokens_of(prompts.answer(part.item)))
 
 
+def _alignment(run: StageRun) -> list[dict]:
+    choices = alignment_choices(run.data, MIN_NEGATIVES, run.stage.questions, run.rng)
+    return alignment_examples(run.model.prompts, *choices)
+
+
 LANGUAGE_TASKS: Mapping[str, Callable[[StageRun], list[dict]]] = {
     "next": _next,
     "title_of": lambda run: translation_examples(run)[0],
@@ -218,10 +259,14 @@ LANGUAGE_TASKS: Mapping[str, Callable[[StageRun], list[dict]]] = {
     "next_title": _next_title,
     "titles_next": _titles_next,
     "titles_title": _titles_title,
+    "alignment": _alignment,
 }
 
 
-class MixtureStage(SFTStage):
+TEXTLESS = {"next", "alignment"}  # the language tasks that read no text of an item
+
+
+class MixtureStage(SFTStage, SequenceOptions):
     """Options of the task ``mixture``."""
 
     epochs: Count = 1
@@ -229,6 +274,8 @@ class MixtureStage(SFTStage):
 
     weights: dict[str, NonNegative]
     """How often an epoch shows each example of a language task (0.3: a random 30 % of them); 0 leaves a task out."""
+    questions: Count = 20_000
+    """Examples of the language task alignment, from which each epoch draws its share."""
 
     @field_validator("weights")
     @classmethod
@@ -246,10 +293,10 @@ def check_weights(weights: dict[str, float], known) -> dict[str, float]:
 def mixture(run: StageRun) -> TrainingSet:
     """Supervised training on several language tasks at once."""
     weights = {task: weight for task, weight in run.stage.weights.items() if weight > 0}
-    if run.data.item_words is None and set(weights) - {"next"}:
-        left_out = ", ".join(task for task in weights if task != "next")
+    if run.data.item_words is None and set(weights) - TEXTLESS:
+        left_out = ", ".join(task for task in weights if task not in TEXTLESS)
         warnings.warn(f"language tasks left out, as the data set has no texts of items: {left_out}", stacklevel=2)
-        weights = {task: weight for task, weight in weights.items() if task == "next"}
+        weights = {task: weight for task, weight in weights.items() if task in TEXTLESS}
     examples = {task: LANGUAGE_TASKS[task](run) for task in weights}
     if "next" in examples:  # its examples are those of all epochs
         weights["next"] /= run.stage.epochs

@@ -13,7 +13,7 @@ IGNORED = -100  # the label of a token without loss
 
 
 class CausalCollator:
-    """Examples -> a batch padded on the right, with labels on the answer tokens.
+    """Examples -> a batch padded on the right, with labels on the answer tokens, and their weights where these differ.
 
     Args:
         examples: `{"input_ids", "completion_mask"}`, see `train_sft`.
@@ -27,16 +27,24 @@ class CausalCollator:
             for example, ids in zip(examples, self.ids, strict=True)
         ]
         self.pad_id = pad_id
+        masks = [np.asarray(example["completion_mask"], dtype=np.float32) for example in examples]
+        self.weights = masks if any(((mask != 0) & (mask != 1)).any() for mask in masks) else None
 
     def __call__(self, batch: list[dict]) -> dict[str, torch.Tensor]:
-        """Numbers of B examples -> input_ids, labels, each int64 [B, T]."""
+        """Numbers of B examples -> input_ids, labels, each int64 [B, T], and loss_weights, float32 [B, T]."""
         numbers = [entry["example"] for entry in batch]
         shape = (len(numbers), max(len(self.ids[n]) for n in numbers))
         input_ids, labels = np.full(shape, self.pad_id), np.full(shape, IGNORED)
         for row, n in enumerate(numbers):
             input_ids[row, : len(self.ids[n])] = self.ids[n]
             labels[row, : len(self.ids[n])] = self.labels[n]
-        return {"input_ids": torch.from_numpy(input_ids), "labels": torch.from_numpy(labels)}
+        made = {"input_ids": torch.from_numpy(input_ids), "labels": torch.from_numpy(labels)}
+        if self.weights is not None:
+            weights = np.zeros(shape, dtype=np.float32)
+            for row, n in enumerate(numbers):
+                weights[row, : len(self.ids[n])] = self.weights[n]
+            made["loss_weights"] = torch.from_numpy(weights)
+        return made
 
 
 class PairCollator:

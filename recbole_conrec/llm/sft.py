@@ -49,9 +49,10 @@ def train_sft(
 
     Args:
         backbone: `Backbone`.
-        examples: `{"input_ids": [...], "completion_mask": [...]}` each. The loss is on the tokens whose mask is 1,
-            which may be anywhere. For an encoder-decoder `{"input_ids": prompt, "labels": answer}`: the decoder reads
-            the answer shifted by one, and nothing is added to it. Or one such list per task.
+        examples: `{"input_ids": [...], "completion_mask": [...]}` each. The loss is on the tokens whose mask is
+            not 0, which may be anywhere, each with its mask as weight (scaled to a mean of 1 in a batch). For an
+            encoder-decoder `{"input_ids": prompt, "labels": answer}`: the decoder reads the answer shifted
+            by one, and nothing is added to it. Or one such list per task.
         options: see there.
         runtime: see there.
         weights: per task, how often an epoch shows each of its examples (default 1; see `MixtureSampler`).
@@ -151,7 +152,8 @@ class CompactSFTTrainer(SampledTrainer, SFTTrainer):
         )
         at = labels != IGNORED
         logits = Head(self.model).logits(out.hidden_states[-1][:, :-1][at])
-        loss = _mean_loss(self, logits, labels[at], num_items_in_batch)
+        weights = inputs["loss_weights"][:, 1:][at] if "loss_weights" in inputs else None
+        loss = _mean_loss(self, logits, labels[at], num_items_in_batch, weights)
         return (loss, out) if return_outputs else loss
 
 
@@ -170,9 +172,16 @@ class EncoderDecoderTrainer(SampledTrainer):
         return (loss, out) if return_outputs else loss
 
 
-def _mean_loss(trainer: SampledTrainer, logits, labels, num_items_in_batch) -> torch.Tensor:
-    """Cross entropy of logits [N, V] and labels [N], per answer token of the optimizer step on all processes."""
-    total = F.cross_entropy(logits, labels, reduction="sum", ignore_index=IGNORED)
+def _mean_loss(trainer: SampledTrainer, logits, labels, num_items_in_batch, weights=None) -> torch.Tensor:
+    """Cross entropy of logits [N, V] and labels [N], per answer token of the optimizer step on all processes.
+
+    weights: float [N], of the tokens; their mean is scaled to 1, so that weights do not change the step's size.
+    """
+    if weights is None:
+        total = F.cross_entropy(logits, labels, reduction="sum", ignore_index=IGNORED)
+    else:
+        each = F.cross_entropy(logits, labels, reduction="none")
+        total = (each * weights).sum() * len(weights) / weights.sum().clamp(min=torch.finfo(weights.dtype).tiny)
     count = (labels != IGNORED).sum() if num_items_in_batch is None else torch.as_tensor(num_items_in_batch)
     loss = total / count.to(total.device).clamp(min=1)  # a step may hold examples without loss alone
     if trainer.args.average_tokens_across_devices and num_items_in_batch is not None:

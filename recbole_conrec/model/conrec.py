@@ -168,4 +168,4 @@ class CoNRec(IdLanguageModel):
     }
 
     def probe(self, data) -> dict[str, Any]:
-        return {"alignment": alignment_accuracy(self, data)}
+        return alignment_accuracy(self, data)

@@ -29,6 +29,7 @@ def test_every_yaml_is_a_protocol(path):
 AMAZON = {
     "feedback": {"negative": "rating <= 2", "positive": "rating >= 4"},
     "window": {"unit": "days", "length": 30},
+    "exclude": "exposed",
     "item_text": ["title", "brand", "categories"],
     "item_category": "categories",
 }

@@ -82,7 +82,7 @@ class Teller:
         return tokens + self.marker[NEGATIVE]
 
     def read(self, row):
-        """The events of a training example: (feedback, item tokens, whether they bear loss); no other token may."""
+        """The events of a training example: (feedback, item tokens, how much loss they bear); no other token may."""
         tokens, mask = row["input_ids"], row["completion_mask"]
         assert len(tokens) == len(mask) and tokens[: len(self.head)] == self.head and not any(mask[: len(self.head)])
         at, events = len(self.head), []
@@ -92,7 +92,7 @@ class Teller:
             assert not any(mask[at:start])
             at = start + self.ids.depth
             (bears,) = set(mask[start:at])
-            events.append((kind, tuple(tokens[start:at]), bool(bears)))
+            events.append((kind, tuple(tokens[start:at]), bears))
         return events
 
 
@@ -245,6 +245,30 @@ def test_targets_have_half_a_stretch_of_context_and_seconds_are_shuffled(make_bu
     outside = replace(log, item=np.where(inside, log.item, 1), feedback=np.where(inside, log.feedback, -log.feedback))
     assert read(make_builder(outside), np.random.default_rng(5)) == shown
     assert read(make_builder(outside), None) == read(builder, None)
+
+
+def test_targets_bear_their_weights_and_dropped_events_are_gone(make_builder):
+    log = random_log(3, events=300, moments=25)
+    log = replace(log, item=np.random.default_rng(3).permutation(np.arange(1, 301)), n_items=301)
+    row_of_item = {int(item): row for row, item in enumerate(log.item)}
+    builder = make_builder(log)
+    teller = Teller(builder)
+    item_of = {tuple(teller.item(item)): item for item in range(1, 301)}
+    weights = np.where(log.feedback == NEGATIVE, 1, np.where(log.feedback == POSITIVE, 0.25, 0))
+
+    def read(drop):
+        made = builder.packed(
+            log.start[:-1], log.start[1:], context_of("both", 99), 20, weights, np.random.default_rng(5), drop
+        )
+        return [(row_of_item[item_of[item]], bears) for example in made for _, item, bears in teller.read(example)]
+
+    whole = read(0)
+    trained = {row: bears for row, bears in whole if bears}
+    assert trained == {row: weights[row] for row in range(300) if log.feedback[row]}
+    fewer = read(0.3)
+    gone = {row for row, _ in whole} - {row for row, _ in fewer}
+    assert 0.2 < len(gone) / len({row for row, _ in whole}) < 0.4
+    assert {row: bears for row, bears in fewer if bears} == {r: w for r, w in trained.items() if r not in gone}
 
 
 def test_nothing_at_or_after_t0_is_shown(make_builder):

@@ -14,9 +14,10 @@ from recbole_conrec.data.splits import first_dislikes
 from recbole_conrec.generative.prompts import ID_TEXTS, PromptBuilder
 from recbole_conrec.generative.rewards import REWARDS, unit_vectors
 from recbole_conrec.generative.stage import StageRun
-from recbole_conrec.generative.tasks import alignment_choices
+from recbole_conrec.generative.tasks import QUESTIONS, alignment_choices
 from recbole_conrec.llm.backbone import BackboneOptions, load_backbone
 from recbole_conrec.model.conrec import CoNRecGRPOStage, grpo
+from recbole_conrec.utils.arrays import mix
 from recbole_conrec.utils.errors import UserError
 
 DAY = 86_400
@@ -143,9 +144,21 @@ def test_alignment_asks_for_the_disliked_among_liked(tiny_dataset):
     for answer, four in zip(answers.tolist(), choices.tolist(), strict=True):
         assert len(set(four)) == 4 and answer in four
         assert set(four) - {answer} <= liked
-    assert set(choices.ravel().tolist()) == able | liked
+    assert set(choices.ravel().tolist()) - able <= liked
+    drawn = np.bincount(answers, minlength=log.n_items)
+    assert np.corrcoef([dislikes[i] for i in able], drawn[list(able)])[0, 1] > 0.5  # by events, not by items
     places = np.bincount((choices == answers[:, None]).argmax(1), minlength=4)
     assert (abs(places - 500) < 100).all()  # five standard deviations
+
+    of_others = alignment_choices(data, 1, 2000, np.random.default_rng(0), held_out=True)
+    users = (mix(QUESTIONS, np.arange(log.n_users)) % 10 == 0)[log.user]  # the tenth that measures, and no other
+    assert 0 < users.mean() < 0.3
+    assert set(of_others[0].tolist()) <= set(log.item[users & data.train_mask & (log.feedback == NEGATIVE)].tolist())
+    ours = replace(log, feedback=np.where(users, -log.feedback, log.feedback))
+    kept = SimpleNamespace(log=ours, train_mask=data.train_mask & ~users)
+    assert set(alignment_choices(kept, 1, 500, np.random.default_rng(0))[0].tolist()) <= set(
+        log.item[~users & data.train_mask & (log.feedback == NEGATIVE)].tolist()
+    )
 
     for other in (data, changed_after_the_cut(data)):
         again = alignment_choices(other, least, 2000, np.random.default_rng(0))
@@ -158,10 +171,10 @@ def test_alignment_names_what_is_missing(tiny_dataset):
     with pytest.raises(UserError, match="0 items have more than 100000 negatives"):
         alignment_choices(data, 100_000, 5, np.random.default_rng(0))
     some = log.feedback == POSITIVE
-    for liked in (0, 3, 4):
+    for liked in (0, 3, 8):
         sparse = np.where(some & (log.item > liked), 0, log.feedback)
         part = SimpleNamespace(log=replace(log, feedback=sparse), train_mask=data.train_mask)
-        if liked == 4:  # just enough, though an answer may itself be among them
+        if liked == 8:  # just enough, though an answer may itself be among them
             assert len(alignment_choices(part, 1, 200, np.random.default_rng(0))[0]) == 200
         else:
             with pytest.raises(UserError, match=f"{liked} items are liked"):

@@ -75,6 +75,26 @@ def test_loss_is_on_the_marked_tokens_only(backbone, tmp_path):
     assert log[0]["loss"] == pytest.approx(np.mean(nll), abs=1e-4)
 
 
+def test_weighted_tokens_bear_their_share_of_the_loss(backbone, tmp_path):
+    """The loss of one step is the weighted mean over the tokens, whatever the scale of the weights."""
+    examples = training_examples(backbone, n=4)
+    rng = np.random.default_rng(1)
+    for example in examples:
+        mask = np.array(example["completion_mask"])
+        example["completion_mask"] = (mask * rng.choice([0.25, 1.0], len(mask))).tolist()
+    model = copy.deepcopy(backbone.model)
+    total = weight = 0.0
+    for example in examples:  # by hand
+        ids = torch.tensor([example["input_ids"]])
+        logps = model(ids).logits[0, :-1].detach().log_softmax(-1).gather(1, ids[0, 1:, None])[:, 0]
+        mask = torch.tensor(example["completion_mask"])[1:]
+        total, weight = total - float((logps * mask).sum()), weight + float(mask.sum())
+    halved = [{**one, "completion_mask": [m / 2 for m in one["completion_mask"]]} for one in examples]
+    for given in (examples, halved):
+        log = train(copy.deepcopy(backbone), tmp_path, given, max_steps=1)
+        assert log[0]["loss"] == pytest.approx(total / weight, rel=1e-4)
+
+
 def test_it_learns_and_reports(backbone, tmp_path):
     seen = []
     runtime = {"logging_steps": 10, "progress": lambda step, last, entry: seen.append((step, last))}

@@ -16,7 +16,18 @@ from recbole_conrec.runs.checks import read_by
 
 STAGES = [
     {"name": "alignment", "task": "alignment", "samples": 64, "epochs": 1, "lr": 0.003, "batch_size": 16},
-    {"name": "sft", "task": "next", "epochs": 3, "lr": 0.005, "batch_size": 16, "evaluate_every": 3, "save_every": 4},
+    {
+        "name": "sft",
+        "task": "next",
+        "epochs": 3,
+        "likes": 0.5,
+        "drop": 0.1,
+        "ema": 0.8,
+        "lr": 0.005,
+        "batch_size": 16,
+        "evaluate_every": 3,
+        "save_every": 4,
+    },
     {
         "name": "grpo",
         "task": "grpo",
@@ -33,6 +44,7 @@ STAGES = [
         "save_every": 3,
         "evaluate_every": 2,
         "select": "last",
+        "ema": 0.5,
         "clean": {"threshold": 0.6, "factor": 2},
     },
 ]
