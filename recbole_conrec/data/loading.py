@@ -62,6 +62,7 @@ class AtomicDataset(SequentialDataset):
     """
 
     inter_feat: Any
+    _rest_fields: Any
     item_words: ItemText | None = None
     files_digest: str
     events_digest: str
@@ -170,6 +171,20 @@ class AtomicDataset(SequentialDataset):
         values = [row[:limit] for row in values] if limit else values
         self.field2seqlen[column.name] = max(map(len, values))
         return pd.Series(values, index=column.rows, dtype=object)
+
+    def _init_alias(self):
+        """Ids of the files of `additional_feat_suffix` get numbers, too; RecBole forgets those without an alias."""
+        super()._init_alias()
+        shared = {str(field) for fields in self.alias.values() for field in fields}
+        tokens = {
+            field for field, kind in self.field2type.items() if kind in (FeatureType.TOKEN, FeatureType.TOKEN_SEQ)
+        }
+        more = [field for field, source in self.field2source.items() if isinstance(source, str) and field in tokens]
+        self._rest_fields = np.array([*self._rest_fields, *(field for field in more if field not in shared)])
+
+    def get_preload_weight(self, field):
+        """As RecBole's; float32, which KSR multiplies its weights with."""
+        return super().get_preload_weight(field).astype(np.float32)
 
     def _remap(self, remap_list):
         """Number the tokens of columns (DataFrame, field, type) that share ids: 1, 2, ... in order of appearance."""

@@ -98,7 +98,8 @@ def identify(config, model_class: type) -> str:
     """
     # records of 0.1.0 call the method a row, and stay valid
     options = {"row" if k == "method" else k: v for k, v in plain(config).items() if k not in WHERE}
-    parts = [options, fingerprint(config), __version__, *foreign_source(model_class), *named_files(options)]
+    files = [*named_files(options), *feature_files(config)]
+    parts = [options, fingerprint(config), __version__, *foreign_source(model_class), *files]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -128,6 +129,13 @@ def named_files(options, key: str = "") -> list[str]:
         return [f"{options} {commit}"]
     file = Path(options) if options.endswith(FILES) else _module_file(options)
     return [file_digest(file)] if file and file.is_file() else []
+
+
+def feature_files(config) -> list[str]:
+    """The digests of the data set's further files, such as NAME.ent (RecBole's `additional_feat_suffix`)."""
+    base = Path(config["data_path"]) / config["dataset"]
+    files = [base.with_name(f"{base.name}.{suffix}") for suffix in _list(config["additional_feat_suffix"] or [])]
+    return [file_digest(file) for file in files if file.is_file()]
 
 
 def hub_models(config) -> list[str]:

@@ -1,13 +1,20 @@
-"""What some of RecBole's models need of a data set: item fields and knowledge graphs."""
+"""What some of RecBole's models need of a data set: item fields, and vectors of entities and relations."""
 
+from functools import partial
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute
+
+from recbole_conrec.data import atomic
+from recbole_conrec.data.loading import FileOptions
 from recbole_conrec.runs.options import ChoiceOptions, PlaceOptions
 from recbole_conrec.utils.errors import UserError
+from recbole_conrec.utils.id_files import some
 
 FEATURES = {"FDSA", "SASRecF", "GRU4RecF"}  # read `selected_features`
 ATTRIBUTE = {"S3Rec"}  # read `item_attribute`
-KNOWLEDGE = {"GRU4RecKG", "KSR"}  # read NAME.ent
+KNOWLEDGE = {"GRU4RecKG": ("ent",), "KSR": ("ent", "rel")}  # files of vectors that they read
 
 
 def fill_item_fields(options: dict, model: str) -> None:
@@ -17,17 +24,43 @@ def fill_item_fields(options: dict, model: str) -> None:
         options.setdefault("selected_features", [category])
     if category and model in ATTRIBUTE:
         options.setdefault("item_attribute", category)
+    if suffixes := KNOWLEDGE.get(model):
+        options["additional_feat_suffix"] = options.get("additional_feat_suffix") or list(suffixes)
+        options["preload_weight"] = options.get("preload_weight") or {f"{kind}_id": f"{kind}_emb" for kind in suffixes}
+        options["alias_of_item_id"] = options.get("alias_of_item_id") or ["ent_id"]
+        if "rel" in suffixes:
+            options |= {"ENTITY_ID_FIELD": "ent_id", "RELATION_ID_FIELD": "rel_id"}
 
 
 def check_files(config) -> None:
-    """Raise UserError where the model reads a file that the data set does not have."""
+    """Raise UserError where a file of vectors that the model reads is missing, or does not fit it or the data set."""
     chosen = ChoiceOptions.of(config)
-    path = Path(PlaceOptions.of(config).data_path) / f"{chosen.dataset}.ent"
-    if chosen.network.__name__ in KNOWLEDGE and not path.is_file():
-        raise UserError(
-            f"{chosen.method}: it needs vectors of the items' entities in {path}, and there is no such file; see "
-            "RecBole's documentation of `additional_feat_suffix`, or take another model"
-        )
+    network = chosen.network.__name__
+    for suffix in KNOWLEDGE.get(network, ()):
+        base = Path(PlaceOptions.of(config).data_path) / chosen.dataset
+        path = base.with_name(f"{base.name}.{suffix}")
+        what = "of items (each with an id of the .inter file)" if suffix == "ent" else "of relations"
+        if not path.is_file():
+            raise UserError(
+                f"{chosen.method}: it needs vectors {what} in {path}, with the fields {suffix}_id:token and "
+                f"{suffix}_emb:float_seq, and there is no such file; write it, or take another model"
+            )
+        reading = FileOptions.of(config)
+        read = partial(atomic.read_columns, separator=reading.field_separator, encoding=reading.encoding or "utf-8")
+        columns = read(path, {f"{suffix}_id", f"{suffix}_emb"})
+        lengths = {len(vector) for vector in columns[f"{suffix}_emb"].sequences(reading.seq_separator, floats=True)}
+        option = "embedding_size" if network == "GRU4RecKG" else "kg_embedding_size"
+        if lengths != {config[option]}:  # an option of the model's own, which RecBole does not type
+            found = ", ".join(map(str, sorted(lengths)))
+            raise UserError(f"{path}: its vectors have {found} numbers, expected {config[option]}, the option {option}")
+        if suffix == "ent":
+            field = config["ITEM_ID_FIELD"]
+            files = [file for file in (base.with_name(f"{base.name}.{s}") for s in ("inter", "item")) if file.is_file()]
+            items = pa.chunked_array([chunk for file in files for chunk in read(file, {field})[field].text.chunks])
+            ids = columns["ent_id"].text
+            others = ids.filter(pa.compute.invert(pa.compute.is_in(ids, items.combine_chunks()))).to_pylist()
+            if others:  # RecBole would make them items, which could be recommended
+                raise UserError(f"{path}: no items of the data set are {some(others)}; remove these rows")
 
 
 def check_fields(config, dataset) -> None:

@@ -1,6 +1,7 @@
 """Every sequential model of RecBole runs, or says in one line what it needs."""
 
 import json
+import shutil
 from types import SimpleNamespace
 
 import pytest
@@ -38,13 +39,56 @@ def train(tiny_path, tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", sorted(registry.stock_models()))
 def test_it_runs_or_says_what_it_needs(train, name):
     if name in KNOWLEDGE:
-        with pytest.raises(UserError, match=f"^{name}: it needs vectors of the items' entities in .*tiny.ent"):
+        with pytest.raises(UserError, match=f"^{name}: it needs vectors of items .* in .*tiny.ent, with the fields"):
             train(name)
         return
     result = train(name)
     record = json.loads((result.run_dir / "result.json").read_text())
     for metric in ("HR@20", "FHR@20", "CandAcc"):
         assert record["metrics"][metric]["n"] and 0 <= record["metrics"][metric]["value"] <= 1
+
+
+@pytest.fixture
+def vectors(tiny_path, tmp_path):
+    """Function (suffix, ids, numbers per id) that writes tiny.SUFFIX, in a copy of the small log: the `data_path`."""
+    shutil.copytree(tiny_path, tmp_path / "data")
+
+    def write(suffix, ids, size=8, names="{0}_id:token\t{0}_emb:float_seq"):
+        rows = [f"{one}\t{' '.join(str((7 * n + k) % 5) for k in range(size))}" for n, one in enumerate(ids)]
+        file = tmp_path / "data" / "tiny" / f"tiny.{suffix}"
+        file.write_text("\n".join([names.format(suffix), *rows, ""]))
+        return str(tmp_path / "data")
+
+    return write
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "option"), [("GRU4RecKG", "embedding_size"), ("KSR", "kg_embedding_size")])
+def test_vectors_of_entities_are_read(train, vectors, name, option):
+    vectors("rel", ["likes", "made_by"])
+    path = vectors("ent", [f"i{n}" for n in range(100)])
+    result = train(name, data_path=path, **{option: 8})
+    assert 0 < result.record["metrics"]["HR@20"]["value"] <= 1
+    vectors("ent", [f"i{n}" for n in range(90)])
+    assert train(name, data_path=path, **{option: 8}).run_dir != result.run_dir
+
+
+@pytest.mark.parametrize(
+    ("ids", "options", "words"),
+    [
+        (["i0"], {}, "tiny.ent: its vectors have 8 numbers, expected 64, the option embedding_size"),
+        ([], {}, "tiny.ent: its vectors have 0 numbers, expected 64"),
+        (["i0", "m.1"], {"embedding_size": 8}, "tiny.ent: no items of the data set are 'm.1'; remove these rows"),
+    ],
+)
+def test_vectors_that_do_not_fit_are_named(train, vectors, ids, options, words):
+    with pytest.raises(UserError, match=words):
+        train("GRU4RecKG", data_path=vectors("ent", ids), **options)
+
+
+def test_misnamed_fields_of_vectors_are_named(train, vectors):
+    with pytest.raises(UserError, match=r"tiny.ent: there is no field 'ent_(id|emb)'; it has entity, emb"):
+        train("GRU4RecKG", data_path=vectors("ent", ["i0"], names="entity:token\temb:float_seq"))
 
 
 @pytest.mark.parametrize("name", ["SASRecF", "GRU4RecF", "FDSA", "S3Rec"])
