@@ -89,7 +89,7 @@ def test_a_baseline_by_the_readmes_board(readmes_folder, tiny_path, capsys):
     assert "MyRec" in capsys.readouterr().out
     rows = list(csv.DictReader((readmes_folder / "results" / "my_board" / "board.csv").open()))
     assert {row["method"] for row in rows} == {"SASRec", "MyRec"}
-    assert len(rows) == 10 and all(int(row["n"]) > 0 for row in rows)
+    assert len(rows) == 12 and all(int(row["n"]) > 0 for row in rows)
 
     before = read_board("my_board.yaml").runs[-1].identity
     with (readmes_folder / "my_package" / "my_file.py").open("a") as file:
