@@ -11,6 +11,7 @@ A completion is a semantic ID, one token per code, and pi is a distribution over
 
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Annotated, Literal
 
 import torch
@@ -24,10 +25,12 @@ from recbole_conrec.llm.constraint import Constraint, Free, Normalisation
 from recbole_conrec.llm.decoding import beam_search, sample
 from recbole_conrec.llm.fields import MaxSteps, Schedule
 from recbole_conrec.llm.grpo_bookkeeping import GroupSampler, TimedGRPOTrainer
+from recbole_conrec.llm.grpo_forbidden import FORBIDDEN, ForbiddenLeaves
 from recbole_conrec.llm.head import unwrap
 from recbole_conrec.llm.packed import completion_logps, group_rows
+from recbole_conrec.llm.prior import leaf_prior
 from recbole_conrec.llm.reference import Reference
-from recbole_conrec.llm.reward_functions import Reward, columns_of, find_rewards, name_of, values_of
+from recbole_conrec.llm.reward_functions import Reward, columns_of, find_rewards, name_of, takes, values_of
 from recbole_conrec.llm.training import Runtime, TrainingOptions, callbacks, run, training_arguments
 from recbole_conrec.options.schema import Count, NonNegative, Number, Positive, Several
 from recbole_conrec.utils.errors import UserError
@@ -53,7 +56,7 @@ class GRPOOptions(TrainingOptions):
     temperature: Positive = 1.0
     """Logits are divided by it, for sampling and for training."""
     iterations: Count = 1
-    """Updates on the same completions (mu of the paper)."""
+    """Updates on the same completions (mu of the paper), each an optimizer step; checkpoints are at multiples of it."""
     reward_weights: Several[Number] | None = None
     """Factor of each reward before they are added; null: 1 each."""
     normalise: Normalisation = "allowed"
@@ -94,9 +97,12 @@ def train_grpo(
         backbone: `Backbone` of a causal model. It is the reference of the KL divergence, and so must be given as it
             was before this training where `runtime.resume` is set, too.
         trie: `Trie` of its semantic IDs, on the model's device.
-        examples: `{"input_ids": prompt token ids, **columns}`, one per prompt.
+        examples: `{"input_ids": prompt token ids, **columns}`, one per prompt. The key `forbidden` is no column: the
+            leaves that must not come out, a sequence of any length. Then the policy, old, new and reference, is the
+            distribution over the codes that lead to other leaves. It has no effect without `constrained`.
         rewards: one or several of `f(items int64 [P, G], **columns) -> [P, G]`, or 'package.module:function', see
-            `reward_functions`. An ID that several items share counts as the first of them; what is no ID as item 0.
+            `reward_functions` (beams also have a `rank`). An ID that several items share counts as the first of them;
+            what is no ID as item 0.
         options: see there.
         runtime: see there.
 
@@ -115,6 +121,11 @@ def train_grpo(
         )
     if options.rollout == "beam" and trie.n_leaves < options.G:
         raise UserError(f"rollout: beam needs G different IDs and the catalogue has {trie.n_leaves}; lower G")
+    if options.iterations > 1 and len(examples) < options.prompts_per_step * options.accumulate:
+        raise UserError(
+            f"grpo: {len(examples)} prompts are fewer than prompts_per_step * accumulate = "
+            f"{options.prompts_per_step * options.accumulate}, which iterations above 1 need; lower one of them"
+        )
     trainer = ConstrainedGRPOTrainer(backbone, trie, examples, rewards, options, runtime)
     return run(trainer, runtime.resume)
 
@@ -131,7 +142,11 @@ class ConstrainedGRPOTrainer(TimedGRPOTrainer):
     def __init__(self, backbone, trie, examples, rewards, options: GRPOOptions, runtime: Runtime):
         self.backbone, self.trie, self.examples, self.options = backbone, trie, examples, options
         self.columns = columns_of(examples)
-        functions = find_rewards(rewards, self.columns)
+        self.forbidden = None
+        if options.constrained and FORBIDDEN in examples[0]:
+            least = options.G if options.rollout == "beam" else 1
+            self.forbidden = ForbiddenLeaves(examples, trie.n_leaves, least)
+        functions = find_rewards(rewards, self.columns, ["rank"] if options.rollout == "beam" else [])
         weights = options.reward_weights
         if weights is not None and len(weights) != len(functions):
             raise UserError(f"reward_weights: {len(weights)} weights for {len(functions)} rewards; give one for each")
@@ -156,6 +171,7 @@ class ConstrainedGRPOTrainer(TimedGRPOTrainer):
             mini_repeat_count=options.G,
             batch_size=options.prompts_per_step * self.accelerator.num_processes,
             repeat_count=options.iterations,
+            accumulate=options.accumulate,
             seed=runtime.seed,
         )
         # TRL asks for the log-probabilities of `ref_model`, whatever it is, where `beta` is not 0
@@ -165,11 +181,13 @@ class ConstrainedGRPOTrainer(TimedGRPOTrainer):
     def _rollout(self, prompts: list[str], trainer) -> dict[str, list | None]:
         """Completions of the prompts, which come repeated G times and consecutive: TRL's `rollout_func`."""
         options, n = self.options, self.options.G
-        prompt_ids = [self.examples[int(prompt)]["input_ids"] for prompt in prompts[::n]]
+        numbers = torch.tensor([int(prompt) for prompt in prompts[::n]], device=self.backbone.device)
+        forbidden = None if self.forbidden is None else self.forbidden.of(numbers)
+        prompt_ids = [self.examples[number]["input_ids"] for number in numbers.tolist()]
         batch = left_pad(prompt_ids, self.backbone.pad_id, self.backbone.device)
         with merged(self.backbone.model):
             if options.rollout == "beam":
-                leaves, _ = beam_search(self.backbone, self.trie, *batch, width=n, normalise="allowed")
+                leaves, _ = beam_search(self.backbone, self.trie, *batch, width=n, forbidden=forbidden, as_sampled=True)
                 codes = self.trie.leaf_codes[leaves]
             else:
                 leaves, codes, _ = sample(
@@ -178,6 +196,7 @@ class ConstrainedGRPOTrainer(TimedGRPOTrainer):
                     *batch,
                     n=n,
                     temperature=options.temperature,
+                    forbidden=forbidden,
                     constrained=options.constrained,
                 )
         self._log_metric("distinct", 1 + (leaves.sort(1).values.diff(dim=1) != 0).sum(1).float().mean().item())
@@ -193,6 +212,7 @@ class ConstrainedGRPOTrainer(TimedGRPOTrainer):
 
     def _reward(self, function: Reward) -> Callable[..., list[float]]:
         """TRL's convention of lists over completions, around a function of items [P, G] and per-prompt columns."""
+        ranked = self.options.rollout == "beam" and takes(function, list({*self.columns, "rank"}))
 
         def trl_reward(prompts, leaf, **_):
             n = self.options.G
@@ -200,7 +220,9 @@ class ConstrainedGRPOTrainer(TimedGRPOTrainer):
             examples = [self.examples[int(prompt)] for prompt in prompts[::n]]
             at = self.trie.leaf_ptr[leaves.clamp(min=0).to(self.backbone.device)]
             items = self.trie.leaf_items[at].cpu().masked_fill(leaves < 0, 0)
-            return values_of(function, items, {name: [one[name] for one in examples] for name in self.columns})
+            columns: dict = {"rank": torch.arange(n).expand(items.shape)} if ranked else {}
+            columns |= {name: [one[name] for one in examples] for name in self.columns}
+            return values_of(function, items, columns)
 
         trl_reward.__name__ = name_of(function)
         return trl_reward
@@ -221,14 +243,17 @@ class ConstrainedGRPOTrainer(TimedGRPOTrainer):
         prompt, mask = input_ids[:, :-depth], attention_mask[:, :-depth]
         codes = self.constraint.codes_of(input_ids[:, -depth:])
         if self.options.packed:
-            first, group, place = group_rows(prompt, mask)
+            first, group, place = group_rows(prompt, mask, self.numbers)
         else:
             first = group = torch.arange(len(prompt), device=prompt.device)
             place = torch.zeros_like(group)
         packed = codes[first][:, None].repeat(1, int(place.max()) + 1, 1)  # places that no row takes repeat a row
         packed[group, place] = codes
+        known = None
+        if self.forbidden is not None and self.numbers is not None:
+            known = leaf_prior(self.trie, None, self.forbidden.of(self.numbers[first]))
         logps, entropies = completion_logps(
-            model, self.constraint, prompt[first], mask[first], packed, self.accelerator.autocast()
+            model, self.constraint, prompt[first], mask[first], packed, self.accelerator.autocast(), known
         )
         return logps[group, place], entropies[group, place], None
 
@@ -236,6 +261,8 @@ class ConstrainedGRPOTrainer(TimedGRPOTrainer):
 
 
 def _config(backbone, trie, options: GRPOOptions, runtime: Runtime) -> GRPOConfig:
+    if runtime.save_steps:  # completions are not saved: a checkpoint is between the last pass over some and the next
+        runtime = replace(runtime, save_steps=-(-runtime.save_steps // options.iterations) * options.iterations)
     return GRPOConfig(
         num_train_epochs=options.epochs,
         max_steps=options.steps,

@@ -12,6 +12,7 @@ import torch
 
 from recbole_conrec.llm.constraint import Constraint
 from recbole_conrec.llm.head import unwrap
+from recbole_conrec.llm.prior import LeafPrior
 from recbole_conrec.llm.shared_prompt import attention_masks, check_attention
 
 
@@ -22,6 +23,7 @@ def completion_logps(
     attention_mask: torch.Tensor,
     codes: torch.Tensor,
     autocast: AbstractContextManager | None = None,
+    prior: LeafPrior | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Log-probability of every code of given completions, under the same constraint that samples.
 
@@ -32,6 +34,7 @@ def completion_logps(
         attention_mask: int64 [P, T].
         codes: int64 [P, M, depth], valid IDs.
         autocast: context manager for the model's forward (default: none).
+        prior: what is known of the prompts' leaves, as it was sampled with.
 
     Returns (log-probabilities [P, M, depth] float32, entropies [P, M, depth] without gradient).
     """
@@ -59,7 +62,7 @@ def completion_logps(
     logps, entropies = [], []
     for level in range(depth):
         source = hidden[:, length - 1 : length] if level == 0 else after[:, :, level - 1]
-        chosen, states, entropy = constraint.follow(weights, source, level, states, codes[:, :, level])
+        chosen, states, entropy = constraint.follow(weights, source, level, states, codes[:, :, level], prior)
         logps.append(chosen)
         entropies.append(entropy.expand(-1, n))
     return torch.stack(logps, 2), torch.stack(entropies, 2)
@@ -85,13 +88,19 @@ def packed_layout(mask: torch.Tensor, n: int, steps: int) -> tuple[torch.Tensor,
     return allowed, torch.cat([prompt_position, mask.sum(1, keepdim=True) + step], 1)
 
 
-def group_rows(prompt_ids: torch.Tensor, prompt_mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def group_rows(
+    prompt_ids: torch.Tensor, prompt_mask: torch.Tensor, numbers: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Which of the rows [N, T], which repeat prompts in any order, belong together.
+
+    `numbers` [N]: rows with different ones do not, though their prompts may be alike.
 
     Returns (first [P]: a row of each distinct prompt; group [N]: the distinct prompt of each row; place [N]: the
     row's number within its group).
     """
     key = torch.where(prompt_mask.bool(), prompt_ids, -1)  # a padding id may also be a token
+    if numbers is not None:
+        key = torch.cat([key, numbers[:, None]], 1)
     group = key.unique(dim=0, return_inverse=True)[1]
     order = group.argsort(stable=True)
     counts = group.bincount()

@@ -5,7 +5,8 @@
 
 `items` int64 [P, G] holds the items of G completions of each of P prompts (0: no item), and every column of the
 examples is passed by its name, as the list of its values of the P prompts. A function that does not need all columns
-takes `**_`. It returns [P, G] numbers.
+takes `**_`. It returns [P, G] numbers. Where the completions are beams, a function that takes `rank` gets int64 [P, G],
+0 for the likeliest of its prompt.
 """
 
 import inspect
@@ -13,14 +14,19 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from recbole_conrec.llm.grpo_forbidden import FORBIDDEN
 from recbole_conrec.utils.errors import UserError
 from recbole_conrec.utils.names import load
 
 Reward = Callable[..., torch.Tensor]
 
 
-def find_rewards(rewards: Reward | str | Sequence[Reward | str], columns: Sequence[str]) -> list[Reward]:
+def find_rewards(
+    rewards: Reward | str | Sequence[Reward | str], columns: Sequence[str], optional: Sequence[str] = ()
+) -> list[Reward]:
     """The functions, those given as 'package.module:function' imported.
+
+    `optional`: columns of ours, for functions that take them.
 
     Raises UserError for what cannot be imported or called, and for a function that does not take the columns.
     """
@@ -29,25 +35,37 @@ def find_rewards(rewards: Reward | str | Sequence[Reward | str], columns: Sequen
     for one, function in zip(given, functions, strict=True):
         if not callable(function):
             raise UserError(f"reward: {one!r} is no function; expected f(items, **columns), or its 'package.module:f'")
-        try:
-            inspect.signature(function).bind(None, **dict.fromkeys(columns))
-        except TypeError as error:
+        error = _refusal(function, columns)
+        if error and not takes(function, list({*columns, *optional})):
             raise UserError(
                 f"reward {name_of(function)}: {error}; it is called with items and the columns "
                 f"{', '.join(columns) or '(none)'}; let it take **_ for those that it does not need"
-            ) from None
-        except ValueError:  # a builtin without a signature
-            continue
+            )
     return functions
 
 
+def takes(reward: Reward, columns: Sequence[str]) -> bool:
+    """Whether it can be called with items and these columns."""
+    return _refusal(reward, columns) is None
+
+
+def _refusal(function: Reward, columns: Sequence[str]) -> TypeError | None:
+    try:
+        inspect.signature(function).bind(None, **dict.fromkeys(columns))
+    except TypeError as error:
+        return error
+    except ValueError:  # a builtin without a signature
+        pass
+    return None
+
+
 def columns_of(examples: Sequence[dict]) -> list[str]:
-    """Names of the columns, which are those of the first example. Raises UserError for an example that lacks one."""
+    """Names of the columns for rewards, those of the first example. Raises UserError for an example that lacks one."""
     for n, example in enumerate(examples):
         missing = next((name for name in examples[0] if name not in example), None)
         if missing is not None:
             raise UserError(f"training example {n}: no {missing}; the first example has it, and all must")
-    return [name for name in examples[0] if name != "input_ids"]
+    return [name for name in examples[0] if name not in ("input_ids", FORBIDDEN)]
 
 
 def name_of(reward: Reward) -> str:
