@@ -144,6 +144,6 @@ def _note_weak(lines: list[Line]) -> None:
         return
     for line in lines:
         for metric, value in line.valid.items():
-            if value < pop.valid.get(metric, value):
+            if value < pop.valid.get(metric, value) and not smaller(metric):
                 weak = f"below {pop.method.name} on validation ({metric} {value:.4f} < {pop.valid[metric]:.4f})"
                 line.note = "; ".join(filter(None, [line.note, weak]))

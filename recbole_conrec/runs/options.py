@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 
 from recbole_conrec import registry
-from recbole_conrec.options.schema import Count, Natural, NonNegative, Options, Several, Text
+from recbole_conrec.options.schema import Count, Natural, NonNegative, Options, Positive, Several, Text
 
 
 def _as_list(given: Any) -> Any:
@@ -78,6 +78,9 @@ class EvaluationOptions(Options):
     """What early stopping and model selection look at, on the validation instances."""
     eval_batch_size: Count = 512
     """Instances per batch of the evaluation."""
+    tail_ratio: Positive = 0.1
+    """What TailPercentage counts as the tail: this share of the items with training dislikes, the least popular; above
+    1: those with at most this number of them."""
     metric_decimal_place: Natural = 6
     """Decimals of the figures that RecBole rounds; records keep full precision."""
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from rich import box
 from rich.table import Table
 
+from recbole_conrec.evaluation.registry import smaller
 from recbole_conrec.evaluation.table import count, seconds
 from recbole_conrec.options.schema import Options, Text
 from recbole_conrec.options.search import search_space
@@ -87,8 +88,10 @@ def tune(own: TuneOptions, files: Sequence[str] = (), options: dict | None = Non
         )
         for point, result in results
     ]
-    points.sort(key=lambda point: -math.inf if math.isnan(point.valid) else point.valid, reverse=True)
-    return Search(model, next(iter(results[0][1].record["valid"])), points)
+    metric = next(iter(results[0][1].record["valid"]))
+    sign = 1 if smaller(metric) else -1
+    points.sort(key=lambda point: math.inf if math.isnan(point.valid) else sign * point.valid)
+    return Search(model, metric, points)
 
 
 def _epochs_of_stages(record: dict) -> int:

@@ -123,3 +123,11 @@ def test_a_method_that_only_ranks_candidates_has_no_figures_of_lists(options):
     metrics = run("TALLRec", "tiny", options={**given, "valid_sample": 10}).record["metrics"]
     assert metrics["NDCG@20"] == {"value": None, "n": 0, "low": None, "high": None}
     assert not set(BEYOND) & {name.split("@")[0] for name in metrics} and metrics["AUCLike"]["n"] > 20
+
+
+def test_the_tail_is_an_option(options, pop):
+    _, lists, test = pop
+    record = run("Pop", "tiny", options={**options, "tail_ratio": 12}).record
+    expected = beyond(lists, [20], training_dislikes(test), 12)["TailPercentage@20"]
+    assert record["metrics"]["TailPercentage@20"]["value"] == pytest.approx(expected)
+    assert 0 < expected < 1
