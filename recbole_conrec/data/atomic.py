@@ -21,9 +21,11 @@ from tqdm import tqdm
 
 from recbole_conrec.data.years import UNITS, implausible, likely_unit, year
 from recbole_conrec.utils.errors import UserError
+from recbole_conrec.utils.file_kinds import other_kind
 
 _BLOCK = 2**24  # bytes of text parsed at a time
 SHOWN = 20  # bad rows that an error lists
+PADDING = "[PAD]"  # what RecBole calls its item and user 0
 KEPT = 1000  # bad rows after which reading stops
 
 
@@ -49,6 +51,8 @@ def read_header(path: Path, separator: str = "\t", encoding: str = "utf-8") -> d
             head = file.readline().rstrip("\r\n").lstrip("\ufeff").split(separator)
         except UnicodeDecodeError as error:
             raise _undecodable(path, encoding, error) from None
+    if head == [""]:
+        raise UserError(f"{path}: row 1: it is empty; expected a header of name:type, such as item_id:token")
     header: dict[str, FeatureType] = {}
     for column in head:
         name, _, kind = column.rpartition(":")
@@ -142,6 +146,23 @@ class Column:
         """The rows for which `kept` (bool [N]) is true."""
         return Column(self.path, self.name, self.text.filter(pa.array(kept)), self.rows[kept])
 
+    def stripped(self) -> "Column":
+        """Without blanks around each text."""
+        return Column(self.path, self.name, compute.utf8_trim_whitespace(self.text), self.rows)
+
+    def ids(self) -> pd.Categorical:
+        """As :meth:`tokens`, without blanks around them. An empty one, or RecBole's padding, is an error."""
+        coded = self.tokens(empty=True)
+        words = compute.utf8_trim_whitespace(pa.array(coded.categories, pa.string())).to_numpy(zero_copy_only=False)
+        self._refuse(coded.codes < 0, "an id")
+        wrong = np.flatnonzero((words == "") | (words == PADDING))
+        if len(wrong):
+            self._refuse(np.isin(coded.codes, wrong), "an id")
+        numbers, unique = pd.factorize(words)
+        if len(unique) == len(words) and (unique == coded.categories).all():
+            return coded
+        return pd.Categorical.from_codes(numbers[coded.codes], dtype=pd.CategoricalDtype(unique), validate=False)
+
     def tokens(self, empty: bool = False) -> pd.Categorical:
         """Words as codes, the categories in order of appearance. With `empty`, '' becomes NaN; else it is an error."""
         coded = self.text.dictionary_encode().unify_dictionaries()
@@ -214,6 +235,12 @@ def _more(rows: list[int]) -> str:
 
 
 def _undecodable(path: Path, encoding: str, error: Exception) -> UserError:
+    with path.open("rb") as file:
+        start = file.read(8)
+    if kind := other_kind(start):
+        return UserError(f"{path}: not {encoding} text, but {kind}")
+    if start[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        return UserError(f"{path}: not {encoding} text, but utf-16; set `encoding: utf-16`")
     return UserError(f"{path}: not {encoding} text ({error}); set `encoding` to the file's".replace("\n", " "))
 
 

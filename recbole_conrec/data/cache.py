@@ -15,7 +15,7 @@ import pyarrow as pa
 from recbole_conrec.utils.errors import UserError
 from recbole_conrec.utils.files import replacing
 
-FORMAT = 2  # raise when the same files and rules would give other columns than before
+FORMAT = 3  # raise when the same files and rules would give other columns than before
 
 
 def key(parts: dict) -> str:

@@ -105,6 +105,9 @@ class AtomicDataset(SequentialDataset):
         if not wanted:
             return None
         columns = atomic.read_columns(path, wanted, self.reading.field_separator, self.reading.encoding or "utf-8")
+        if source != FeatureSource.INTERACTION:
+            ids = {self.uid_field, self.iid_field}
+            columns = {name: column.stripped() if name in ids else column for name, column in columns.items()}
         rows = next(iter(columns.values())).rows
         if len(rows) == 0:
             raise UserError(f"{path}: it has a header but no rows")
@@ -159,7 +162,7 @@ class AtomicDataset(SequentialDataset):
     def _read(self, column: atomic.Column, kind: FeatureType, source):
         event = source == FeatureSource.INTERACTION
         if column.name in (self.uid_field, self.iid_field):
-            return column.tokens()
+            return column.ids()
         if event and column.name == self.time_field:
             return column.times(plausible=True)
         if kind == FeatureType.FLOAT:

@@ -161,3 +161,42 @@ def test_a_header_names_the_field_that_is_there_twice_and_the_separator(tmp_path
         atomic.read_header(write(tmp_path, "a:token\tb:token\ta:float\n1\t2\t3\n"))
     with pytest.raises(UserError, match="is its separator ','. Set `field_separator`"):
         atomic.read_header(write(tmp_path, "a:token,b:float\n1,2\n"))
+
+
+def test_blanks_around_an_id_do_not_count(tmp_path):
+    path = write(tmp_path, "user_id:token\n" + "".join(f"{one}\n" for one in ("b", " a", "a ", "a", "\u00a0b", "c d")))
+    ids = atomic.read_columns(path)["user_id"].ids()
+    assert [ids.categories[code] for code in ids.codes] == ["b", "a", "a", "a", "b", "c d"]
+    assert list(ids.categories) == ["b", "a", "c d"]
+
+
+@pytest.mark.parametrize("wrong", ["[PAD]", " ", " [PAD] "])
+def test_an_id_that_is_none_is_named(tmp_path, wrong):
+    path = write(tmp_path, f"user_id:token\titem_id:token\na\tx\n{wrong}\ty\n")
+    with pytest.raises(UserError, match=r"row 3: user_id is '.*'; expected an id"):
+        atomic.read_columns(path)["user_id"].ids()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"\x1f\x8b\x08\x00", "not utf-8 text, but gzip; unpack it"),
+        ((HEAD + "a\tb\t1\t2\n").encode("utf-16"), "not utf-8 text, but utf-16; set `encoding: utf-16`"),
+        (b"", "row 1: it is empty; expected a header of name:type"),
+    ],
+)
+def test_a_file_that_is_no_text_is_named(tmp_path, content, words):
+    (tmp_path / "x.inter").write_bytes(content)
+    with pytest.raises(UserError, match=words):
+        atomic.read_header(tmp_path / "x.inter")
+
+
+def test_blanks_around_ids_join_events_and_items(make_tiny, tiny_path, tmp_path):
+    (tmp_path / "tiny").mkdir()
+    for suffix in ("inter", "item"):
+        text = (tiny_path / "tiny" / f"tiny.{suffix}").read_text()
+        text = text.replace("u1\t", "u1 \t") if suffix == "inter" else text.replace("\ni7\t", "\n i7\t")
+        (tmp_path / "tiny" / f"tiny.{suffix}").write_text(text)
+    stripped, whole = make_tiny(data_path=str(tmp_path))[1], make_tiny()[1]
+    assert (stripped.user_num, stripped.item_num) == (whole.user_num, whole.item_num)
+    assert stripped.item_text() == whole.item_text()

@@ -12,20 +12,10 @@ from typing import BinaryIO, cast
 from tqdm import tqdm
 
 from recbole_conrec.utils.errors import UserError
+from recbole_conrec.utils.file_kinds import other_kind
 
 BLOCK = 16 << 20  # bytes read at a time
 _MARKS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
-# How files of other kinds begin, and what to do with these.
-_KINDS = {
-    codecs.BOM_UTF32_LE: "UTF-32; write it as UTF-8",
-    codecs.BOM_UTF32_BE: "UTF-32; write it as UTF-8",
-    b"\x1f\x8b": "gzip; let its name end in .gz",
-    b"PK\x03\x04": "a zip archive; unpack it",
-    b"BZh": "bzip2; unpack it",
-    b"\xfd7zXZ": "xz; unpack it",
-    b"\x28\xb5\x2f\xfd": "zstandard; unpack it",
-    b"PAR1": "Parquet; let its name end in .parquet",
-}
 
 
 @contextmanager
@@ -89,7 +79,7 @@ def undecodable(path: Path, encoding: str, why: str) -> str:
     """What is wrong with text that its encoding does not fit, and what to set."""
     with opened(path) as file:
         start = file.read(6)
-    if kind := next((kind for mark, kind in _KINDS.items() if start.startswith(mark)), ""):
+    if kind := other_kind(start, gzip="let its name end in .gz", parquet="let its name end in .parquet"):
         return f"not {encoding} text, but {kind}"
     head = start[:2]
     if head in _MARKS and codecs.lookup(encoding).name != "utf-16":
