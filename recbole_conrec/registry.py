@@ -21,6 +21,7 @@ MODELS = {
     "DislikeShare": "recbole_conrec.model.dislikeshare:DislikeShare",
     "FEARec": "recbole_conrec.model.fearec:FEARec",
     "InstructRec": "recbole_conrec.model.instructrec:InstructRec",
+    "ItemEASE": "recbole_conrec.model.itemease:ItemEASE",
     "ItemSwing": "recbole_conrec.model.itemswing:ItemSwing",
     "LCRec": "recbole_conrec.model.lcrec:LCRec",
     "MiniOneRec": "recbole_conrec.model.minionerec:MiniOneRec",
