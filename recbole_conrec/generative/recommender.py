@@ -203,6 +203,14 @@ class GenerativeRecommender(StagedRecommender):
         """float32 [n_items, dim], items rebuilt from their codes, of length 1, on the model's device."""
         return unit_vectors(self.semantic_ids).to(self.device)
 
+    def forbidden(self, begin: np.ndarray, end: np.ndarray) -> list[list[int]]:
+        """The leaves that must not come out for N instances, by their histories; [] for each with shared IDs."""
+        if self._shared:
+            return [[] for _ in begin]
+        owner, items = self.exclusion.pairs(begin, end)
+        leaves = self.trie.item_leaf.cpu().numpy()[items]
+        return [part.tolist() for part in np.split(leaves, np.cumsum(np.bincount(owner, minlength=len(begin)))[:-1])]
+
     def _excluded(self, interaction) -> torch.Tensor:
         """int64 [B, M]: the items that each list leaves out, padded with 0."""
         begin, end = (interaction[f].cpu().numpy() for f in ("history_begin", "history_end"))

@@ -116,13 +116,19 @@ def translation_examples(run: StageRun) -> tuple[list[dict], list[dict]]:
     prompts, titles = run.model.prompts, run.data.item_text()
     items = np.array([item for item, title in enumerate(titles) if title])
     encoded = run.model.backbone.words([f" {titles[item]}" for item in items])
-    title_of, item_of, stop = prompts.open(TITLE_OF), prompts.open(ITEM_OF), prompts.encode("?")
-    end = [run.model.backbone.eos_id]
-    pairs = list(zip(prompts.item_tokens[items].tolist(), encoded, strict=True))
+    title_of, stop, end = prompts.open(TITLE_OF), prompts.encode("?"), [run.model.backbone.eos_id]
+    sids = prompts.item_tokens[items].tolist()
+    asking = title_questions(run.model, [titles[item] for item in items])
     return (
-        [example([*title_of, *sid, *stop], [*title, *end]) for sid, title in pairs],
-        [example([*item_of, *title, *stop], sid) for sid, title in pairs],
+        [example([*title_of, *sid, *stop], [*title, *end]) for sid, title in zip(sids, encoded, strict=True)],
+        [example(question, sid) for question, sid in zip(asking, sids, strict=True)],
     )
+
+
+def title_questions(model, titles: list[str]) -> list[list[int]]:
+    """The prompts that ask for the item of each title."""
+    item_of, stop = model.prompts.open(ITEM_OF), model.prompts.encode("?")
+    return [[*item_of, *title, *stop] for title in model.backbone.words([f" {title}" for title in titles])]
 
 
 # -- alignment -------------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 import copy
 from dataclasses import replace
-from types import SimpleNamespace
+from types import MethodType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +12,7 @@ from llmtools import random_ids
 from recbole_conrec.data.events import NEGATIVE, POSITIVE
 from recbole_conrec.data.splits import first_dislikes
 from recbole_conrec.generative.prompts import ID_TEXTS, PromptBuilder
+from recbole_conrec.generative.recommender import GenerativeRecommender
 from recbole_conrec.generative.rewards import REWARDS, unit_vectors
 from recbole_conrec.generative.stage import StageRun
 from recbole_conrec.generative.tasks import QUESTIONS, alignment_choices
@@ -202,7 +203,10 @@ def rows_of(backbone, data, **options):
         return write(begin, end, t0, context, users)
 
     prompts.history = history
-    model = SimpleNamespace(prompts=prompts, options=METHOD, semantic_ids=backbone.semantic_ids)
+    trie = backbone.semantic_ids.trie
+    model = SimpleNamespace(prompts=prompts, options=METHOD, semantic_ids=backbone.semantic_ids, trie=trie)
+    model.exclusion, model._shared, model.backbone = data.exclusion, False, backbone
+    model.forbidden = MethodType(GenerativeRecommender.forbidden, model)
     stage = CoNRecGRPOStage.read(STAGE | options)
     rows = grpo(StageRun(model, data, stage, np.random.default_rng(0))).examples
     assert len(rows) == len(asked)
@@ -213,6 +217,7 @@ def oracle(data, user, t0, neighbours, days=7):
     """GTS and FPS by looking at each of the user's training events."""
     log, near = data.log, data.swing().matrix().toarray()
     gts, fps, before = set(), set(), set()
+    left_out = {int(i) for i, t, f in events_of_user(log, user) if t < t0 and f == NEGATIVE}
     for row in range(log.start[user], log.start[user + 1]):
         time, item, feedback = log.time[row], int(log.item[row]), log.feedback[row]
         if time >= data.cuts.valid_start[user]:
@@ -226,7 +231,12 @@ def oracle(data, user, t0, neighbours, days=7):
     for item in list(gts):
         ranked = sorted((j for j in range(log.n_items) if near[item, j] > 0), key=lambda j: (-near[item, j], j))
         gts |= set(ranked[:neighbours])
-    return sorted(gts), sorted(fps)
+    return sorted(gts - left_out), sorted(fps)
+
+
+def events_of_user(log, user):
+    rows = range(log.start[user], log.start[user + 1])
+    return [(log.item[row], log.time[row], log.feedback[row]) for row in rows]
 
 
 @pytest.mark.parametrize("by", ["time", "user"])
@@ -240,6 +250,9 @@ def test_grpo_examples_look_ahead_in_the_training_part_only(make_tiny, backbone,
         assert begin == data.log.start[user] and end == data.log.first_at_or_after(np.array([user]), np.array([t0]))[0]
         gts, fps = oracle(data, user, t0, 3)
         assert (row["gts"], row["fps"]) == (gts, fps)
+        disliked = {int(i) for i, t, f in events_of_user(data.log, user) if t < t0 and f == NEGATIVE}
+        assert {int(backbone.semantic_ids.trie.leaf_items[leaf]) for leaf in row["forbidden"]} == disliked
+        assert not disliked & set(gts)
         widened += len(gts) > len(oracle(data, user, t0, 0)[0])
         cut_off += t0 + 7 * DAY >= data.cuts.valid_start[user]
     assert widened and cut_off and any(not row["fps"] for row in rows)
@@ -270,9 +283,10 @@ def test_the_future_of_grpo_examples_may_be_the_next_dislike_or_another_window(m
     assert [row["fps"] for row in rows] == [oracle(data, user, t0, 0)[1] for user, t0, _, _ in asked]
     near = data.swing().matrix()
     rows, _ = rows_of(backbone, data, future="next", neighbours=3, samples=40)
-    for row, item in zip(rows, part.item, strict=True):
+    for row, item, (user, t0, _, _) in zip(rows, part.item, asked, strict=True):
+        before = {int(i) for i, t, f in events_of_user(data.log, user) if t < t0 and f == NEGATIVE}
         best = sorted(near[item].indices, key=lambda j: (-near[item, j], j))[:3]
-        assert row["gts"] == sorted({item, *best})
+        assert row["gts"] == sorted({item, *best} - before)
     rows, asked = rows_of(backbone, data, future={"unit": "days", "length": 2}, samples=40)
     for row, (user, t0, _, _) in zip(rows, asked, strict=True):
         assert (row["gts"], row["fps"]) == oracle(data, user, t0, 3, days=2)
