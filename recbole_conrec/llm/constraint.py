@@ -102,6 +102,26 @@ class Constraint:
             normaliser = logits.masked_fill(~valid, -torch.inf).logsumexp(-1, keepdim=True)
         return codes, children, (logits - normaliser).masked_fill(~valid, -torch.inf)
 
+    def all_children(self, weights: Weights, hidden: torch.Tensor, level: int, first: int, end: int) -> torch.Tensor:
+        """Log-probabilities [B, n] of the n children of the states first to end - 1 of `level`, in their order.
+
+        `hidden` [B, end - first, H] are those states' own.
+        """
+        ptr = self.trie.ptr[level][first : end + 1]
+        low, high = ptr[[0, -1]].tolist()
+        codes, parent = self.trie.code[level][low:high], torch.repeat_interleave(ptr.diff(), output_size=high - low)
+        if self.normalise == "vocabulary":
+            logits = self.head.logits(hidden, weights).to(codes.device) / self.temperature
+            normaliser, logits = logits.logsumexp(-1), logits[:, :, self.rows[level]]
+        else:
+            weight, bias = weights
+            mine = weight[self.rows[level]], None if bias is None else bias[self.rows[level]]
+            logits = self.head.logits(hidden, mine).to(codes.device) / self.temperature
+            closed = torch.ones(logits.shape[1:], dtype=torch.bool, device=codes.device)
+            closed[parent, codes] = False
+            normaliser = logits.masked_fill(closed, -torch.inf).logsumexp(-1)
+        return logits[:, parent, codes] - normaliser[:, parent]
+
     def follow(
         self,
         weights: Weights,

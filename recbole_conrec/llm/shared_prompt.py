@@ -34,6 +34,7 @@ class CausalPrompt:
 
     Attributes:
         hidden: [B, 1, H], the hidden states at the prompts' ends, which predict the first code.
+        size: T.
     """
 
     def __init__(self, model, input_ids: torch.Tensor, attention_mask: torch.Tensor):
@@ -120,6 +121,7 @@ class T5Prompt:
         self.decoder = model.decoder
         self.encoded = model.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         self.encoder_mask = attention_mask
+        self.size = input_ids.shape[1]
         self.cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
         self.start = input_ids.new_full((len(input_ids), 1), model.config.decoder_start_token_id)
         self.rewind()
