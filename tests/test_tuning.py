@@ -32,6 +32,7 @@ def tiny(tiny_path, tmp_path, monkeypatch):
         "epochs": 2,
         "show_progress": False,
         "embedding_size": 16,
+        "valid_metric": "HR@20",
     }
     del options["MAX_ITEM_LIST_LENGTH"]
     return options

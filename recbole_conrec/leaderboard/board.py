@@ -1,4 +1,4 @@
-"""A leaderboard: methods on data sets with seeds. Its runs are one for each data set, seed and method."""
+"""A leaderboard: methods, data sets and seeds, and the runs that follow from them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +22,7 @@ from recbole_conrec.options.layers import WHOLE, merge, overall
 from recbole_conrec.runs import records
 from recbole_conrec.runs.checks import read_by
 from recbole_conrec.runs.config import make_config
-from recbole_conrec.runs.options import EvaluationOptions
+from recbole_conrec.runs.options import ChoiceOptions, EvaluationOptions
 from recbole_conrec.utils.errors import UserError
 from recbole_conrec.utils.names import nearest
 
@@ -32,8 +32,8 @@ class PlannedRun:
     """One run of a board: a method on a data set with a seed.
 
     Attributes:
-        options: all that differ from the defaults of the method's model, the seed included.
-        unavailable: why there is no model of that name; '' if there is one.
+        options: those that differ from the model's defaults, the seed included.
+        unavailable: why the model cannot be found; '' if it can.
     """
 
     method: Method
@@ -53,7 +53,7 @@ class PlannedRun:
     @cached_property
     def identity(self) -> str:
         """What its record is identified by, see :func:`recbole_conrec.runs.records.identify`."""
-        return records.identify(self.config, registry.find_model(self.config["model_class"] or self.method.model))
+        return records.identify(self.config, ChoiceOptions.of(self.config).network)
 
     @cached_property
     def folder(self) -> Path:
@@ -69,14 +69,14 @@ class Board:
     """A leaderboard; docs/leaderboard.md has the keys of its YAML.
 
     Attributes:
-        metrics: the names of its columns' metrics, see :func:`recbole_conrec.leaderboard.board_options.check_metrics`.
-        methods: each with the board's options that it reads, below its own.
-        improvement: the method whose improvement over the best other one is the last line.
+        metrics: names of its columns' metrics, see :func:`recbole_conrec.leaderboard.board_options.check_metrics`.
+        methods: each with its own options above those of the board that it reads.
+        improvement: the method that the last line compares with the best other one.
         compare_references: whether references are ranked and tested as the other methods are.
         topk: the values of K that are printed.
-        options: what every run is asked to measure, so that boards with other columns share its records: ``topk``, the
-            default ones and those of the board, and ``metrics`` where some are the user's.
-        strongest: options of every method that reads them, above the method's own (from the command line).
+        options: what every run measures, so that boards with other columns share its records: ``topk``, with the
+            default values and those of the board, and ``metrics`` if the user has added some.
+        strongest: options of the command line, above a method's own, for every method that reads them.
     """
 
     name: str
@@ -101,7 +101,7 @@ class Board:
 
     @cached_property
     def runs(self) -> list[PlannedRun]:
-        """All runs of the board: seed by seed, so that there is soon a table of all methods."""
+        """All runs of the board, seed by seed, so that a table of all methods is complete early."""
         above = shared(self.strongest, self.methods)
         options = {m.name: combine(self.options, m.overrides, above[m.name]) for m in self.methods}
         missing = {method.name: _unavailable(method) for method in self.methods}
@@ -121,13 +121,13 @@ class Board:
         datasets: Sequence[str] = (),
         **strongest: Any,
     ) -> "Board":
-        """The board with what the command line asks for.
+        """The part of the board that the command line asks for.
 
         Args:
-            methods: names of some of its methods; (): all.
-            seeds: a list, or how many of its seeds; (): all.
-            datasets: instead of its own; (): its own.
-            strongest: options over everything else; ``metrics`` and ``topk`` are the columns that are printed.
+            methods: names of methods; (): all.
+            seeds: a list, or how many of the board's; (): all.
+            datasets: in place of the board's; (): the board's.
+            strongest: options above all others; ``metrics`` and ``topk`` choose the columns that are printed.
 
         Raises UserError for an unknown method or metric.
         """
@@ -154,7 +154,7 @@ class Board:
 
 
 def read_board(name: str) -> Board:
-    """One of our boards by name (properties/leaderboard/), or one by the path of its YAML.
+    """A shipped board by name (properties/leaderboard/), or any board by the path of its YAML.
 
     Raises UserError for a mistake in it.
     """
@@ -181,7 +181,7 @@ def read_board(name: str) -> Board:
 
 
 def _measured(metrics: Sequence[str], topk: Sequence[int]) -> dict[str, Any]:
-    """The options of runs that measure these columns, and what every run measures."""
+    """The options of runs that measure these columns, beside what every run measures."""
     options: dict[str, Any] = {"topk": sorted({*overall()["topk"], *topk})}
     if users := users_metrics(metrics):
         options["metrics"] = [*overall()["metrics"], *users]
@@ -189,7 +189,7 @@ def _measured(metrics: Sequence[str], topk: Sequence[int]) -> dict[str, Any]:
 
 
 def combine(*layers: dict[str, Any]) -> dict[str, Any]:
-    """Layers of options as one, later ones stronger; dotted keys stay as they are, for make_config to resolve."""
+    """Merge layers of options, later ones stronger; dotted keys stay as they are, for make_config to resolve."""
     out: dict[str, Any] = {}
     for layer in layers:
         for key, value in layer.items():
@@ -200,9 +200,9 @@ def combine(*layers: dict[str, Any]) -> dict[str, Any]:
 
 
 def shared(options: dict[str, Any], methods: Sequence[Method]) -> dict[str, dict[str, Any]]:
-    """Which of the options that methods share each of them gets: {name of the method: options}.
+    """The shared options that each method reads: {name of the method: options}.
 
-    It gets those that it reads. An option that no method reads goes to all of them, so that make_config names it.
+    An option that no method reads is given to all of them, so that make_config reports it.
     """
     read = {method.name: _read_by(method, options) for method in methods}
     unread = {key for key in options if not any(key in part for part in read.values())}
@@ -217,12 +217,12 @@ def _read_by(method: Method, options: dict[str, Any]) -> dict[str, Any]:
         return {}
     outside = ":" in method.model or (method.model not in registry.MODELS and method.model in registry.entry_points())
     if outside or "model_class" in method.overrides:
-        return options  # only the class knows what it reads
+        return options  # only the class itself knows what it reads
     return read_by(method.model, options)
 
 
 def counted(seeds: int | Sequence[int], listed: Sequence[int]) -> tuple[int, ...]:
-    """A list of seeds; a number of them is the first ones of ``listed``, then the whole numbers that follow."""
+    """A list of seeds as it is; a number of seeds: the first ones of ``listed``, continued by consecutive numbers."""
     if not isinstance(seeds, int):
         return tuple(seeds)
     first = list(listed[:seeds]) or [FIRST_SEED]
@@ -230,7 +230,7 @@ def counted(seeds: int | Sequence[int], listed: Sequence[int]) -> tuple[int, ...
 
 
 def _unavailable(method: Method) -> str:
-    """Why there is no model of that name; '' if there is one."""
+    """Why the model cannot be found; '' if it can."""
     try:
         registry.find_model(method.overrides.get("model_class") or method.model)
     except UserError as error:

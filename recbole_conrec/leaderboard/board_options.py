@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from recbole_conrec.evaluation.beyond import BEYOND
+from recbole_conrec.evaluation.contrast import CONTRAST
 from recbole_conrec.evaluation.registry import entry_points, find_metric, own_metrics
 from recbole_conrec.generative.candidate_scores import SCORINGS
 from recbole_conrec.options.schema import Count, Natural, NonNegative, Options, Several, Text
@@ -120,7 +121,7 @@ def check_metrics(metrics: Sequence[str], where: str) -> None:
     """Raise UserError for a column that no run measures."""
     known = [*own_metrics(), *entry_points(), *BEYOND]
     scored = [name for name, metric in own_metrics().items() if metric.needs == ("scores",)]
-    known += [f"{name}.{scoring}" for name in scored for scoring in SCORINGS]
+    known += [f"{name}.{scoring}" for name in scored for scoring in (*SCORINGS, CONTRAST)]
     for name in metrics:
         if name not in known and (":" not in name or find_metric(name) is None):
             raise UserError(

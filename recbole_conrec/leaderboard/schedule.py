@@ -1,6 +1,7 @@
-"""Runs what a board lacks, each run (data set, seed, method) in its own process.
+"""Runs the runs of a board that have no record, each (data set, seed, method) in a process of its own.
 
-Also where runs follow one another: so a run's peak of memory is its own, and its death ends no other run.
+One process each, also where they run one after the other: a run's peak memory is then its own, and a run that crashes
+does not end the others.
 """
 
 import contextlib
@@ -19,29 +20,31 @@ from recbole_conrec.evaluation.table import seconds
 from recbole_conrec.leaderboard.board import PlannedRun
 from recbole_conrec.runs import failures, lock, records
 from recbole_conrec.runs.config import VISIBLE_GPUS
+from recbole_conrec.runs.options import PlaceOptions
+from recbole_conrec.runs.threads import VARIABLES
 from recbole_conrec.utils.processes import PARENT
 from recbole_conrec.utils.yaml_files import parse_value
 
 BUSY = lock.BusyError.exit_code
-POLL, WAIT = 0.1, 5.0  # seconds between looks at our processes, and at runs of other processes
-GRACE = 60.0  # seconds in which a run that is asked to end must do so
+POLL, WAIT = 0.1, 5.0  # seconds between two checks of our processes, and of runs of other processes
+GRACE = 60.0  # seconds that a run has to end after it was asked to
 
 
 def command(run: PlannedRun) -> list[str]:
-    """The command that makes this run's record, for any shell, scheduler or machine."""
+    """The command that trains and records this run, for any shell, scheduler or machine."""
     start = shlex.split(run.method.launch) if run.method.launch else ["python"]
     options = {"model": run.method.model, "dataset": run.dataset, **run.options}
     return [*start, "-m", "recbole_conrec", *(f"--{key}={_text(value)}" for key, value in options.items())]
 
 
 def _text(value) -> str:
-    """A value as text from which the command line reads the same value."""
+    """A value as text that the command line reads as the same value."""
     same = isinstance(value, str) and value.strip() == value and parse_value(value) == value
     return value if same else json.dumps(value, default=str)
 
 
 def missing(runs: list[PlannedRun], report: Callable[[str], None]) -> list[PlannedRun]:
-    """The runs without a record; corrupt records are named."""
+    """The runs without a record; corrupt records are reported."""
     out = []
     for run in runs:
         if run.unavailable:
@@ -55,10 +58,8 @@ def missing(runs: list[PlannedRun], report: Callable[[str], None]) -> list[Plann
 
 
 def expected_seconds(runs: list[PlannedRun]) -> dict[PlannedRun, float | None]:
-    """Seconds that each run will take: the median of earlier runs on its data with its options (but for the seed), else
-    the board's guess.
-
-    None without either.
+    """Seconds that each run will take: the median of earlier runs with the same data and options (whatever their seed),
+    else the board's guess; None without either.
     """
     seen: dict[tuple, float | None] = {}
     for run in runs:
@@ -73,12 +74,12 @@ def expected_seconds(runs: list[PlannedRun]) -> dict[PlannedRun, float | None]:
 
 
 def _compared(config: dict) -> dict:
-    """The options on which the time of a run depends."""
+    """The options that the time of a run depends on."""
     return {key: value for key, value in config.items() if key not in {*records.WHERE, "seed", "method", "row"}}
 
 
 def _seconds_of(file: Path, options: dict) -> float | None:
-    """Seconds of a recorded run; None if it had other options or is corrupt (`missing` names it)."""
+    """Seconds of a recorded run; None if it had other options or is corrupt (`missing` reports it)."""
     record, _ = records.read(file.parent)
     if record is None or _compared(record.result["config"]) != options:
         return None
@@ -86,20 +87,20 @@ def _seconds_of(file: Path, options: dict) -> float | None:
 
 
 def execute(runs: list[PlannedRun], jobs: int, report: Callable[[str], None]) -> dict[PlannedRun, str]:
-    """Work off runs in up to ``jobs`` processes until each has a record or has failed.
+    """Start runs, up to ``jobs`` at a time, until each has a record or has failed.
 
-    A run that another process works at is waited for, and started here if that one fails.
+    A run that another process is already training is waited for, and started here if it fails there.
 
     Args:
         runs: without records.
         jobs: processes at a time.
-        report: gets one line about each run.
+        report: is called with one line about each run.
 
     Returns {run: why it failed}.
     """
     waiting, failed = list(runs), {}
     running: dict[subprocess.Popen, tuple[PlannedRun, contextlib.ExitStack, float]] = {}
-    later: dict[PlannedRun, float] = {}  # when to look again at a run of another process
+    later: dict[PlannedRun, float] = {}  # when to check a run of another process again
     expected, done = expected_seconds(runs), 0
     try:
         while waiting or running:
@@ -109,7 +110,7 @@ def execute(runs: list[PlannedRun], jobs: int, report: Callable[[str], None]) ->
                 claim = contextlib.ExitStack()
                 if not _claim(run, claim):
                     if run not in later:
-                        report(f"{run}: another process works at it; its record will be used")
+                        report(f"{run}: another process is training it; its record will be used")
                     later[run] = time.monotonic() + WAIT
                     continue
                 waiting.remove(run)
@@ -142,7 +143,7 @@ def execute(runs: list[PlannedRun], jobs: int, report: Callable[[str], None]) ->
 
 
 def _stop(processes: list[subprocess.Popen]) -> None:
-    """End runs: each keeps its last epoch or stage. (Children of a script's background command ignore SIGINT.)"""
+    """End runs, which can resume from their last epoch or stage. (Background children of a script ignore SIGINT.)"""
     for process in processes:
         process.terminate()
     for process in processes:
@@ -154,20 +155,20 @@ def _stop(processes: list[subprocess.Popen]) -> None:
 
 
 def _claim(run: PlannedRun, claim: contextlib.ExitStack) -> bool:
-    """Whether this board may start the run. Two boards never start the same one, nor one that runs already."""
+    """Whether this board may start the run: no other board has started it, and it is not running already."""
     run.folder.mkdir(parents=True, exist_ok=True)
     try:
         claim.enter_context(lock.hold(run.folder, patience=0, name=lock.CLAIM))
     except lock.BusyError:
         return False
-    if lock.is_held(run.folder):  # by a run that no board started, or whose board has died
+    if lock.is_held(run.folder):  # by a run that was started without a board, or whose board has crashed
         claim.close()
         return False
     return True
 
 
 def _outcome(run: PlannedRun, code: int) -> tuple[str, str]:
-    """(the first figure of a run that ended, '') or ('', why it failed)."""
+    """(the first figure of a finished run, '') or ('', why it failed)."""
     if code:
         why = _died(code) or failures.read(run.folder) or _last_line(run) or f"exit code {code}"
         failures.note(run.folder, why)
@@ -175,19 +176,19 @@ def _outcome(run: PlannedRun, code: int) -> tuple[str, str]:
     record, why = records.read(run.folder, run.identity)
     if record is None:
         return "", (
-            f"it ended without an error, but its record in {run.folder} is {why}; if options, data or code changed "
-            "meanwhile, the same command runs what is missing"
+            f"it ended without an error, but its record in {run.folder} is {why}; if options, data or code have "
+            "changed since it started, repeat the command"
         )
     name, figure = next(iter(record.result["metrics"].items()))
     return f"{name} {figure['value']:.4f}" if figure["value"] is not None else f"{name} -", ""
 
 
 def _died(code: int) -> str:
-    """Which signal ended a process of this exit code; '' if none did."""
-    number = -code if code < 0 else code - 128  # a launcher's way to say it
+    """Which signal ended a process with this exit code; '' if none did."""
+    number = -code if code < 0 else code - 128  # as shells and launchers report signals
     if number == signal.SIGINT or number not in set(signal.Signals):
         return ""
-    hint = "; no memory left, perhaps: lower --jobs or batch sizes" if number == signal.SIGKILL else ""
+    hint = "; perhaps it ran out of memory: lower --jobs or batch sizes" if number == signal.SIGKILL else ""
     return f"it was ended by {signal.Signals(number).name}{hint}"
 
 
@@ -208,11 +209,10 @@ def _start(run: PlannedRun, jobs: int) -> subprocess.Popen:
     environment = {key: value for key, value in os.environ.items() if key != "CUDA_VISIBLE_DEVICES"}
     if VISIBLE_GPUS is not None:
         environment["CUDA_VISIBLE_DEVICES"] = VISIBLE_GPUS
-    if jobs > 1:
-        if "show_progress" not in run.options:
-            words.append("--show_progress=False")
-        environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // jobs)))
-    environment[PARENT] = str(os.getpid())
+    if jobs > 1 and "show_progress" not in run.options:
+        words.append("--show_progress=False")
+    threads = str(PlaceOptions.of(run.config).threads)
+    environment |= {PARENT: str(os.getpid()), **dict.fromkeys(VARIABLES, threads)}  # before any library is loaded
     failures.clear(run.folder)
     with open(_log(run), "wb") as log:
         bars = jobs == 1 and sys.stderr.isatty()

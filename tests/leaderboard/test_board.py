@@ -37,20 +37,46 @@ PAPER = [
     "InstructRec",
     "LC-Rec (Neg.&Pos.)",
     "LC-Rec (Neg. Only)",
+    "Caser / both",
+    "SASRec / both",
+    "BERT4Rec / both",
+    "FDSA / both",
+    "S3-Rec / both",
+    "P5-CID / both",
+    "TIGER / both + behaviour",
+    "LC-Rec / both + neighbourhood",
     "CoNRec",
+    "Popularity of dislikes",
+    "Swing of dislikes",
 ]
 
 
 def test_boards_of_ours():
     paper = read_board("paper")
-    assert [method.name for method in paper.methods] == PAPER and paper.improvement == "CoNRec"
-    assert paper.columns == ["HR@20", "FHR@20", "LUF@20", "LIF@20", "CandAcc"]
-    assert [method.name for method in read_board("beyond").methods][:12] == PAPER and len(
-        read_board("beyond").methods
-    ) > 12
+    assert [method.name for method in paper.methods][: len(PAPER)] == PAPER and paper.improvement == "CoNRec"
+    assert paper.columns == ["HR@20", "FHR@20", "FRecall@20", "LUF@20", "LIF@20", "CandAcc"]
+    assert len(paper.seeds) == 5 and {m.group for m in paper.methods[len(PAPER) - 2 :]} == {"references"}
+    beyond = read_board("beyond").methods
+    assert beyond[: len(paper.methods)] == paper.methods and len(beyond) > len(paper.methods)
     for name in ("quick", "beyond"):
         for run in read_board(name).narrow(seeds=1).runs:
             assert run.unavailable or run.identity  # every option of every method is known
+
+
+def test_every_baseline_of_the_paper_is_offered_what_conrec_reads():
+    """Both kinds of feedback, and IDs that know behaviour: in a method of its own, beside that of the paper."""
+    by_name = {run.method.name: run for run in read_board("paper").narrow(seeds=1).runs}
+    conrec = by_name["CoNRec"].config
+    dense = ("Caser", "SASRec", "BERT4Rec", "FDSA", "S3-Rec", "P5-CID")
+    for name in (*(f"{one} / both" for one in dense), "TIGER / both + behaviour"):
+        alone, both = by_name[name.partition(" / ")[0]].config, by_name[name].config
+        assert (alone["context"], both["context"]) == ("negative", "both") == ("negative", conrec["context"])
+        assert both["valid_metric"] == alone["valid_metric"] == conrec["valid_metric"] == "FRecall@20"
+    for name in ("TIGER / both + behaviour", "LC-Rec / both + neighbourhood"):
+        assert by_name[name].config["context"] == "both"
+        assert by_name[name].config["tokenizer"]["encoder"] == conrec["tokenizer"]["encoder"]
+    assert by_name["S3-Rec"].config["pretrain_epochs"] >= 50
+    assert all(run.config["threads"] == 1 and not run.config["valid_sample"] for run in by_name.values())
 
 
 def test_the_board_of_the_docs(tmp_path):
@@ -58,7 +84,16 @@ def test_the_board_of_the_docs(tmp_path):
     (block,) = re.findall(r"```yaml\n# my_board.yaml.*?\n(.*?)```", page, flags=re.S)
     (tmp_path / "my_board.yaml").write_text(block)
     board = read_board(str(tmp_path / "my_board.yaml")).narrow(seeds=1)
-    assert [method.name for method in board.methods] == [*PAPER, "GRU4Rec", "SASRec (both)", "MyRec", "Swing", "Large"]
+    paper = [method.name for method in read_board("paper").methods]
+    assert [method.name for method in board.methods] == [
+        *paper,
+        "GRU4Rec",
+        "SASRec (both)",
+        "MyRec",
+        "Swing",
+        "Tuned",
+        "Large",
+    ]
     assert [run.method.name for run in board.runs if run.unavailable] == ["MyRec"]
     assert all(run.identity for run in board.runs if not run.unavailable)
 
@@ -414,11 +449,11 @@ def test_a_class_that_cannot_be_imported_is_reported(source, words, small, tmp_p
         (["--leaderboard=paper", "--commands"], "--dry-run"),
         (["--leaderboard=paper", "--dry-run", "--methods=Casar"], "did you mean 'Caser'"),
         (["--leaderboard=paper", "--dry-run", "--datasets=ml-100k"], "--dataset=A,B"),
-        (["--leaderboard=quick", "--dry-run", "--methods="], "methods: None; expected a list"),
+        (["--leaderboard=quick", "--dry-run", "--methods="], "'--methods=' has no value"),
         (["--leaderboard=quick", "--dry-run", "--dataset=ml-100"], "ml-100.inter: there is no such file"),
         (
             ["--leaderboard=quick", "--dry-run", "--contexts=both"],
-            "method 'Pop': unknown option 'contexts'; did you mean 'context'",
+            "method 'SASRec': unknown option 'contexts'; did you mean 'context'",
         ),
         (["--leaderboard=quick", "--dry-run", "--seeds=[1, 1]"], "seeds: 1 is given twice"),
         (

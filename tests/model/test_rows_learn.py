@@ -174,5 +174,5 @@ def test_a_run_fills_every_column(tiny_path, tmp_path, monkeypatch, name):
         },
     ).record
     assert all(figure["n"] > 0 and 0 <= figure["value"] <= 1 for figure in record["metrics"].values())
-    assert set(record["valid"]) == {"HR@20" if name == "PNFRec" else "CandAcc"}
+    assert set(record["valid"]) == {"FRecall@20" if name == "PNFRec" else "CandAcc"}
     assert record["curve"][1]["loss"] < record["curve"][0]["loss"] and record["cost"]["parameters"] > 1000
