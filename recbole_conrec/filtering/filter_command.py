@@ -67,5 +67,6 @@ def add_items(negative: NegativeFilter, file) -> int:
 
     path = Path(file)
     ids, fields = negative.manifest["data"]["item_field"], negative.manifest["tokenizer"]["fields"]
-    text = atomic.text_frame(atomic.read_columns(path, [ids, *fields] if fields else None))
+    columns = atomic.read_columns(path, [ids, *fields] if fields else None)
+    text = atomic.text_frame({**columns, ids: columns[ids].stripped()})
     return negative.add_items(text[ids].tolist(), ItemText(text, ids, path).join(text[ids].to_numpy(), fields))
