@@ -229,6 +229,14 @@ def _section(title: str, model: type[Options], prefix: str = "", only: set[str] 
 
 def _rows(model: type[Options], prefix: str, only: set[str] | None = None, given: dict | None = None) -> Iterator[str]:
     """``only``: the fields to show. ``given``: values that a YAML file sets in place of the defaults."""
+    for name, *others in cells(model, prefix, only, given):
+        yield "| " + " | ".join(map(_cell, (f"`{name}`", *others))) + " |"
+
+
+def cells(
+    model: type[Options], prefix: str = "", only: set[str] | None = None, given: dict | None = None
+) -> Iterator[tuple[str, str, str, str]]:
+    """(name, type, default, text) of each option; see :func:`_rows`. Those of a nested mapping follow, with dots."""
     for name, field in model.model_fields.items():
         if only is not None and name not in only:
             continue
@@ -236,12 +244,11 @@ def _rows(model: type[Options], prefix: str, only: set[str] | None = None, given
         value = "a mapping" if nested and nested is field.annotation else describe(field.annotation, field.metadata)
         default = "required" if field.is_required() else _default(field.get_default(call_default_factory=True))
         default = _default(given[name]) if given and name in given else default
-        text = " ".join((field.description or "").split())
         if nested and name in ELSEWHERE and not prefix:
             default, nested = ELSEWHERE[name], None
-        yield "| " + " | ".join(_cell(cell) for cell in (f"`{prefix}{name}`", value, default, text)) + " |"
+        yield f"{prefix}{name}", value, default, " ".join((field.description or "").split())
         if nested:
-            yield from _rows(nested, f"{prefix}{name}.")
+            yield from cells(nested, f"{prefix}{name}.")
 
 
 def _nested(annotation: Any) -> type[Options] | None:

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import tinylog
 
-from recbole_conrec.cli import SUBCOMMANDS, main
+from recbole_conrec.cli import COMMANDS, main
 from recbole_conrec.runs import failures, runner
+from recbole_conrec.subcommands import Command
 from recbole_conrec.utils import files
 from recbole_conrec.utils.errors import UserError
 from recbole_conrec.utils.files import replacing, replacing_folder, write_text
@@ -137,7 +138,7 @@ def test_each_fault_has_a_remedy_of_its_own(code, remedy, tmp_path, capsys, monk
     def fail(argv):  # not by one of our own writers
         raise fault
 
-    monkeypatch.setitem(SUBCOMMANDS, "inspect", (fail, ""))
+    monkeypatch.setitem(COMMANDS, "inspect", Command(fail, "", ""))
     assert main(["inspect", "x"]) == 2
     error = capsys.readouterr().err
     assert os.strerror(code) in error and error.count("\n") == 1

@@ -138,7 +138,8 @@ def _yaml(value: Any) -> str:
 def _lines(cls: type[Options], given: Any, error: ValidationError, where: str) -> list[str]:
     """What is wrong, one line for each option; of the branches of a union only the one that got furthest."""
     found: dict[str, str] = {}
-    for one in error.errors(include_url=False):
+    errors = error.errors(include_url=False)
+    for one in sorted(errors, key=lambda one: one["type"] != "extra_forbidden"):  # what is missing may be misspelt
         at, line = _line(cls, given, one, where)
         found[at] = max(found.get(at, ""), line, key=len)
     inner = {at for at in found for other in found if other != at and other.startswith((f"{at}.", f"{at}["))}

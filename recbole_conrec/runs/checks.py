@@ -73,15 +73,21 @@ def read_by(model: str | type, options: dict) -> dict:
     return {key: value for key, value in options.items() if key.partition(".")[0] in known}
 
 
-def check_names(given: Iterable[str], known: set[str], not_read: Mapping[str, str], method: str) -> None:
-    """Raise UserError for an unknown option, or one that this method does not read, naming what it reads instead."""
+def check_names(
+    given: Iterable[str], known: set[str], not_read: Mapping[str, str], method: str, also: Iterable[str] = ()
+) -> None:
+    """Raise UserError for an unknown option, or one that this method does not read, naming what it reads instead.
+
+    Args:
+        also: more names that an unknown one may be near to.
+    """
     readable = known - set(not_read)
     for key in given:
         if key in not_read or (key not in known and key in _options_of_methods()):
             instead = f"; set {not_read[key]}" if not_read.get(key) else nearest(key, readable)
             raise UserError(f"option '{key}': {method} does not read it{instead}")
         if key not in known:
-            raise UserError(f"unknown option '{key}'{nearest(key, readable)}")
+            raise UserError(f"unknown option '{key}'{nearest(key, [*also, *readable])}")
 
 
 @cache

@@ -9,6 +9,7 @@ line are YAML, never evaluated as Python. Every option is checked before anythin
 """
 
 import os
+from collections.abc import Iterable
 from functools import reduce
 from pathlib import Path
 
@@ -34,7 +35,9 @@ NORMALISED = {"train_neg_sample_args", "eval_args", "topk", "metrics", "valid_me
 VISIBLE_GPUS = os.environ.get("CUDA_VISIBLE_DEVICES")
 
 
-def make_config(model: str | None, dataset: str | None, files=(), options: dict | None = None) -> Config:
+def make_config(
+    model: str | None, dataset: str | None, files=(), options: dict | None = None, also: Iterable[str] = ()
+) -> Config:
     """The Config of one run.
 
     Args:
@@ -42,6 +45,7 @@ def make_config(model: str | None, dataset: str | None, files=(), options: dict 
         dataset: name of the data set; likewise. Default ``ml-100k``, which is part of the recbole wheel.
         files: YAML files, later ones stronger.
         options: strongest layer; dotted keys reach into mappings.
+        also: names of options that the caller has read; an unknown one may be one of these, misspelt.
 
     Raises UserError for an unknown model, file or option, a value that an option cannot take, and an option that the
     model does not read.
@@ -67,7 +71,9 @@ def make_config(model: str | None, dataset: str | None, files=(), options: dict 
     foreign = ":" in name or (name not in registry.MODELS and name in registry.entry_points())
     own_keys = {key for layer in layers if foreign or "model_class" in layer for key in layer}
     known = known_options(model_class, defaults) | own_keys | {"model", "dataset", "model_class"}
-    check_names(external, known, {key: to for key, to in unread(model_class).items() if key not in own_keys}, name)
+    check_names(
+        external, known, {key: to for key, to in unread(model_class).items() if key not in own_keys}, name, also
+    )
     merged = reduce(lay, layers, defaults)
     check_values(external, merged, model_class, defaults)
     merged["data_path"] = data_path

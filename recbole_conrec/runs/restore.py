@@ -106,11 +106,11 @@ def load_run(folder, options: dict | None = None) -> TrainedRun:
     return TrainedRun(record, config, chosen.method, chosen.dataset, place, data, network, semantic_ids, fingerprints)
 
 
-def find_run(model, dataset, files=(), options: dict | None = None) -> tuple[Path, dict]:
+def find_run(model, dataset, files=(), options: dict | None = None, also=()) -> tuple[Path, dict]:
     """The folder of the run that these options name (as for :func:`recbole_conrec.runs.config.make_config`), and those
     of them that :func:`load_run` takes. Raises UserError if it has not been run.
     """
-    config = make_config(model, dataset, files, options)
+    config = make_config(model, dataset, files, options, also)
     identity = records.identify(config, ChoiceOptions.of(config).network)
     folder = records.folder_of(config, identity)
     if not (folder / records.RESULT).is_file():
