@@ -21,6 +21,7 @@ from recbole.model.abstract_recommender import SequentialRecommender
 from recbole.utils import InputType
 
 from recbole_conrec import tokenizer
+from recbole_conrec.data.events import NEGATIVE, POSITIVE
 from recbole_conrec.evaluation.answers import Answers
 from recbole_conrec.generative.candidate_scores import Scoring, similarity, within
 from recbole_conrec.generative.method_options import StagedOptions
@@ -231,9 +232,23 @@ class IdLanguageModel(GenerativeRecommender):
         """The builder of this method's prompts."""
         return PromptBuilder(self.backbone, self.log, self.options.max_tokens)
 
-    def prompt(self, interaction) -> Prompts:
+    def prompt(self, interaction, kind: int = NEGATIVE) -> Prompts:
+        """Histories that ask for the next event of this kind of feedback."""
         begin, end, t0, users = self.prompt_inputs(interaction)
-        return self.prompts.history(begin, end, t0, self.context, users).to(self.device)
+        ask = self.prompts.markers[kind].tolist()
+        return self.prompts.history(begin, end, t0, self.context, users, ask).to(self.device)
+
+    @property
+    def knows_likes(self) -> bool:
+        """Whether a stage has trained the next like, too."""
+        return any(getattr(stage, "likes", 0) for stage in self.stages)
+
+    @torch.no_grad()
+    def like_scores(self, interaction, items: torch.Tensor) -> torch.Tensor:
+        """Float [B, C]: the log-likelihood of each item [B, C] as the next like; -inf for padding."""
+        prompts = self.prompt(interaction, POSITIVE).pair
+        leaves = self.trie.item_leaf[items]
+        return score(self.backbone, self.trie, *prompts, leaves, normalise=self.normalise, chunk=self.chunk)
 
 
 class TextRecommender(StagedRecommender):

@@ -76,6 +76,9 @@ class EvaluationOptions(Options):
     """The values of K; the largest is the length of every list."""
     valid_metric: str = "FRecall@20"
     """What early stopping and model selection look at, on the validation instances."""
+    contrast: bool = True
+    """Also score candidates freed of popularity (CandAcc.contrast), with weights by validation, which is scored once
+    more."""
     eval_batch_size: Count = 512
     """Instances per batch of the evaluation."""
     tail_ratio: Positive = 0.1

@@ -120,6 +120,8 @@ def _run(config, model_class: type, identity: str, run_dir: Path) -> Result:
         with _stopwatch(run_dir / "spent.json") as fit_seconds:
             trainer.fit(train_data, valid, show_progress=show_progress)
         fitted = time.perf_counter()
+        if evaluation.contrast:
+            trainer.calibrate(valid, show_progress=show_progress)
         trainer.evaluate(test, load_best_model=True, show_progress=show_progress)
         evaluated = time.perf_counter()
 
@@ -136,6 +138,7 @@ def _run(config, model_class: type, identity: str, run_dir: Path) -> Result:
             "parameters": sum(p.numel() for p in network.parameters()),
             **trainer.cost,
         },
+        "contrast": trainer.contrast,
         "stages": trainer.stages,
         "curve": trainer.curve,
         "instances": {part.split: len(part) for part in (train, valid, test)},

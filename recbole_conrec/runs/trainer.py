@@ -27,6 +27,7 @@ from recbole_conrec.evaluation.collector import NegativeFeedbackCollector, varia
 from recbole_conrec.evaluation.plugin import Evaluator
 from recbole_conrec.evaluation.ranking import answer
 from recbole_conrec.evaluation.summary import single
+from recbole_conrec.runs import contrast
 from recbole_conrec.runs.options import ChoiceOptions, EvaluationOptions, LoopOptions, PlaceOptions
 from recbole_conrec.utils.damage import check_tensors, has_tensors, set_aside, shapes
 from recbole_conrec.utils.distributed import gather_by_id, my_batches, write_once
@@ -45,6 +46,7 @@ class HarnessMixin(Trainer):
         outcomes: float64 [N] of every metric, of the last evaluation.
         figures: of all its lists together, by name, as a record holds them; only of an evaluation on the test.
         curve: an entry per epoch; stages: an entry per stage, of methods that are trained in stages.
+        contrast: weights of the scoring `contrast` of candidates, once :meth:`calibrate` has chosen them.
     """
 
     stages: list[dict]
@@ -64,6 +66,7 @@ class HarnessMixin(Trainer):
         self.figures: dict[str, dict] = {}
         self.curve: list[dict] = []
         self.stages = []
+        self.contrast: dict[str, float] = {}
         self._loader: Any = None
 
     # -- training --------------------------------------------------------------------------------------------------
@@ -155,6 +158,16 @@ class HarnessMixin(Trainer):
             )
         return result
 
+    @torch.no_grad()
+    def calibrate(self, valid_data, show_progress=False) -> None:
+        """Choose the weights of the scoring `contrast` on validation, with the best weights of the model."""
+        self.load(self.saved_model_file)
+        data = getattr(valid_data, "_dataset", valid_data)
+        self.model.eval()
+        batches = my_batches(len(data), self.evaluation.eval_batch_size)
+        bar = tqdm(batches, desc=f"contrast {self.method}", unit="batch", disable=not show_progress)
+        self.contrast = contrast.calibrated(self.model, data, bar, self.device)
+
     @property
     def cost(self) -> dict[str, float]:
         """What training took, where the trainer knows better than the clock and the process."""
@@ -163,7 +176,8 @@ class HarnessMixin(Trainer):
     @property
     def other_scorings(self) -> tuple[str, ...]:
         """Names of the model's scorings of candidates besides the one that fills CandAcc."""
-        return tuple(getattr(self.model, "scorings", ()))[1:]
+        own = tuple(getattr(self.model, "scorings", ()))[1:]
+        return (*own, contrast.CONTRAST) if self.contrast else own
 
     def _answer(self, data, batch: range, truth, k: int, paired: bool) -> Answers:
         """The model's answers to a range of instances, on the CPU. ``paired``: whether pairs are scored, too."""
@@ -173,10 +187,15 @@ class HarnessMixin(Trainer):
         if paired:
             pairs = torch.from_numpy(truth.paired[batch.start : batch.stop]).to(self.device)
         found = answer(self.model, interaction, candidates, k, data, pairs)
+        others = {name: scores.float().cpu() for name, scores in found.others.items()}
+        if self.contrast and found.scores is not None:
+            terms = contrast.terms(self.model, data, interaction, candidates)
+            freed = contrast.combine(found.scores.cpu().numpy(), terms, self.contrast)
+            others[contrast.CONTRAST] = torch.from_numpy(freed).float()
         return Answers(
             None if found.items is None else found.items.cpu(),
             None if found.scores is None else found.scores.float().cpu(),
-            {name: scores.float().cpu() for name, scores in found.others.items()},
+            others,
             found.shortened,
             None if found.pairs is None else found.pairs.float().cpu(),
         )
