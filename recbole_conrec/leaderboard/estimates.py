@@ -71,17 +71,18 @@ def sums_by_user(values: np.ndarray, user: np.ndarray) -> tuple[np.ndarray, np.n
 
     Args:
         values: float [R, N], a row for each run, NaN where an instance does not count.
-        user: int [N], whose instance it is.
+        user: int [N], whose instance it is; RecBole's numbers of users.
 
     Returns:
         (sums float64 [R, U], counts float64 [U]), U the distinct users of instances that count, in ascending order.
     """
     counting = ~np.isnan(values).any(axis=0)
-    names, place = np.unique(user[counting], return_inverse=True)
-    rows, users = len(values), len(names)
-    cell = np.arange(rows)[:, None] * users + place
-    sums = np.bincount(cell.ravel(), weights=values[:, counting].ravel(), minlength=rows * users)
-    return sums.reshape(rows, users), np.bincount(place, minlength=users).astype(np.float64)
+    values, user = values[:, counting], user[counting]
+    rows, size = len(values), int(user.max(initial=-1)) + 1
+    counts = np.bincount(user, minlength=size)
+    cell = np.arange(rows)[:, None] * size + user
+    sums = np.bincount(cell.ravel(), weights=values.ravel(), minlength=rows * size).reshape(rows, size)
+    return sums[:, counts > 0], counts[counts > 0].astype(np.float64)
 
 
 def mean(sums: np.ndarray, counts: np.ndarray, random: bool = True) -> Estimate:

@@ -1,6 +1,7 @@
 """Ranks, tests, marks and references of a table, from outcomes made by hand."""
 
 import io
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -173,13 +174,17 @@ def test_a_run_that_was_best_at_its_last_look_is_still_rising(curve, stages, ris
     assert _rising({"curve": curve, "stages": stages}) == rising
 
 
-def test_the_mark_is_in_every_output(small, tmp_path):
+def test_the_mark_is_in_every_output(tmp_path):
     made = lines(a=share(20), b=share(60))
     made["a"].rising = {"warm-up": [1]}
     section = Section("d", ["HR@5"], list(made.values()), {}, "", {"HR@5": N})
     console = Console(width=100, record=True, file=io.StringIO())
     console.print(tables.terminal(section, "T", 100)[0])
-    for text in (console.export_text(), markdown([section], "T"), content(read_board("quick"), [section], tmp_path)):
+    for text in (
+        console.export_text(),
+        markdown([section], "T"),
+        content(SimpleNamespace(title="T"), [section], tmp_path),
+    ):
         assert "a ↑" in text.replace("\\u2191", "↑") and "last look of warm-up" in " ".join(text.split())
     assert "a $\\uparrow$" in latex([section], "T") and "last look of warm-up with seed 1" in latex([section], "T")
     row = comma_separated([section]).splitlines()[1]
