@@ -73,7 +73,7 @@ def filter_file(
 
 
 def _bare(ids: np.ndarray, rows: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """``ids`` in which a text that ``rows`` does not find stands without the blanks around it."""
+    """``ids`` in which a text that ``rows`` does not find has lost the blanks around it."""
     if ids.dtype.kind != "O":
         return ids
     unknown = rows(ids) < 0

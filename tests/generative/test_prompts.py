@@ -50,7 +50,7 @@ def make_builder():
     return make
 
 
-class Teller:
+class Reader:
     """The oracle's words: tokens of texts and of items, by their names."""
 
     def __init__(self, builder):
@@ -96,7 +96,7 @@ class Teller:
         return events
 
 
-def told(log, begin, end, t0, kinds, window):
+def events_shown(log, begin, end, t0, kinds, window):
     """Rows of the history that a prompt may show, by looking at every event."""
     rows = []
     for row in range(begin, end):
@@ -128,15 +128,15 @@ def test_histories_equal_the_oracle(make_builder, name, window, tiny):
     cut_some = 0
     for max_events, max_tokens in itertools.product((1, 4, 100), (TIGHT[tiny.get("tokenizer", "word")], 4096)):
         builder = make_builder(log, max_tokens, tiny)
-        teller = Teller(builder)
-        fits = teller.fits(max_tokens)
+        reader = Reader(builder)
+        fits = reader.fits(max_tokens)
         assert builder.max_events == fits
         context = context_of(name, max_events, window and Window(**window))
         prompts = builder.history(begin, some.end, some.time, context)
         got = prompts.lists()
         for n, prompt in enumerate(got):
-            rows = told(log, begin[n], some.end[n], some.time[n], NAMES[name], window)
-            assert prompt == teller.prompt(log, rows[-min(max_events, fits) :])
+            rows = events_shown(log, begin[n], some.end[n], some.time[n], NAMES[name], window)
+            assert prompt == reader.prompt(log, rows[-min(max_events, fits) :])
             assert len(prompt) + builder.depth <= max_tokens
             assert prompts.shortened[n] == (min(len(rows), max_events) > fits)
         cut_some += prompts.shortened.sum()
@@ -146,24 +146,26 @@ def test_histories_equal_the_oracle(make_builder, name, window, tiny):
 def test_prompts_of_a_data_set_equal_the_oracle(make_tiny, make_builder):
     _, data = make_tiny(context="both")
     builder = make_builder(data.log)
-    teller = Teller(builder)
+    reader = Reader(builder)
     for split in ("train", "test"):
         some = data.splits[split][::7]
         prompts = builder.history(some.begin, some.end, some.time, context_of("both", 30), some.user)
         assert not prompts.shortened.any()
         for n, prompt in enumerate(prompts.lists()):
-            assert prompt == teller.prompt(data.log, told(data.log, some.begin[n], some.end[n], 0, (-1, 1), None)[-30:])
+            assert prompt == reader.prompt(
+                data.log, events_shown(data.log, some.begin[n], some.end[n], 0, (-1, 1), None)[-30:]
+            )
 
 
-def oracle_packed(teller, log, begin, end, kinds, events, targets):
+def oracle_packed(reader, log, begin, end, kinds, events, targets):
     """Stretches one after the other, half a stretch further each time; what is not yet trained bears loss."""
     rows = []
     for a, b in zip(begin, end, strict=True):
-        sequence, trained, start = told(log, a, b, 0, kinds, None), set(), 0
+        sequence, trained, start = events_shown(log, a, b, 0, kinds, None), set(), 0
         while True:
-            tokens, mask = list(teller.head), [0] * len(teller.head)
+            tokens, mask = list(reader.head), [0] * len(reader.head)
             for row in sequence[start : start + events]:
-                marker, item = teller.marker[int(log.feedback[row])], teller.item(log.item[row])
+                marker, item = reader.marker[int(log.feedback[row])], reader.item(log.item[row])
                 loss = int(targets[row] and row not in trained)
                 tokens, mask = tokens + marker + item, mask + [0] * len(marker) + [loss] * len(item)
                 trained.add(row)
@@ -186,22 +188,22 @@ def test_packed_rows_equal_the_oracle(make_builder, name, events, tiny):
     end = np.maximum(end, begin)
     for max_tokens in (TIGHT[tiny.get("tokenizer", "word")], 4096):
         builder = make_builder(log, max_tokens, tiny)
-        teller = Teller(builder)
+        reader = Reader(builder)
         got = builder.packed(begin, end, context_of(name, 10), events, targets)
-        assert got == oracle_packed(teller, log, begin, end, NAMES[name], min(events, teller.fits(max_tokens)), targets)
+        assert got == oracle_packed(reader, log, begin, end, NAMES[name], min(events, reader.fits(max_tokens)), targets)
         assert all(len(row["input_ids"]) <= max_tokens for row in got)
 
 
 def test_every_first_dislike_of_the_training_part_bears_loss_once(make_tiny, make_builder):
     _, data = make_tiny(context="both")
     log = data.log
-    teller = Teller(builder := make_builder(log))
-    item_of = {tuple(teller.item(item)): item for item in range(1, log.n_items)}
+    reader = Reader(builder := make_builder(log))
+    item_of = {tuple(reader.item(item)): item for item in range(1, log.n_items)}
     begin, end = log.start[:-1], log.first_at_or_after(np.arange(log.n_users), data.cuts.valid_start)
     expected = sorted(log.item[data.first_dislike & data.train_mask].tolist())
     for rng in (None, np.random.default_rng(0)):
         rows = builder.packed(begin, end, context_of("both", 20), 20, data.first_dislike, rng)
-        answers = [(kind, item_of[item]) for row in rows for kind, item, bears in teller.read(row) if bears]
+        answers = [(kind, item_of[item]) for row in rows for kind, item, bears in reader.read(row) if bears]
         assert sorted(item for _, item in answers) == expected
         assert {kind for kind, _ in answers} == {NEGATIVE}
 
@@ -220,12 +222,12 @@ def test_targets_have_half_a_stretch_of_context_and_seconds_are_shuffled(make_bu
     for a, b in zip(begin, end, strict=True):
         inside[a:b] = True
     builder = make_builder(log)
-    teller = Teller(builder)
-    item_of = {tuple(teller.item(item)): item for item in range(1, 301)}
+    reader = Reader(builder)
+    item_of = {tuple(reader.item(item)): item for item in range(1, 301)}
 
     def read(builder, rng):
         rows = builder.packed(begin, end, context_of(name, 99), events, targets, rng)
-        return [[(row_of_item[item_of[item]], bears) for _, item, bears in teller.read(row)] for row in rows]
+        return [[(row_of_item[item_of[item]], bears) for _, item, bears in reader.read(row)] for row in rows]
 
     shown = read(builder, np.random.default_rng(5))
     assert read(builder, np.random.default_rng(5)) == shown != read(builder, np.random.default_rng(6))
@@ -252,15 +254,15 @@ def test_targets_bear_their_weights_and_dropped_events_are_gone(make_builder):
     log = replace(log, item=np.random.default_rng(3).permutation(np.arange(1, 301)), n_items=301)
     row_of_item = {int(item): row for row, item in enumerate(log.item)}
     builder = make_builder(log)
-    teller = Teller(builder)
-    item_of = {tuple(teller.item(item)): item for item in range(1, 301)}
+    reader = Reader(builder)
+    item_of = {tuple(reader.item(item)): item for item in range(1, 301)}
     weights = np.where(log.feedback == NEGATIVE, 1, np.where(log.feedback == POSITIVE, 0.25, 0))
 
     def read(drop):
         made = builder.packed(
             log.start[:-1], log.start[1:], context_of("both", 99), 20, weights, np.random.default_rng(5), drop
         )
-        return [(row_of_item[item_of[item]], bears) for example in made for _, item, bears in teller.read(example)]
+        return [(row_of_item[item_of[item]], bears) for example in made for _, item, bears in reader.read(example)]
 
     whole = read(0)
     trained = {row: bears for row, bears in whole if bears}

@@ -31,7 +31,7 @@ KINDS = {"negative": (NEGATIVE,), "both": (NEGATIVE, POSITIVE)}
 
 
 @pytest.fixture(scope="module")
-def told():
+def titles_log():
     """(log, titles, builder with a long limit, its backbone, instances)."""
     log = random_log(0)
     rng = np.random.default_rng(1)
@@ -44,15 +44,15 @@ def told():
     return log, titles, TextPrompts(backbone, log, 4096, titles), backbone, Instances.of_rows(log, first_dislikes(log))
 
 
-def titled(told, item: int) -> str:
-    _, titles, _, backbone, _ = told
+def titled(titles_log, item: int) -> str:
+    _, titles, _, backbone, _ = titles_log
     sid = "".join(f"<{'abc'[level]}_{code}>" for level, code in enumerate(backbone.semantic_ids.codes[item]))
     return titles[item] or sid
 
 
-def past(told, part, n, kinds, history=6) -> list[tuple[int, int]]:
+def past(titles_log, part, n, kinds, history=6) -> list[tuple[int, int]]:
     """The last events before t0 as (item, feedback), by a loop over the log."""
-    log = told[0]
+    log = titles_log[0]
     return [
         (int(i), int(f))
         for u, i, t, f in zip(log.user, log.item, log.time, log.feedback, strict=True)
@@ -60,28 +60,28 @@ def past(told, part, n, kinds, history=6) -> list[tuple[int, int]]:
     ][-history:]
 
 
-def listed(told, events, kind: int) -> str:
-    return " ".join(f"{titled(told, item)} ;" for item, feedback in events if feedback == kind)
+def listed(titles_log, events, kind: int) -> str:
+    return " ".join(f"{titled(titles_log, item)} ;" for item, feedback in events if feedback == kind)
 
 
 @pytest.mark.parametrize("context", ["negative", "both"])
-def test_liking_tells_likes_and_dislikes_apart(told, context):
-    _, _, builder, backbone, part = told
+def test_liking_tells_likes_and_dislikes_apart(titles_log, context):
+    _, _, builder, backbone, part = titles_log
     found = builder.liking(part.begin, part.end, part.time, part.user, context_of(context, 6)).lists()
     for n in range(len(part)):
-        events = past(told, part, n, KINDS[context])
+        events = past(titles_log, part, n, KINDS[context])
         text = LIKE_OR_NOT
         for kind in (POSITIVE, NEGATIVE):
-            text += f"{TASTE[kind]} {listed(told, events, kind)}" if kind in KINDS[context] else ""
+            text += f"{TASTE[kind]} {listed(titles_log, events, kind)}" if kind in KINDS[context] else ""
         assert found[n] == backbone.encode([text + TARGET])[0]
     items = np.array([[3, 7], [1, 2]])
     for row, question in zip(items.ravel(), builder.question(items).reshape(4, -1), strict=True):
-        assert question[question >= 0].tolist() == backbone.encode([titled(told, row) + LIKE_IT])[0]
+        assert question[question >= 0].tolist() == backbone.encode([titled(titles_log, row) + LIKE_IT])[0]
         assert (np.diff((question >= 0).astype(int)) <= 0).all()  # holes are last
 
 
-def test_ranking_names_every_candidate_once_in_an_order_of_its_own(told):
-    log, _, builder, backbone, part = told
+def test_ranking_names_every_candidate_once_in_an_order_of_its_own(titles_log):
+    log, _, builder, backbone, part = titles_log
     part = part[:20]
     candidates = np.stack([np.random.default_rng(n).permutation(np.arange(1, log.n_items))[:5] for n in range(20)])
     candidates[3, 2:] = 0
@@ -89,38 +89,40 @@ def test_ranking_names_every_candidate_once_in_an_order_of_its_own(told):
     ask = (part.begin, part.end, part.time, part.user, context)
     found = builder.ranking(*ask, candidates, 1).lists()
     for n in range(20):
-        events = past(told, part, n, KINDS["both"])
-        text = PREFERENCE + "".join(f"{OPINION[kind]} {listed(told, events, kind)}" for kind in (POSITIVE, NEGATIVE))
+        events = past(titles_log, part, n, KINDS["both"])
+        text = PREFERENCE + "".join(
+            f"{OPINION[kind]} {listed(titles_log, events, kind)}" for kind in (POSITIVE, NEGATIVE)
+        )
         start = backbone.encode([text + INTENTION + RANK])[0]
         assert found[n][: len(start)] == start
         end = backbone.encode([ANSWER])[0]
         assert found[n][-len(end) :] == end
         named = backbone.tokenizer.decode(found[n][len(start) : -len(end)]).split(";")
         assert sorted(name.replace(" ", "") for name in named if name.strip()) == sorted(
-            titled(told, item).replace(" ", "") for item in candidates[n] if item
+            titled(titles_log, item).replace(" ", "") for item in candidates[n] if item
         )
     assert builder.ranking(*ask, candidates[:, ::-1], 1).lists() == found  # the columns' order does not matter
     assert builder.ranking(*ask, candidates, 2).lists() != found
     answers = builder.answer(candidates)
     assert (answers[3, 2:] == -1).all()
     assert answers[0, 0][answers[0, 0] >= 0].tolist() == [
-        *backbone.encode([titled(told, candidates[0, 0])])[0],
+        *backbone.encode([titled(titles_log, candidates[0, 0])])[0],
         backbone.eos_id,
     ]
 
 
 @pytest.mark.parametrize("ask", [None, TITLED])
-def test_titles_stand_in_for_ids(told, ask):
-    _, _, builder, backbone, part = told
+def test_titles_stand_in_for_ids(titles_log, ask):
+    _, _, builder, backbone, part = titles_log
     context = context_of("both", 6)
     found = builder.title_history(part.begin, part.end, part.time, part.user, context, ask).lists()
     for n in range(len(part)):
-        text = "".join(f"{FEEDBACK[f]} {titled(told, i)} ;" for i, f in past(told, part, n, KINDS["both"]))
+        text = "".join(f"{FEEDBACK[f]} {titled(titles_log, i)} ;" for i, f in past(titles_log, part, n, KINDS["both"]))
         assert found[n] == backbone.encode([INSTRUCTION + text + (ask or FEEDBACK[NEGATIVE])])[0]
 
 
-def test_a_long_history_loses_its_oldest_titles_and_is_counted(told):
-    log, titles, builder, backbone, part = told
+def test_a_long_history_loses_its_oldest_titles_and_is_counted(titles_log):
+    log, titles, builder, backbone, part = titles_log
     tight = TextPrompts(backbone, log, 60, titles)
     context = context_of("both", 50)
     ask = (part.begin, part.end, part.time, part.user, context)

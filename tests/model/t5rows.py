@@ -15,7 +15,7 @@ def make_row(make_tiny, name: str, folder, **fixed):
     return llmrows.make_row(make_tiny, name, folder, SMALL, **fixed)
 
 
-def items_told(model, item: int) -> list[int]:
+def item_tokens(model, item: int) -> list[int]:
     """The token ids of an item's ID, counted out level by level."""
     sizes, first = model.semantic_ids.sizes, int(model.backbone.sid_tokens[0])
     return [first + sum(sizes[:level]) + int(code) for level, code in enumerate(model.semantic_ids.codes[item])]

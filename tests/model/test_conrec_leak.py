@@ -69,8 +69,8 @@ def some_rows(data, rng):
     """Evaluation instances with events before t0, one of each part."""
     for part in ("valid", "test"):
         those = data.splits[part]
-        told = FeedbackStream(data.log, (-1, 1)).count(those.begin, those.end)
-        yield those[np.array([rng.choice(np.flatnonzero(told > 5))])]
+        past = FeedbackStream(data.log, (-1, 1)).count(those.begin, those.end)
+        yield those[np.array([rng.choice(np.flatnonzero(past > 5))])]
 
 
 def test_changing_everything_from_t0_on_moves_nothing(made, by):

@@ -81,8 +81,8 @@ def outcome(folder) -> dict:
     """All figures of a run but those of time and memory, and the bytes of its weights."""
     (run,) = (folder / "saved" / "tiny").glob("CoNRec-*")
     record = json.loads((run / "result.json").read_text())
-    told = ("seconds", "peak_mb", "curve")
-    stages = [{k: v for k, v in stage.items() if k not in told} for stage in record["stages"]]
+    measured = ("seconds", "peak_mb", "curve")
+    stages = [{k: v for k, v in stage.items() if k not in measured} for stage in record["stages"]]
     curves = [
         [
             {k: v for k, v in entry.items() if k in ("step", "loss", "reward", "kl", "grad_norm", "learning_rate")}

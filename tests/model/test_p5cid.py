@@ -2,7 +2,7 @@
 
 import pytest
 from llmrows import check_learns, check_no_leak
-from t5rows import check_prompts, items_told, make_row
+from t5rows import check_prompts, item_tokens, make_row
 
 from recbole_conrec.llm.t5 import EOS, FIRST_EXTRA
 from recbole_conrec.model import p5cid
@@ -32,10 +32,10 @@ def test_prompts_are_user_number_items_and_a_question(make, context, base, monke
 
     def tell(user, events):
         digits = [user] if base == 100 else [user // 10, user % 10]
-        told = [base, *digits]
+        shown = [base, *digits]
         for item, feedback in events:
-            told += [base + 1 + (feedback == 1), *(token - FIRST_EXTRA for token in items_told(model, item))]
-        return [*(FIRST_EXTRA + token for token in [*told, base + 3]), EOS]
+            shown += [base + 1 + (feedback == 1), *(token - FIRST_EXTRA for token in item_tokens(model, item))]
+        return [*(FIRST_EXTRA + token for token in [*shown, base + 3]), EOS]
 
     check_prompts(model, data, tell)
 

@@ -85,8 +85,8 @@ def fifty(data, name):
     if name != "BERT4Rec":
         return train[:50], np.arange(50)
     followed = (train.user[:-1] == train.user[1:]) & (train.time[:-1] < train.time[1:])
-    told = FeedbackStream(data.log, (NEGATIVE,)).count(train.begin, train.end)[:-1] >= 2
-    asked = np.flatnonzero(followed & told)[:50]
+    known = FeedbackStream(data.log, (NEGATIVE,)).count(train.begin, train.end)[:-1] >= 2
+    asked = np.flatnonzero(followed & known)[:50]
     return train[: asked[-1] + 2], asked
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from llmrows import check_learns, check_no_leak
-from t5rows import check_prompts, items_told, make_row
+from t5rows import check_prompts, item_tokens, make_row
 
 from recbole_conrec.llm.t5 import EOS, FIRST_EXTRA
 from recbole_conrec.model.tiger import TIGER
@@ -24,11 +24,11 @@ def test_prompts_are_user_items_and_an_end(make, context, users):
     _, data, model = make(context=context, user_tokens=users)
 
     def tell(user, events):
-        told = [] if not users else [FIRST_EXTRA + int(model.layout.user[user, 0])]
+        shown = [] if not users else [FIRST_EXTRA + int(model.layout.user[user, 0])]
         for item, feedback in events:
-            told += [FIRST_EXTRA + users + (feedback == 1)] if context == "both" else []
-            told += items_told(model, item)
-        return [*told, EOS]
+            shown += [FIRST_EXTRA + users + (feedback == 1)] if context == "both" else []
+            shown += item_tokens(model, item)
+        return [*shown, EOS]
 
     check_prompts(model, data, tell)
     assert len(set(model.layout.user.ravel())) == users  # 60 users, so every bucket is met
@@ -89,7 +89,7 @@ def test_scores_are_the_likelihoods_of_whole_ids(make):
         if not item:
             assert value == -np.inf
             continue
-        labels = torch.tensor([items_told(model, item)])
+        labels = torch.tensor([item_tokens(model, item)])
         with torch.no_grad():
             logps = model.lm(input_ids=ids, attention_mask=mask, labels=labels).logits.log_softmax(-1)
         assert value == pytest.approx(float(logps[0].gather(1, labels[0][:, None]).sum()), abs=1e-4)

@@ -61,9 +61,7 @@ def test_quality_and_metrics_of_pop_equal_those_of_a_loop(sim, study):
     for user, t0, item, begin, end in zip(test.user, test.time, test.item, test.begin, test.end, strict=True):
         known = set(log.item[begin:end][log.feedback[begin:end] == -1])
         out = set(log.item[begin:end][log.feedback[begin:end] != 0])  # exclude: reacted
-        order = sorted((i for i in range(1, log.n_items) if i not in out), key=lambda i: (-counts[i], ties[i]))[
-            :20
-        ]
+        order = sorted((i for i in range(1, log.n_items) if i not in out), key=lambda i: (-counts[i], ties[i]))[:20]
         tokens = [data.field2id_token["item_id"][i] for i in order]
         rows = oracle.rows("user", [data.field2id_token["user_id"][user]]), oracle.rows("item", tokens)[None]
         quality.append(oracle.dislike_probability(*rows, np.array([t0])).mean())
