@@ -194,8 +194,8 @@ def test_options_of_a_board_go_to_the_methods_that_read_them(tmp_path):
     )
     mine = read_board(str(tmp_path / "mine.yaml"))
     options = {run.method.name: run.options for run in mine.narrow(beam=9, seeds=1).runs}
-    assert options["SASRec"] == {"topk": [20], "epochs": 3, "seed": 2020}
-    assert options["CoNRec"] == {"topk": [20], "history": 5, "beam": 9, "seed": 2020}
+    assert options["SASRec"] == {"topk": [5, 10, 20], "epochs": 3, "seed": 2020}
+    assert options["CoNRec"] == {"topk": [5, 10, 20], "history": 5, "beam": 9, "seed": 2020}
     assert all(run.identity for run in mine.narrow(methods=["CoNRec"]).runs)  # that none of these reads epochs is right
     (tmp_path / "bad.yaml").write_text("datasets: [ml-100k]\noptions: {history: 5}\nmethods: [SASRec]\n")
     with pytest.raises(UserError, match="method 'SASRec': .*option 'history'"):
