@@ -54,13 +54,14 @@ def _section(section: Section, title: str) -> str:
 
 def _caption(section: Section, title: str) -> str:
     cells = [cell for line in section.lines for cell in line.cells.values()]
+    scorings = tables.candidate_scores(section)
     parts = [
         f"{_tex(title)} on {_tex(section.dataset)}: mean with the standard deviation over seeds, and in small type the "
         "mean over users of their own means. Best in bold, second underlined; $^*$: better than the best other method "
         "($p<.05$, t test over users and seeds, Holm).",
         "No deviation: one seed, no claim." if any(not cell.over_seeds for cell in cells) else "",
         f"{_tex(tables.STILL_RISING)}." if any(line.rising for line in section.lines) else "",
-        *(f"{_tex(text)}." for text in (tables.candidate_scores(section), tables.searches(section)) if text),
+        *(f"{_tex(text[0].upper() + text[1:])}." for text in (scorings, tables.searches(section)) if text),
     ]
     return " ".join(filter(None, parts))
 
