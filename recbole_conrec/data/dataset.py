@@ -327,6 +327,11 @@ class NegativeFeedbackDataset(AtomicDataset):
         """
         return hashlib.sha256(f"{self.protocol.digest}{self.files_digest}".encode()).hexdigest()
 
+    @property
+    def training_fingerprint(self) -> str:
+        """The same of what training reads: runs that differ in `as_of` alone share what they train."""
+        return hashlib.sha256(f"{self.protocol.training_digest}{self.files_digest}".encode()).hexdigest()
+
     def __str__(self) -> str:
         kinds = {name: int((self.log.feedback == kind).sum()) for name, kind in (("-", NEGATIVE), ("+", POSITIVE))}
         parts = ", ".join(f"{name} {len(part)}" for name, part in self.splits.items())

@@ -81,6 +81,11 @@ class Protocol(Options):
         }
         return json.dumps(given, sort_keys=True, default=str)
 
+    @property
+    def training_digest(self) -> str:
+        """The same of what training reads: `as_of` is about evaluated instances alone."""
+        return self.model_copy(update={"as_of": "cut"}).digest
+
 
 class DataOptions(Options):
     """What a method sees of the data; methods that differ in these options can be compared."""

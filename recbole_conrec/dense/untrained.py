@@ -14,6 +14,7 @@ class UntrainedRecommender(SequentialRecommender):
     """A method that only counts. Its one parameter is there because RecBole's trainer needs something to optimise."""
 
     input_type = InputType.POINTWISE
+    takes_present = False  # it is what the prior `present` of other methods is compared with
     UNREAD: ClassVar[Mapping[str, str]] = dict.fromkeys(LOOP, "")
 
     def __init__(self, config, dataset):

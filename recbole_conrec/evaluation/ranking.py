@@ -6,6 +6,8 @@ NegativeFeedbackDataset, on the model's device; the model is in eval mode. A mal
 the model.
 """
 
+import inspect
+
 import torch
 from recbole.model.abstract_recommender import AbstractRecommender
 
@@ -18,34 +20,44 @@ Pairs = tuple[torch.Tensor, torch.Tensor]  # (instances, items), int64 [M] each
 
 @torch.no_grad()
 def rank(
-    model, interaction, candidates: torch.Tensor, k: int, dataset
+    model, interaction, candidates: torch.Tensor, k: int, dataset, prior: torch.Tensor | None = None
 ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
     """Both answers, see :func:`recommend` and :func:`score_candidates`, from at most one ``full_sort_predict``."""
     both = hasattr(model, "recommend") and hasattr(model, "score_candidates")
     dense = None if both else dense_scores(model, interaction, dataset)
     return (
-        recommend(model, interaction, k, dataset, dense=dense),
+        recommend(model, interaction, k, dataset, dense=dense, prior=prior),
         score_candidates(model, interaction, candidates, dataset, dense=dense),
     )
 
 
 @torch.no_grad()
-def answer(model, interaction, candidates: torch.Tensor, k: int, dataset, pairs: torch.Tensor | None = None) -> Answers:
+def answer(
+    model,
+    interaction,
+    candidates: torch.Tensor,
+    k: int,
+    dataset,
+    pairs: torch.Tensor | None = None,
+    prior: torch.Tensor | None = None,
+) -> Answers:
     """All answers of a model: :func:`rank`, or its own ``answer(interaction, candidates, k, pairs)``.
 
     Args:
         pairs: int64 [B, P] items that are scored beside the candidates, 0 = none: no candidate's score depends on them.
+        prior: as in :func:`recommend`.
     """
     if hasattr(model, "answer"):
-        found = model.answer(interaction, candidates, k, pairs)
+        given = {} if prior is None else {"prior": prior}
+        found = model.answer(interaction, candidates, k, pairs, **given)
         check(model, interaction, candidates, k, found, dataset, pairs)
         return found
     if pairs is None:
-        return Answers(*rank(model, interaction, candidates, k, dataset))
+        return Answers(*rank(model, interaction, candidates, k, dataset, prior))
     if hasattr(model, "score_candidates"):  # which may depend on the list
-        items, scores = rank(model, interaction, candidates, k, dataset)
+        items, scores = rank(model, interaction, candidates, k, dataset, prior)
         return Answers(items, scores, pairs=score_candidates(model, interaction, pairs, dataset))
-    items, scores = rank(model, interaction, torch.cat([candidates, pairs], dim=1), k, dataset)
+    items, scores = rank(model, interaction, torch.cat([candidates, pairs], dim=1), k, dataset, prior)
     size = candidates.shape[1]
     return Answers(items, None) if scores is None else Answers(items, scores[:, :size], pairs=scores[:, size:])
 
@@ -66,7 +78,9 @@ def check(
 
 
 @torch.no_grad()
-def recommend(model, interaction, k: int, dataset, *, dense: torch.Tensor | None = None) -> torch.Tensor | None:
+def recommend(
+    model, interaction, k: int, dataset, *, dense: torch.Tensor | None = None, prior: torch.Tensor | None = None
+) -> torch.Tensor | None:
     """The model's top K.
 
     Args:
@@ -75,6 +89,8 @@ def recommend(model, interaction, k: int, dataset, *, dense: torch.Tensor | None
         k: places of each list.
         dataset: the NegativeFeedbackDataset of the instances.
         dense: float [B, n_items] from :func:`dense_scores`, to spare another forward pass.
+        prior: float [B, n_items], added to the scores of the items (runs/present.py); only for models that
+            :func:`takes_prior`.
 
     Returns:
         int64 [B, k] item ids, best first, 0 = a missing place; items that are to be left out never appear.
@@ -83,11 +99,20 @@ def recommend(model, interaction, k: int, dataset, *, dense: torch.Tensor | None
     name = type(model).__name__
     left_out = excluded_pairs(interaction, dataset.exclusion)
     if hasattr(model, "recommend"):
-        items = model.recommend(interaction, k)
+        items = model.recommend(interaction, k) if prior is None else model.recommend(interaction, k, prior)
         _check_items(items, (len(interaction), k), dataset.log.n_items, left_out, name)
         return items
     dense = dense_scores(model, interaction, dataset) if dense is None else dense
-    return None if dense is None else dense_topk(dense, k, left_out, name=name)
+    if dense is None:
+        return None
+    return dense_topk(dense if prior is None else dense + prior, k, left_out, name=name)
+
+
+def takes_prior(model) -> bool:
+    """Whether a model's lists can be made with a prior: those from dense scores, or from a ``recommend`` of three."""
+    if not hasattr(model, "recommend"):
+        return type(model).full_sort_predict is not AbstractRecommender.full_sort_predict
+    return "prior" in inspect.signature(model.recommend).parameters
 
 
 @torch.no_grad()

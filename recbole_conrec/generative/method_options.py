@@ -51,6 +51,8 @@ class IdDecodingOptions(Options):
 
     beam: Count = 40
     """Width of the beam search; at least K beams are searched."""
+    search: Literal["beam", "exact"] = "beam"
+    """How the best IDs are found: by beam search, or by scoring every ID, which suits catalogues of a few thousand."""
     normalise: Literal["allowed", "vocabulary"] = "allowed"
     """What the probabilities of codes are normalised over: the codes that can follow, or the whole vocabulary."""
     candidate_scores: Annotated[Several[Scoring], BeforeValidator(lambda v: [v] if isinstance(v, str) else v)] = (

@@ -32,6 +32,7 @@ from recbole_conrec.generative.text_prompts import TITLE_TEXTS, TextPrompts
 from recbole_conrec.generative.validation import selecting
 from recbole_conrec.llm.backbone import Backbone, load_backbone
 from recbole_conrec.llm.decoding import beam_search, score, search_and_score
+from recbole_conrec.llm.exact import exact_search, exact_search_and_score
 from recbole_conrec.runs.options import STAGES_INSTEAD, EvaluationOptions, PlaceOptions
 from recbole_conrec.utils.distributed import process_state
 from recbole_conrec.utils.errors import UserError
@@ -141,22 +142,49 @@ class GenerativeRecommender(StagedRecommender):
         raise NotImplementedError
 
     @torch.no_grad()
-    def recommend(self, interaction, k: int) -> torch.Tensor:
-        """int64 [B, k] items, best first, 0 = missing; no item that the user may not get (data/exclusion.py)."""
+    def recommend(self, interaction, k: int, prior: torch.Tensor | None = None) -> torch.Tensor:
+        """int64 [B, k] items, best first, 0 = missing; no item that the user may not get (data/exclusion.py).
+
+        prior: float [B, n_items], added to the log-likelihood of each item (runs/present.py).
+        """
         left_out = self._excluded(interaction)
-        leaves, _ = beam_search(self.backbone, self.trie, *self.prompt(interaction).pair, **self._search(left_out, k))
+        search = exact_search if self.options.search == "exact" else beam_search
+        leaves, _ = search(
+            self.backbone,
+            self.trie,
+            *self.prompt(interaction).pair,
+            **self._search(left_out, k),
+            prior=self._leaf(prior),
+        )
         return expand(self.trie, leaves, left_out, k)
 
+    def _leaf(self, prior: torch.Tensor | None) -> torch.Tensor | None:
+        """The prior of each ID, float [B, n_leaves]: of items that share one the largest."""
+        if prior is None or not self._shared:
+            return None if prior is None else prior[:, self.trie.leaf_items]
+        leaf = self.trie.item_leaf.clamp(min=0).expand_as(prior)
+        known = prior.masked_fill(self.trie.item_leaf < 0, -torch.inf)
+        return prior.new_full((len(prior), self.trie.n_leaves), -torch.inf).scatter_reduce(1, leaf, known, "amax")
+
     @torch.no_grad()
-    def answer(self, interaction, candidates: torch.Tensor, k: int, pairs: torch.Tensor | None = None) -> Answers:
+    def answer(
+        self,
+        interaction,
+        candidates: torch.Tensor,
+        k: int,
+        pairs: torch.Tensor | None = None,
+        prior: torch.Tensor | None = None,
+    ) -> Answers:
         """:meth:`recommend`, and the scores of candidates by each way of ``candidate_scores``, the first as CandAcc's,
-        from one run of the prompts. The pairs are scored by the first way that judges an item by itself.
+        from one run of the prompts; with a ``prior``, which is for the lists alone, from two. The pairs are scored by
+        the first way that judges an item by itself.
         """
         prompts, left_out = self.prompt(interaction), self._excluded(interaction)
         size = candidates.shape[1]
         both = self.trie.item_leaf[candidates if pairs is None else torch.cat([candidates, pairs], dim=1)]
-        found, levels = search_and_score(self.backbone, self.trie, *prompts.pair, both, **self._search(left_out, k))
-        items = expand(self.trie, found, left_out, k)
+        search = exact_search_and_score if self.options.search == "exact" else search_and_score
+        found, levels = search(self.backbone, self.trie, *prompts.pair, both, **self._search(left_out, k))
+        items = expand(self.trie, found, left_out, k) if prior is None else self.recommend(interaction, k, prior)
         top, leaves, at = items[:, : self.topk], both[:, :size], levels[:, :size]
         scores = {how: self._score(how, candidates, leaves, at, top) for how in self.scorings}
         first, *others = scores

@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 
 from recbole_conrec import registry
 from recbole_conrec.options.schema import Count, Natural, NonNegative, Options, Positive, Several, Text
+from recbole_conrec.runs.present import PresentOptions
 
 
 def _as_list(given: Any) -> Any:
@@ -76,6 +77,8 @@ class EvaluationOptions(Options):
     """The values of K; the largest is the length of every list."""
     valid_metric: str = "FRecall@20"
     """What early stopping and model selection look at, on the validation instances."""
+    present: PresentOptions = PresentOptions()
+    """Recent dislikes of all users as a prior of the lists, see recbole_conrec/runs/present.py."""
     contrast: bool = True
     """Also score candidates freed of popularity (CandAcc.contrast), with weights by validation, which is scored once
     more."""

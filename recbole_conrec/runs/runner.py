@@ -1,6 +1,7 @@
 """One run: Config -> data set -> model -> fit -> evaluate -> Result."""
 
 import contextlib
+import dataclasses
 import importlib.metadata
 import logging
 import os
@@ -120,8 +121,7 @@ def _run(config, model_class: type, identity: str, run_dir: Path) -> Result:
         with _stopwatch(run_dir / "spent.json") as fit_seconds:
             trainer.fit(train_data, valid, show_progress=show_progress)
         fitted = time.perf_counter()
-        if evaluation.contrast:
-            trainer.calibrate(valid, show_progress=show_progress)
+        trainer.calibrate(valid, show_progress=show_progress)
         trainer.evaluate(test, load_best_model=True, show_progress=show_progress)
         evaluated = time.perf_counter()
 
@@ -139,6 +139,7 @@ def _run(config, model_class: type, identity: str, run_dir: Path) -> Result:
             **trainer.cost,
         },
         "contrast": trainer.contrast,
+        "present": None if trainer.present is None else dataclasses.asdict(trainer.present),
         "stages": trainer.stages,
         "curve": trainer.curve,
         "instances": {part.split: len(part) for part in (train, valid, test)},

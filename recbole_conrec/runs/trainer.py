@@ -29,6 +29,7 @@ from recbole_conrec.evaluation.ranking import answer
 from recbole_conrec.evaluation.summary import single
 from recbole_conrec.runs import contrast
 from recbole_conrec.runs.options import ChoiceOptions, EvaluationOptions, LoopOptions, PlaceOptions
+from recbole_conrec.runs.present import Present, chosen, wanted
 from recbole_conrec.utils.damage import check_tensors, has_tensors, set_aside, shapes
 from recbole_conrec.utils.distributed import gather_by_id, my_batches, write_once
 from recbole_conrec.utils.errors import UserError
@@ -46,7 +47,8 @@ class HarnessMixin(Trainer):
         outcomes: float64 [N] of every metric, of the last evaluation.
         figures: of all its lists together, by name, as a record holds them; only of an evaluation on the test.
         curve: an entry per epoch; stages: an entry per stage, of methods that are trained in stages.
-        contrast: weights of the scoring `contrast` of candidates, once :meth:`calibrate` has chosen them.
+        contrast, present: weights of the scoring `contrast` of candidates, and the prior of the lists, once
+            :meth:`calibrate` has chosen them.
     """
 
     stages: list[dict]
@@ -67,6 +69,7 @@ class HarnessMixin(Trainer):
         self.curve: list[dict] = []
         self.stages = []
         self.contrast: dict[str, float] = {}
+        self.present: Present | None = None
         self._loader: Any = None
 
     # -- training --------------------------------------------------------------------------------------------------
@@ -160,13 +163,20 @@ class HarnessMixin(Trainer):
 
     @torch.no_grad()
     def calibrate(self, valid_data, show_progress=False) -> None:
-        """Choose the weights of the scoring `contrast` on validation, with the best weights of the model."""
+        """Choose on validation what is added to the scores of the best weights: for lists the prior of the option
+        `present`, for candidates the weights of the scoring `contrast`.
+        """
         self.load(self.saved_model_file)
         data = getattr(valid_data, "_dataset", valid_data)
         self.model.eval()
         batches = my_batches(len(data), self.evaluation.eval_batch_size)
         bar = tqdm(batches, desc=f"contrast {self.method}", unit="batch", disable=not show_progress)
-        self.contrast = contrast.calibrated(self.model, data, bar, self.device)
+        if self.evaluation.contrast:
+            self.contrast = contrast.calibrated(self.model, data, bar, self.device)
+        options = self.evaluation.present
+        if wanted(self.model, options, data.protocol.as_of):
+            k, size = max(self.evaluation.topk), self.evaluation.eval_batch_size
+            self.present = chosen(self.model, data, options, k, size, self.place.seed, self.device)
 
     @property
     def cost(self) -> dict[str, float]:
@@ -186,7 +196,8 @@ class HarnessMixin(Trainer):
         pairs: torch.Tensor | None = None
         if paired:
             pairs = torch.from_numpy(truth.paired[batch.start : batch.stop]).to(self.device)
-        found = answer(self.model, interaction, candidates, k, data, pairs)
+        prior = None if self.present is None else self.present.of(data, interaction)
+        found = answer(self.model, interaction, candidates, k, data, pairs, prior)
         others = {name: scores.float().cpu() for name, scores in found.others.items()}
         if self.contrast and found.scores is not None:
             terms = contrast.terms(self.model, data, interaction, candidates)

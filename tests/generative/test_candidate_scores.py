@@ -96,6 +96,37 @@ def test_answers_given_together_are_those_given_apart(make_tiny, collisions):
         torch.testing.assert_close(beside.pairs[:, :2], apart[:, :2], atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("collisions", ["nearest_free", "shared"])
+def test_a_prior_moves_lists_by_what_it_says_of_each_item_and_no_score(make_tiny, collisions):
+    """Against the scores of all items, by the exact search, which has no beam to lose them."""
+    sizes = [8, 8, 8] if collisions == "nearest_free" else [4, 4, 4]
+    config, data = make_tiny(
+        "CoNRec",
+        topk=[5],
+        search="exact",
+        valid_metric="HR@5",
+        tokenizer={"name": "rqkmeans", "sizes": sizes, "collisions": collisions, "encoder": ["tfidf", "behaviour"]},
+    )
+    train, _, test = data.build()
+    model = CoNRec(config, train).eval()
+    batch, candidates = test[np.arange(6)], torch.from_numpy(data.truth("test").candidates[:6])
+    prior = torch.randn(6, data.item_num, generator=torch.Generator().manual_seed(0)) * 3
+    lists = model.recommend(batch, 5, prior)
+    every = torch.arange(data.item_num).expand(6, -1)
+    scores = model.scores_by("likelihood", batch, every)
+    leaf, of_id = model.trie.item_leaf, scores.clone()
+    for item in range(1, data.item_num):  # items that share an ID share the best prior among them
+        same = (leaf == leaf[item]).nonzero()[:, 0]
+        of_id[:, item] += prior[:, same].amax(1)
+    owner, items = data.exclusion.pairs(batch["history_begin"].numpy(), batch["history_end"].numpy())
+    of_id[owner, items] = of_id[:, 0] = -torch.inf
+    torch.testing.assert_close(of_id.gather(1, lists), of_id.topk(5).values, atol=1e-4, rtol=0)
+    assert not torch.equal(lists, model.recommend(batch, 5))
+    moved, plain = model.answer(batch, candidates, 5, prior=prior), model.answer(batch, candidates, 5)
+    assert torch.equal(moved.items, lists)
+    torch.testing.assert_close(moved.scores, plain.scores)
+
+
 def test_the_option():
     def read(given):
         return CoNRecOptions.read({"stages": [], "candidate_scores": given}).candidate_scores

@@ -115,7 +115,7 @@ def test_options_that_conrec_does_not_read_are_refused(option):
 def stage_folder(model, **options):
     config = make_config("CoNRec", "ml-100k", options=options)
     model.semantic_ids = SimpleNamespace(fingerprint="ids")
-    return StageStore.of(config, model, SimpleNamespace(fingerprint="data"), 2).folder
+    return StageStore.of(config, model, SimpleNamespace(training_fingerprint="data"), 2).folder
 
 
 def test_ways_to_rank_candidates_share_stages_unless_they_select_the_weights():
