@@ -33,7 +33,7 @@ ENTRY: dict[str, type | tuple[type, ...]] = {  # what stage.json holds at least
     "curve": list,
 }
 # Options that no training looks at: stages are shared by runs that differ in these alone, or in what comes later.
-NOT_TRAINED = {"as_of", "contrast", "present", "metrics", "candidate_scores", "metric_decimal_place", "stages"}
+NOT_TRAINED = {"as_of", "contrast_scoring", "present", "metrics", "candidate_scores", "metric_decimal_place", "stages"}
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,7 @@ class EvaluationOptions(Options):
     """What early stopping and model selection look at, on the validation instances."""
     present: PresentOptions = PresentOptions()
     """Recent dislikes of all users as a prior of the lists, see recbole_conrec/runs/present.py."""
-    contrast: bool = True
+    contrast_scoring: bool = True
     """Also score candidates freed of popularity (CandAcc.contrast), with weights by validation, which is scored once
     more."""
     eval_batch_size: Count = 512

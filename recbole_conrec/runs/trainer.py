@@ -171,7 +171,7 @@ class HarnessMixin(Trainer):
         self.model.eval()
         batches = my_batches(len(data), self.evaluation.eval_batch_size)
         bar = tqdm(batches, desc=f"contrast {self.method}", unit="batch", disable=not show_progress)
-        if self.evaluation.contrast:
+        if self.evaluation.contrast_scoring:
             self.contrast = contrast.calibrated(self.model, data, bar, self.device)
         options = self.evaluation.present
         if wanted(self.model, options, data.protocol.as_of):

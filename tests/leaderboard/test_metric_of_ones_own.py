@@ -46,7 +46,7 @@ def options(tmp_path, tiny_path, monkeypatch):
 def test_it_is_in_the_record_and_the_table(options, capsys):
     result = run("Pop", "tiny", options={**options, "metrics": ["HR", PATH], "valid_metric": "FirstHit@20"})
     figure = result.record["metrics"]["FirstHit@20"]
-    assert list(result.outcomes)[-4:] == ["FirstHit@20", "CandAcc", "AUCLike", "AUCNeutral"]
+    assert list(result.outcomes)[-5:] == ["FirstHit@20", "CandAcc", "AUCLike", "AUCNeutral", "CandAcc.contrast"]
     assert figure["value"] == result.outcomes["FirstHit@20"].mean() and figure["n"] == len(result.outcomes["HR@20"])
     assert 0 < figure["value"] <= result.record["metrics"]["FHR@20"]["value"]
     assert list(result.record["valid"]) == ["FirstHit@20"]
