@@ -13,8 +13,10 @@ from recbole_conrec.utils.errors import UserError
 from recbole_conrec.utils.names import load, nearest
 
 MODELS = {
+    "BiasedMF": "recbole_conrec.model.biasedmf:BiasedMF",
     "CoNRec": "recbole_conrec.model.conrec:CoNRec",
     "CoNRec-paper": "recbole_conrec.model.conrec:CoNRec",  # the same class under the options of that YAML
+    "CountGBDT": "recbole_conrec.model.countgbdt:CountGBDT",
     "DIEN": "recbole_conrec.model.dien:DIEN",
     "DIN": "recbole_conrec.model.din:DIN",
     "DislikeDIN": "recbole_conrec.model.dislikedin:DislikeDIN",

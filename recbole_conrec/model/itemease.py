@@ -24,7 +24,7 @@ class ItemEASEOptions(Options):
     """Weight of a dislike of the history against that of the one after it; 1: all weigh the same, as in the paper."""
     popularity: NonNegative = 0.0001
     """Weight of popularity beside the scores; a small one orders what the history leaves level."""
-    features: Count = 10000
+    features: Count = 5000
     """Most disliked items that are kept; memory and time grow with their square and cube."""
 
 

@@ -31,7 +31,7 @@ class RidgeRecOptions(Options):
     """Weight of the penalty."""
     popularity: NonNegative = 0.01
     """Weight of popularity beside the fitted score; a small one orders what the history leaves level."""
-    features: Count = 10000
+    features: Count = 5000
     """Most frequent features that are kept; memory and time grow with their square and cube."""
 
 
