@@ -15,7 +15,7 @@ Two restrictions, each with a row per user:
   forbidden, too.
 - `prior` float [B, n_leaves], weight included: it is added to the log-probability, so that a leaf has the score
   log p(leaf | prompt) + prior[leaf]. A prefix is searched with the log of the mean of exp(prior) over the leaves below
-  it that are not forbidden (`prior.py`).
+  it that are not forbidden (`prior.py`). `exact.py` searches without a beam's limit.
 
 `chunk` is the largest number of users that are computed at a time (None: all), to save memory. All functions raise
 UserError for a prompt with an unknown token, and where memory runs out.
@@ -27,8 +27,9 @@ import torch.nn.functional as F
 from recbole_conrec.llm.chunks import in_chunks
 from recbole_conrec.llm.constraint import Constraint, Free, Normalisation
 from recbole_conrec.llm.head import Head, unwrap
-from recbole_conrec.llm.prior import LeafPrior, leaf_prior
-from recbole_conrec.llm.shared_prompt import CausalPrompt, SharedPrompt, open_prompt
+from recbole_conrec.llm.prior import leaf_prior
+from recbole_conrec.llm.shared_prompt import CausalPrompt, open_prompt
+from recbole_conrec.llm.walks import beams, samples, scores_of
 from recbole_conrec.utils.errors import UserError
 
 
@@ -55,7 +56,7 @@ def beam_search(
     def search(ids, mask, forbidden, prior):
         constraint = Constraint(backbone, trie, "allowed" if as_sampled else normalise)
         prompt, known = open_prompt(backbone.model, ids, mask), leaf_prior(trie, prior, forbidden)
-        return _beam_search(trie, prompt, width, constraint, known, as_sampled)
+        return beams(trie, prompt, width, constraint, known, as_sampled)[:2]
 
     return in_chunks(search, backbone, chunk, input_ids, attention_mask, forbidden, prior)
 
@@ -96,7 +97,7 @@ def sample(
         known = leaf_prior(trie, prior, forbidden) if constrained else None
         if known is not None and (known.bonus(0, torch.zeros_like(ids[:, :1])) == -torch.inf).any():
             raise UserError("sample: every ID is forbidden after one of the prompts; forbid fewer, or leave it out")
-        return _sample(trie, open_prompt(backbone.model, ids, mask), n, constraint, generator, known)
+        return samples(trie, open_prompt(backbone.model, ids, mask), n, constraint, generator, known)
 
     return in_chunks(draw, backbone, chunk, input_ids, attention_mask, forbidden, prior)
 
@@ -122,7 +123,7 @@ def score(
 
     def follow(ids, mask, leaves, prior):
         prompt, known = open_prompt(backbone.model, ids, mask), leaf_prior(trie, prior, None)
-        return (_score(trie, prompt, leaves, Constraint(backbone, trie, normalise), known),)
+        return (scores_of(trie, prompt, leaves, Constraint(backbone, trie, normalise), known),)
 
     levels = in_chunks(follow, backbone, chunk, input_ids, attention_mask, leaves, prior)[0]
     return levels if by_level else levels.sum(2)
@@ -150,8 +151,8 @@ def search_and_score(
 
     def both(ids, mask, leaves, forbidden, prior):
         prompt, constraint = open_prompt(backbone.model, ids, mask), Constraint(backbone, trie, normalise)
-        found, _ = _beam_search(trie, prompt, width, constraint, leaf_prior(trie, prior, forbidden))
-        return found, _score(trie, prompt.rewind(), leaves, constraint, leaf_prior(trie, prior, None))
+        found, *_ = beams(trie, prompt, width, constraint, leaf_prior(trie, prior, forbidden))
+        return found, scores_of(trie, prompt.rewind(), leaves, constraint, leaf_prior(trie, prior, None))
 
     return in_chunks(both, backbone, chunk, input_ids, attention_mask, leaves, forbidden, prior)
 
@@ -212,79 +213,3 @@ def _text_hidden(backbone, input_ids, attention_mask, texts) -> torch.Tensor:
     if model.config.is_encoder_decoder:
         raise UserError("llm: texts that share a prompt need a causal model; this one is an encoder-decoder")
     return CausalPrompt(model, input_ids, attention_mask).follow(texts.clamp(min=0))
-
-
-def _beam_search(
-    trie,
-    prompt: SharedPrompt,
-    width: int,
-    constraint: Constraint,
-    prior: LeafPrior | None = None,
-    as_sampled: bool = False,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    hidden = prompt.hidden
-    weights = constraint.weights()
-    states = torch.zeros((len(hidden), 1), dtype=torch.int64, device=trie.item_leaf.device)
-    likely = scores = torch.zeros(states.shape, device=states.device)  # without and with the prior
-    for level in range(trie.depth):
-        codes, children, logps = constraint.step(weights, hidden, level, states, prior if as_sampled else None)
-        totals, children = (likely[:, :, None] + logps).flatten(1), children.flatten(1)
-        raised = totals if prior is None or as_sampled else totals + prior.bonus(level + 1, children)
-        scores, pick = raised.topk(min(width, totals.shape[1]), dim=1)
-        likely = scores if raised is totals else totals.gather(1, pick)
-        states = children.gather(1, pick).masked_fill(scores == -torch.inf, -1)
-        if level + 1 < trie.depth:
-            tokens = constraint.tokens[level][codes.flatten(1).gather(1, pick)]
-            hidden = prompt.extend(tokens, pick // codes.shape[2])
-    missing = (0, width - states.shape[1])
-    return F.pad(states, missing, value=-1), F.pad(scores, missing, value=-torch.inf)
-
-
-def _sample(
-    trie,
-    prompt: SharedPrompt,
-    n: int,
-    constraint: Constraint,
-    generator: torch.Generator | None,
-    prior: LeafPrior | None,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    hidden = prompt.hidden
-    weights = constraint.weights()
-    states = torch.zeros((len(hidden), 1), dtype=torch.int64, device=trie.item_leaf.device)
-    all_codes, all_logps = [], []
-    for level in range(trie.depth):
-        codes, children, logps = constraint.step(weights, hidden, level, states, prior)
-        draws = 1 if level else n  # the first level has one distribution per prompt, later ones one per sample
-        pick = torch.multinomial(logps.exp().flatten(0, 1), draws, replacement=True, generator=generator)
-        pick = pick.view(len(states), -1)
-        source = pick[:, None] if level == 0 else pick[:, :, None]
-        codes, states, logps = (x.gather(2, source).flatten(1) for x in (codes, children, logps))
-        all_codes.append(codes)
-        all_logps.append(logps)
-        if level + 1 < trie.depth:
-            hidden = prompt.extend(constraint.tokens[level][codes], _parents(level, codes))
-    return states, torch.stack(all_codes, 2), torch.stack(all_logps, 2)
-
-
-def _score(
-    trie, prompt: SharedPrompt, leaves: torch.Tensor, constraint: Constraint, prior: LeafPrior | None
-) -> torch.Tensor:
-    hidden = prompt.hidden
-    weights = constraint.weights()
-    wanted = trie.leaf_codes[leaves.clamp(min=0)]  # [B, C, depth]
-    states, carried = leaves.new_zeros((len(leaves), 1)), torch.zeros((len(leaves), 1), device=leaves.device)
-    levels = []
-    for level in range(trie.depth):  # at level 0 all candidates share the one distribution after the prompt
-        logps, states, _ = constraint.follow(weights, hidden, level, states, wanted[:, :, level])
-        if prior is not None:
-            raised = prior.bonus(level + 1, states.clamp(min=0))
-            logps, carried = logps + (raised - carried).nan_to_num(nan=-torch.inf, neginf=-torch.inf), raised
-        levels.append(logps)
-        if level + 1 < trie.depth:
-            hidden = prompt.extend(constraint.tokens[level][wanted[:, :, level]], _parents(level, leaves))
-    return torch.stack(levels, 2).masked_fill((leaves < 0)[:, :, None], -torch.inf)
-
-
-def _parents(level: int, like: torch.Tensor) -> torch.Tensor:
-    """[B, W] parents of continuations that never cross: the prompt's end at first, then each its own."""
-    return torch.zeros_like(like) if level == 0 else torch.arange(like.shape[1], device=like.device).expand_as(like)

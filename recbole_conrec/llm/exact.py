@@ -1,18 +1,20 @@
-"""The whole trie scored exactly, for catalogues that are small enough: what a beam search would find with no limit.
+"""The best IDs of a whole catalogue, exactly: what a beam search would find with no limit to its width.
 
-Every node of the trie is computed once per prompt, with the prompt's keys shared as in `decoding`. A catalogue costs as
-many tokens per user as it has distinct prefixes, where a beam of width W costs W (depth - 1).
+A leaf is never likelier than a prefix on its way. So a beam is exact where the best prefix that fell out of it scores
+no more than the last of the answer (a prior counts by the largest below a prefix). Beams of four times the width show
+this for nearly all users; the others are searched again with wider ones, and at last by the scores of all leaves.
 """
 
 import torch
-import torch.nn.functional as F
 
 from recbole_conrec.llm.chunks import in_chunks
 from recbole_conrec.llm.constraint import Constraint, Normalisation
 from recbole_conrec.llm.prior import leaf_prior
 from recbole_conrec.llm.shared_prompt import SharedPrompt, open_prompt
+from recbole_conrec.llm.walks import beams, scores_of
 
-BUDGET = 2**25  # numbers (logits, and places of the mask) that one pass over some nodes may hold
+WIDER = 4  # times as wide as the answer is the first beam, and each one after it as the one before
+BUDGET = 2**25  # numbers (logits, and places of the mask) that one pass over some prefixes may hold
 
 
 @torch.no_grad()
@@ -29,13 +31,9 @@ def exact_search(
     chunk: int | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """As `decoding.beam_search`: the `width` best IDs, of all -> (leaves [B, width], scores [B, width])."""
-
-    def search(ids, mask, forbidden, prior):
-        constraint = Constraint(backbone, trie, normalise)
-        levels = _every_level(trie, open_prompt(backbone.model, ids, mask), constraint)
-        return _best(trie, levels, width, forbidden, prior)
-
-    return in_chunks(search, backbone, chunk, input_ids, attention_mask, forbidden, prior)
+    nothing = input_ids.new_zeros((len(input_ids), 0))
+    given = (input_ids, attention_mask, nothing, forbidden, prior)
+    return _exactly(backbone, trie, given, width, normalise, chunk)[:2]
 
 
 @torch.no_grad()
@@ -52,38 +50,74 @@ def exact_search_and_score(
     prior: torch.Tensor | None = None,
     chunk: int | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """As `decoding.search_and_score`: the best leaves of all, and the levels of given ones, which are known by then."""
+    """As `decoding.search_and_score`, with the `width` best leaves of all."""
+    given = (input_ids, attention_mask, leaves, forbidden, prior)
+    found, _, levels = _exactly(backbone, trie, given, width, normalise, chunk)
+    return found, levels
 
-    def both(ids, mask, leaves, forbidden, prior):
+
+@torch.no_grad()
+def all_scores(
+    backbone,
+    trie,
+    input_ids: torch.Tensor,
+    attention_mask: torch.Tensor,
+    *,
+    normalise: Normalisation = "vocabulary",
+    forbidden: torch.Tensor | None = None,
+    prior: torch.Tensor | None = None,
+    chunk: int | None = None,
+) -> torch.Tensor:
+    """The score of every leaf, float32 [B, n_leaves]; -inf for forbidden ones.
+
+    Every prefix is computed once per prompt, so that a catalogue costs as many tokens per user as it has prefixes.
+    """
+
+    def score(ids, mask, forbidden, prior):
         constraint = Constraint(backbone, trie, normalise)
-        levels = _every_level(trie, open_prompt(backbone.model, ids, mask), constraint)
-        states, known = leaves.clamp(min=0), leaf_prior(trie, prior, None)
-        path: list[torch.Tensor] = []
-        for level in reversed(range(trie.depth)):
-            added = levels[level].gather(1, states)
-            above = torch.searchsorted(trie.ptr[level], states, right=True) - 1  # no state is without children
-            if known is not None:
-                carried = known.bonus(level, above) if level else 0.0
-                added = added + (known.bonus(level + 1, states) - carried).nan_to_num(nan=-torch.inf, neginf=-torch.inf)
-            path.insert(0, added.masked_fill(leaves < 0, -torch.inf))
-            states = above
-        return _best(trie, levels, width, forbidden, prior)[0], torch.stack(path, 2)
+        first, *levels = _every_level(trie, open_prompt(backbone.model, ids, mask), constraint)
+        scores = first
+        for level, logps in enumerate(levels, 1):
+            scores = scores.repeat_interleave(trie.ptr[level].diff(), 1, output_size=logps.shape[1]) + logps
+        known = leaf_prior(trie, prior, forbidden, largest=True)
+        if known is not None:
+            scores += known.bonus(trie.depth, torch.arange(trie.n_leaves, device=scores.device).expand_as(scores))
+        return (scores,)
 
-    return in_chunks(both, backbone, chunk, input_ids, attention_mask, leaves, forbidden, prior)
+    return in_chunks(score, backbone, chunk, input_ids, attention_mask, forbidden, prior)[0]
 
 
-def _best(trie, levels: list[torch.Tensor], width: int, forbidden, prior) -> tuple[torch.Tensor, torch.Tensor]:
-    scores = levels[0]
-    for level in range(1, trie.depth):
-        scores = scores.repeat_interleave(trie.ptr[level].diff(), 1, output_size=levels[level].shape[1])
-        scores = scores + levels[level]
-    known = leaf_prior(trie, prior, forbidden)
-    if known is not None:
-        scores = scores + known.bonus(trie.depth, torch.arange(trie.n_leaves, device=scores.device).expand_as(scores))
-    scores, leaves = scores.topk(min(width, trie.n_leaves), dim=1)
-    missing = (0, width - leaves.shape[1])
-    leaves = leaves.masked_fill(scores == -torch.inf, -1)
-    return F.pad(leaves, missing, value=-1), F.pad(scores, missing, value=-torch.inf)
+def _exactly(backbone, trie, given, width: int, normalise: Normalisation, chunk: int | None):
+    """(leaves [B, width], scores [B, width], levels [B, C, depth] of the leaves [B, C] that are given)."""
+    prefixes, beam = len(trie.code[-2]) if trie.depth > 1 else 0, WIDER * width
+    constraint = Constraint(backbone, trie, normalise)
+
+    def search(ids, mask, leaves, forbidden, prior):
+        prompt = open_prompt(backbone.model, ids, mask)
+        found, scores, lost = beams(trie, prompt, beam, constraint, leaf_prior(trie, prior, forbidden, largest=True))
+        levels = scores.new_zeros((len(ids), 0, trie.depth))
+        if leaves.shape[1]:
+            levels = scores_of(trie, prompt.rewind(), leaves, constraint, leaf_prior(trie, prior, None))
+        return found[:, :width], scores[:, :width], levels, scores[:, width - 1] >= lost
+
+    ids, mask, leaves, forbidden, prior = given
+    found, scores, levels, sure = in_chunks(search, backbone, chunk, ids, mask, leaves, forbidden, prior)
+    while not sure.all():
+        beam, open_ = beam * WIDER, (~sure).nonzero()[:, 0]
+        ids, mask = given[0][open_], given[1][open_]
+        forbidden, prior = (None if x is None else x[open_] for x in given[3:])
+        if beam < prefixes:
+            none = ids.new_zeros((len(ids), 0))
+            again = in_chunks(search, backbone, chunk, ids, mask, none, forbidden, prior)
+            found[open_], scores[open_], sure[open_] = again[0], again[1], again[3]
+            continue
+        everything = all_scores(
+            backbone, trie, ids, mask, normalise=normalise, forbidden=forbidden, prior=prior, chunk=chunk
+        )
+        best, at = everything.topk(min(width, trie.n_leaves), 1)
+        n = best.shape[1]
+        found[open_, :n], scores[open_, :n], sure[open_] = at.masked_fill(best == -torch.inf, -1), best, True
+    return found, scores, levels
 
 
 def _every_level(trie, prompt: SharedPrompt, constraint: Constraint) -> list[torch.Tensor]:
