@@ -60,9 +60,9 @@ class Protocol(Options):
     """RecBole's filter: which of several events of one user with one item to keep; null: all."""
     val_interval: dict[str, Interval | list] | None = None
     """RecBole's filter: field -> the interval (such as "[1,4]") or list of values to keep; null: all."""
-    filter_inter_by_user_or_item: bool | None = None
-    """RecBole's filter: whether events are left out whose item is not in the .item file (or user in .user); null: they
-    are."""
+    filter_inter_by_user_or_item: bool = False
+    """RecBole's filter: whether events are left out whose item is not in the .item file (or user in .user). (RecBole's
+    default is true, and drops them without a word.)"""
     user_inter_num_interval: Interval | None = None
     """RecBole's filter: users with this number of events, such as "[5,inf)"; null: all."""
     item_inter_num_interval: Interval | None = None

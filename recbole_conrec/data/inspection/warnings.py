@@ -101,13 +101,13 @@ def _few_instances(seen: Inspection) -> str | None:
 def _bursty(seen: Inspection) -> str | None:
     if seen.split_by == "user" and seen.window[0] == "events":
         return None
-    one_day = float((seen.active_days[seen.per_user["events"] > 0] <= 1).mean())
+    one_day = float((seen.active_days[seen.per_user["events"] > 1] <= 1).mean())
     spoilt = []
     if seen.split_by != "user":
         spoilt.append("a cut in time separates users instead of splitting histories")
     if seen.window[0] != "events":
         spoilt.append("a window of days holds all or nothing")
-    what = f"{one_day:.0%} of the users are active on a single day: {', and '.join(spoilt)}"
+    what = f"{one_day:.0%} of the users with several events are active on a single day: {', and '.join(spoilt)}"
     return what if one_day > 0.5 else None
 
 
