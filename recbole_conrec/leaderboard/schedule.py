@@ -75,7 +75,7 @@ def expected_seconds(runs: list[PlannedRun]) -> dict[PlannedRun, float | None]:
 
 def _compared(config: dict) -> dict:
     """The options that the time of a run depends on."""
-    return {key: value for key, value in config.items() if key not in {*records.WHERE, "seed", "method", "row"}}
+    return {key: value for key, value in config.items() if key not in {*records.WHERE, "seed", "method"}}
 
 
 def _seconds_of(file: Path, options: dict) -> float | None:

@@ -96,8 +96,7 @@ def identify(config, model_class: type) -> str:
     """sha256 (hex) of all that can change a figure: the options, the files and the code that they name, the data and
     their protocol, this package's version, and the source file of a model that is neither ours nor RecBole's.
     """
-    # records of 0.1.0 call the method a row, and stay valid
-    options = {"row" if k == "method" else k: v for k, v in plain(config).items() if k not in WHERE}
+    options = {key: value for key, value in plain(config).items() if key not in WHERE}
     files = [*named_files(options), *feature_files(config)]
     parts = [options, fingerprint(config), __version__, *foreign_source(model_class), *files]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()

@@ -23,8 +23,8 @@ from recbole_conrec.utils.errors import UserError
 from recbole_conrec.utils.files import digest
 from recbole_conrec.utils.version import __version__
 
-# RecBole adds these to a Config; the method is given by name ("row" in records of 0.1.0)
-NOT_OPTIONS = {"model", "dataset", "single_spec", "valid_neg_sample_args", "test_neg_sample_args", "method", "row"}
+# RecBole adds these to a Config; the method is given by name
+NOT_OPTIONS = {"model", "dataset", "single_spec", "valid_neg_sample_args", "test_neg_sample_args", "method"}
 
 
 @dataclass(frozen=True)
@@ -185,7 +185,7 @@ def _check_options(folder: Path, record: dict, config) -> None:
         )
     now = records.plain(config)
     for key, value in record["config"].items():
-        if key not in records.WHERE | {"row"} and json.loads(json.dumps(now.get(key), default=str)) != value:
+        if key not in records.WHERE and json.loads(json.dumps(now.get(key), default=str)) != value:
             raise UserError(
                 f"{folder}: it was trained with {key}: {value!r}, which reads {now.get(key)!r} now; run the model again"
             )
