@@ -3,7 +3,16 @@
 import numpy as np
 from scipy import sparse
 
-from recbole_conrec.data.events import EXPOSURE, NEGATIVE, NEVER, POSITIVE, SECONDS_A_DAY, EventLog, FeedbackStream
+from recbole_conrec.data.events import (
+    EXPOSURE,
+    NEGATIVE,
+    NEVER,
+    POSITIVE,
+    SECONDS_A_DAY,
+    EventLog,
+    FeedbackStream,
+    RowStream,
+)
 from recbole_conrec.data.side import SideInformation
 
 KINDS = (NEGATIVE, POSITIVE, EXPOSURE)
@@ -12,15 +21,21 @@ KINDS = (NEGATIVE, POSITIVE, EXPOSURE)
 class PairFeatures:
     """Features of pairs of an instance and an item, read from events strictly before its t0.
 
+    Counts are those of the other users: the distractors of candidates are the user's own earlier exposures, and a count
+    that holds these events would give them away.
+
     Args:
         log: all events; of it the user's own history is read.
+        known: bool [E], the events that the counts of a side hold, where they lie before t0.
         days: length of the recent past.
         groups: int64 [n_items, M], the categories of each item, 0-padded, or None.
     """
 
-    def __init__(self, log: EventLog, days: float, groups: np.ndarray | None):
+    def __init__(self, log: EventLog, known: np.ndarray, days: float, groups: np.ndarray | None):
         self.log, self.days = log, days
         self.streams = {kind: FeedbackStream(log, (kind,)) for kind in KINDS}
+        self.counted = {kind: RowStream(known & (log.feedback == kind)) for kind in KINDS}
+        self.end = int(log.time[known].max(initial=-1)) + 1
         self.groups = None if groups is None else _membership(groups)
 
     def of_all(
@@ -32,14 +47,19 @@ class PairFeatures:
             side: what may be known of others. first: int64 [n_items], the time of each item's first event there.
             begin, end: int64 [N], the histories, as in ``Instances``. t0: int64 [N].
         """
-        counts = {kind: side.counts((kind,), t0) for kind in KINDS}
-        lately = {kind: side.recent((kind,), t0, days=self.days) for kind in KINDS}
+        since = np.minimum(t0, self.end) - int(self.days * SECONDS_A_DAY)  # as the side has it
+        user = self.log.user[np.minimum(begin, len(self.log) - 1)]
+        later = np.maximum(self.log.first_at_or_after(user, since), begin)
+        counts, lately = {}, {}
+        for kind, stream in self.counted.items():
+            counts[kind] = side.counts((kind,), t0) - self._past(stream, begin, end).toarray()
+            lately[kind] = side.recent((kind,), t0, days=self.days) - self._past(stream, later, end).toarray()
         out: dict[str, np.ndarray] = {}
         for when, of in (("", counts), ("recent ", lately)):
             total = sum(of.values())
             out |= {f"{when}{name}": _log_share(of[kind]) for kind, name in zip(KINDS, ("-", "+", "0"), strict=True)}
             out[f"{when}share"] = (of[NEGATIVE] + 1) / (total + 2)
-        past = {kind: self._past(kind, begin, end) for kind in KINDS}
+        past = {kind: self._past(stream, begin, end) for kind, stream in self.streams.items()}
         out["swing"] = self._swing(side, past[NEGATIVE], t0)
         age = (t0[:, None] - first) / SECONDS_A_DAY
         out["age"] = np.where(age > 0, age, np.nan)
@@ -52,9 +72,9 @@ class PairFeatures:
                 out[f"category {name}"] = (past[kind] @ self.groups @ self.groups.T).toarray() / (sizes[kind] + 1)
         return out
 
-    def _past(self, kind: int, begin: np.ndarray, end: np.ndarray) -> sparse.csr_matrix:
-        """How often each user gave this feedback to each item before: float [N, n_items]."""
-        ptr, events = self.streams[kind].csr(begin, end)
+    def _past(self, stream: RowStream, begin: np.ndarray, end: np.ndarray) -> sparse.csr_matrix:
+        """How many of the events of a stream in begin:end each item has: float [N, n_items]."""
+        ptr, events = stream.csr(begin, end)
         shape = (len(begin), self.log.n_items)
         return sparse.csr_matrix((np.ones(len(events)), self.log.item[events], ptr), shape=shape)
 

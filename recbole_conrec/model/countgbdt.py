@@ -31,7 +31,7 @@ class CountGBDTOptions(Options):
     """Length of the recent past."""
     trees: Count = 100
     """Number of trees."""
-    leaves: Count = 15
+    leaves: Count = 4
     """Leaves of a tree, at most."""
     tree_rate: Positive = 0.1
     """How much each tree counts."""
@@ -48,7 +48,8 @@ class CountGBDT(UntrainedRecommender):
 
     y = 1 for the latest ``dislikes`` of the training, each against ``others`` other items. Their features are read as
     of their own time (events strictly before it, Swing refreshed eight times), from training events alone; those of an
-    evaluated instance follow the option ``as_of``. No embedding, no sequence: what is left for a network to find.
+    evaluated instance follow the option ``as_of``. The user's own events are left out of the counts. No embedding, no
+    sequence: what is above this is taste. It judges shown items and is meant for candidates.
 
     A list has the ``rerank`` items of the highest product of dislikes, recent dislikes and Swing, in the trees' order.
     The trees are not saved: they are fitted again, to the same, when a run is loaded.
@@ -63,10 +64,10 @@ class CountGBDT(UntrainedRecommender):
         self.log, self.side, self.exclusion = dataset.log, dataset.side, dataset.exclusion
         data = DataOptions.of(config)
         groups = dataset.item_category()[0] if data.item_category else None
-        self.features = PairFeatures(self.log, self.options.days, groups)
+        known = dataset.train_mask if dataset.side.as_of == "cut" else np.ones(len(self.log), dtype=bool)
+        self.features = PairFeatures(self.log, known, self.options.days, groups)
         self.train_rows, self.swing_options = np.flatnonzero(dataset.train_mask), data.swing
-        known = self.train_rows if dataset.side.as_of == "cut" else np.arange(len(self.log))
-        self.first = first_times(self.log, known)
+        self.first = first_times(self.log, np.flatnonzero(known))
         self._trees: HistGradientBoostingClassifier | None = None
 
     # -- fitting -------------------------------------------------------------------------------------------------------
