@@ -134,7 +134,7 @@ def study_metrics(argv: list[str]) -> int:
     from recbole_conrec.study.metrics_report import run_metrics
 
     own, options = MetricsOptions.take(_options(argv), "study metrics")
-    run_metrics(narrowed(own.leaderboard, [], options), Path(own.out), _console())
+    run_metrics(narrowed(own.leaderboard, [], options), Path(own.out), _console(), own.pools)
     return 0
 
 

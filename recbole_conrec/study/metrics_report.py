@@ -10,19 +10,24 @@ from rich.console import Console, Group
 from rich.text import Text
 
 from recbole_conrec.leaderboard.board import Board
-from recbole_conrec.study.metrics import ALL, TRAINED, Fidelity, study_metrics
+from recbole_conrec.study.metrics import Fidelity, study_metrics
+from recbole_conrec.study.metrics_order import ALL, TRAINED
+from recbole_conrec.study.metrics_pools import Pools
+from recbole_conrec.study.metrics_pools_report import render_pools
 from recbole_conrec.utils.files import save_figure, write_json
 from recbole_conrec.utils.tables import titled_table
 
 
-def run_metrics(board: Board, out: Path, console: Console) -> Fidelity:
-    """Judge the metrics of a board; print the results and write them to ``out``.
+def run_metrics(board: Board, out: Path, console: Console, pools: tuple[str, ...] = ()) -> Fidelity:
+    """Judge the metrics of a board, and CandAcc with each of ``pools``; print the results and write them to ``out``.
 
     Writes ``metrics-NAME.png`` and ``metrics-NAME.json``, NAME being that of the data set.
     """
-    found, data = study_metrics(board)
+    found, data = study_metrics(board, pools)
     name = data.dataset_name
     console.print(render(found, name))
+    if found.pools:
+        console.print(render_pools(found.pools, found.quality, found.trained))
     out.mkdir(parents=True, exist_ok=True)
     content = {key: _plain(value) for key, value in vars(found).items()}
     write_json(out / f"metrics-{name}.json", {"data_fingerprint": data.fingerprint, **content})
@@ -87,6 +92,7 @@ def draw(one: Fidelity, name: str, folder: Path) -> Path:
 
 def _plain(value):
     """A field of :class:`Fidelity` as JSON."""
+    value = vars(value) if isinstance(value, Pools) else value
     if isinstance(value, dict):
         return {key: _plain(part) for key, part in value.items()}
     return value.tolist() if isinstance(value, np.ndarray) else value
