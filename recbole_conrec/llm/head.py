@@ -48,10 +48,13 @@ class Head:
     ) -> torch.Tensor:
         """Logits, float32 [..., n], of hidden states [..., H].
 
-        `parameters`: n rows of the head as (weight [n, H], bias [n] or None); None for all, as they are now.
+        `parameters`: n rows of the head as (weight [n, H], bias [n] or None); None for all, as they are now. Nothing is
+        rounded on the way from the hidden states, whatever the type of the weights.
         """
         weight, bias = parameters or self.parameters()
-        logits = F.linear(hidden.to(weight.device, weight.dtype), weight, bias).float()
+        logits = _product(hidden.to(weight.device, weight.dtype), weight)
+        if bias is not None:
+            logits = logits + bias.float()
         if self.scale != 1.0:
             logits = logits * self.scale
         if self.softcap is not None:
@@ -78,3 +81,13 @@ class Head:
                 f"llm: {type(self.model).__name__} post-processes its logits in a way that is not supported; "
                 "use a Llama-, Qwen-, Mistral-, Gemma-, SmolLM- or T5-style model"
             )
+
+
+def _product(hidden: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Hidden [..., H] @ weight.T [H, n] in float32, of factors of any type."""
+    if weight.dtype == torch.float32:
+        return F.linear(hidden, weight).float()  # under autocast the product is bfloat16
+    if weight.is_cuda and not torch.is_grad_enabled():  # added up in float32 there, and kept so: no copy of the weight
+        flat = torch.mm(hidden.flatten(0, -2), weight.T, out_dtype=torch.float32)
+        return flat.unflatten(0, hidden.shape[:-1])
+    return F.linear(hidden.float(), weight.float())
