@@ -285,11 +285,12 @@ class Harness(HarnessMixin, Trainer):
 class S3RecTrainer(HarnessMixin, StockS3RecTrainer):
     """S3Rec's two stages in one command: pre-training on the training histories, then fine-tuning.
 
-    Stock RecBole wants two runs with a pickled checkpoint between them.
+    Stock RecBole wants two runs with a pickled checkpoint between them. Both stages draw the numbers that they draw
+    there, so that the weights are those of the two runs to the last bit (tests/test_stock_equality.py).
     """
 
     def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
-        init_seed(self.place.seed, self.place.reproducibility)
+        self._start_stage(train_data)
         marker = self.run_dir / "pretrained.safetensors"
         if not has_tensors(marker, shapes(self.model.state_dict())):
             epochs = tqdm(range(self.pretrain_epochs), desc="pretrain S3Rec", unit="epoch", disable=not show_progress)
@@ -298,11 +299,21 @@ class S3RecTrainer(HarnessMixin, StockS3RecTrainer):
             state = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
             write_once(marker, lambda path: save_file(state, path))
         self.model.load_state_dict(load_file(str(marker)))
-        init_seed(self.place.seed, self.place.reproducibility)  # as if the pre-training had just been loaded
+        self._start_stage(train_data, loaded=True)
         self.model.train_stage = "finetune"
         self.model.loss_fct = torch.nn.CrossEntropyLoss()
         self.optimizer = self._build_optimizer()
         return super().fit(train_data, valid_data, verbose, saved, show_progress, callback_fn)
+
+    def _start_stage(self, train_data, loaded: bool = False) -> None:
+        """The random state in which a stage of stock RecBole starts: seeded, and one network drawn (without its second
+        draw where weights are ``loaded`` over it), and a new loader's order of the instances.
+        """
+        init_seed(self.place.seed, self.place.reproducibility)
+        stock = type(self.model)
+        once = {"_init_weights": lambda self, module: None} if loaded else {}
+        type(stock.__name__, (stock,), once)(self.config, train_data._dataset)
+        train_data.generator.manual_seed(self.place.seed)
 
 
 def gather_answers(
