@@ -31,6 +31,7 @@ MODELS = {
     "P5CID": "recbole_conrec.model.p5cid:P5CID",
     "PNFRec": "recbole_conrec.model.pnfrec:PNFRec",
     "Pop": "recbole_conrec.model.pop:Pop",
+    "RecentMix": "recbole_conrec.model.recentmix:RecentMix",
     "RecentPop": "recbole_conrec.model.recentpop:RecentPop",
     "ReversedSASRec": "recbole_conrec.model.reversedsasrec:ReversedSASRec",
     "RidgeRec": "recbole_conrec.model.ridgerec:RidgeRec",

@@ -51,8 +51,9 @@ class IdDecodingOptions(Options):
 
     beam: Count = 40
     """Width of the beam search; at least K beams are searched."""
-    search: Literal["beam", "exact"] = "beam"
-    """How the best IDs are found: by beam search, or by scoring every ID, which suits catalogues of a few thousand."""
+    search: Literal["auto", "beam", "exact"] = "auto"
+    """How the best IDs are found: by beam search; or exactly, by beams that grow until they provably lost nothing; auto:
+    exactly in catalogues of up to 5,000 IDs."""
     normalise: Literal["allowed", "vocabulary"] = "allowed"
     """What the probabilities of codes are normalised over: the codes that can follow, or the whole vocabulary."""
     candidate_scores: Annotated[Several[Scoring], BeforeValidator(lambda v: [v] if isinstance(v, str) else v)] = (

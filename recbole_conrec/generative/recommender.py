@@ -38,6 +38,9 @@ from recbole_conrec.utils.distributed import process_state
 from recbole_conrec.utils.errors import UserError
 
 
+SMALL = 5000  # IDs that are searched exactly by default
+
+
 class StagedRecommender(SequentialRecommender):
     """A language model that is trained in stages. A method of this class without ``recommend`` only ranks candidates.
 
@@ -136,6 +139,8 @@ class GenerativeRecommender(StagedRecommender):
         self.scorings, self.topk = self.options.candidate_scores, max(EvaluationOptions.of(config).topk)
         self.trie = self.semantic_ids.trie.to(self.device)
         self._shared = self.trie.n_leaves < len(self.trie.leaf_items)  # collisions: shared
+        small = self.trie.n_leaves <= SMALL
+        self._exact = self.options.search == "exact" or (self.options.search == "auto" and small)
 
     def prompt(self, interaction) -> Prompts:
         """The prompts of a batch, on the model's device; an ID follows each."""
@@ -148,7 +153,7 @@ class GenerativeRecommender(StagedRecommender):
         prior: float [B, n_items], added to the log-likelihood of each item (runs/present.py).
         """
         left_out = self._excluded(interaction)
-        search = exact_search if self.options.search == "exact" else beam_search
+        search = exact_search if self._exact else beam_search
         leaves, _ = search(
             self.backbone,
             self.trie,
@@ -182,7 +187,7 @@ class GenerativeRecommender(StagedRecommender):
         prompts, left_out = self.prompt(interaction), self._excluded(interaction)
         size = candidates.shape[1]
         both = self.trie.item_leaf[candidates if pairs is None else torch.cat([candidates, pairs], dim=1)]
-        search = exact_search_and_score if self.options.search == "exact" else search_and_score
+        search = exact_search_and_score if self._exact else search_and_score
         found, levels = search(self.backbone, self.trie, *prompts.pair, both, **self._search(left_out, k))
         items = expand(self.trie, found, left_out, k) if prior is None else self.recommend(interaction, k, prior)
         top, leaves, at = items[:, : self.topk], both[:, :size], levels[:, :size]

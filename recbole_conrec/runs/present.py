@@ -1,15 +1,17 @@
-"""What is disliked these days as a prior of every list: the option ``present``.
+"""What happens these days as a prior of every list: the option ``present``.
 
-    score(u, i, t0) = s(u, i) + w log(n_i(t0 - d, t0) + e)
+    score(u, i, t0) = s(u, i) + a log r_i + b log e_i + c log q_i
 
-s is the method's own score (of a generative method the log-likelihood, so that the lists are those of the product of
-the two distributions; beams are searched by it), n_i how many dislikes item i got in the d days before t0, as far as
-``as_of`` lets it be known. d and w are chosen on the validation instances, w = 0 included, and are in the record. The
-lists of all methods but the references are made so, on equal terms; scores of candidates are not.
+s is the method's own score; of a generative method the log-likelihood, so that lists are those of the product of the
+distributions, and beams are searched by it. r_i is how often item i was disliked of late, e_i how often it was met (any
+feedback), q_i its share of dislikes, all before t0 and as far as ``as_of`` lets them be known. "Of late" weighs events
+by about one over their age: the sum over several windows of count / length.
+
+a, b, c are chosen on the validation instances, 0 included, and are in the record. All methods but the references are
+offered it, on equal terms. Scores of candidates are not changed.
 """
 
 from dataclasses import dataclass
-from functools import cache
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -17,12 +19,16 @@ import torch
 from pydantic import Field
 
 from recbole_conrec.data.events import NEGATIVE
-from recbole_conrec.evaluation.collector import outcomes
+from recbole_conrec.data.side import ALL
+from recbole_conrec.evaluation.metrics.base import Predictions
 from recbole_conrec.evaluation.metrics.frecall import FRecall
-from recbole_conrec.evaluation.ranking import dense_scores, recommend, takes_prior
-from recbole_conrec.options.schema import Count, NonNegative, Options, Positive, Several
+from recbole_conrec.evaluation.ranking import dense_scores, excluded_pairs, recommend, takes_prior
+from recbole_conrec.options.schema import Count, Options, Positive, Several
 
-FLOOR = 0.1  # e: an item without recent dislikes counts as a tenth of one
+TERMS = ("dislikes", "share", "events")  # in the order in which their weights are chosen
+FLOOR = 0.01  # added to the counts of late, where one event of three months ago is 1/90
+WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
+ROUNDS = 2  # in which each weight is chosen once, given the others
 
 
 class PresentOptions(Options):
@@ -30,30 +36,43 @@ class PresentOptions(Options):
 
     use: Literal["auto", "always", "never"] = "auto"
     """Whether lists are made with the prior; auto: under `as_of: t0`, where it holds what a live system knows."""
-    days: Annotated[Several[Positive], Field(min_length=1)] = (3, 7, 30)
-    """The lengths of the window before t0 that are tried."""
-    weights: Annotated[Several[NonNegative], Field(min_length=1)] = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
-    """The weights that are tried; of a method with dense scores in units of their spread over the items."""
-    sample: Count | None = 2000
-    """Validation instances by which they are chosen, a fixed random choice; null: all."""
+    days: Annotated[Several[Positive], Field(min_length=1)] = (1, 3, 7, 14, 30, 90)
+    """The windows before t0 whose rates are added up."""
+    sample: Count = 2000
+    """Validation instances by which the weights are chosen, a fixed random choice."""
+    pool: Count = 100
+    """Items of each instance that are looked at while choosing: so many by the method and by each half of the prior."""
 
 
 @dataclass(frozen=True)
 class Present:
-    """A chosen prior: ``days`` before t0, and its weight in the units of the method's scores."""
+    """The prior: the windows, and the weights of its terms in the units of the method's scores."""
 
-    days: float
-    weight: float
+    days: tuple[float, ...]
+    weights: dict[str, float]
 
     def of(self, data: Any, interaction) -> torch.Tensor | None:
-        """Float [B, n_items] for a batch of instances; None for weight 0."""
-        return None if not self.weight else self.weight * log_recent(data, interaction, self.days)
+        """Float [B, n_items] for a batch of instances; None where all weights are 0."""
+        if not any(self.weights.values()):
+            return None
+        terms = item_terms(data, interaction, self.days)
+        return torch.stack([self.weights[name] * terms[name] for name in TERMS]).sum(0)
 
 
-def log_recent(data: Any, interaction, days: float) -> torch.Tensor:
-    """log(n_i + e), float [B, n_items] on the device of the batch."""
-    recent = data.side.recent((NEGATIVE,), interaction["t0"].cpu().numpy(), days=days)
-    return torch.from_numpy(np.log(recent + FLOOR).astype(np.float32)).to(interaction["t0"].device)
+def item_terms(data: Any, interaction, days: tuple[float, ...]) -> dict[str, torch.Tensor]:
+    """The terms log r, log q and log e: float [B, n_items] each, on the device of the batch."""
+    t0, device = interaction["t0"].cpu().numpy(), interaction["t0"].device
+
+    def of_late(kinds: tuple[int, ...]) -> np.ndarray:
+        rate = np.zeros((len(t0), data.log.n_items), dtype=np.float32)
+        for length in days:
+            rate += data.side.recent(kinds, t0, days=length) / np.float32(length)
+        return np.log(rate + np.float32(FLOOR))
+
+    dislikes, events = (data.side.counts(kinds, t0).astype(np.float32) for kinds in ((NEGATIVE,), ALL))
+    share = np.log((dislikes + 1) / (events + 5))
+    found = {"dislikes": of_late((NEGATIVE,)), "share": share, "events": of_late(ALL)}
+    return {name: torch.from_numpy(values).to(device) for name, values in found.items()}
 
 
 def wanted(model: Any, options: PresentOptions, as_of: str) -> bool:
@@ -64,42 +83,66 @@ def wanted(model: Any, options: PresentOptions, as_of: str) -> bool:
 
 @torch.no_grad()
 def chosen(model: Any, data: Any, options: PresentOptions, k: int, batch_size: int, seed: int, device) -> Present:
-    """The window and weight with the best FRecall of lists of k items; of equally good ones the first.
+    """The weights with the best FRecall of lists of k items on a part of the data; of equally good ones the smaller.
 
-    The window is chosen at weight 1, then the weight.
+    Lists are looked for among the items that the method, or a half of the prior, ranks highest.
 
     Args:
-        data: a NegativeFeedbackDataset that serves the validation part.
+        data: a NegativeFeedbackDataset that serves the part.
         seed: of the sample.
     """
-    size = min(options.sample or len(data), len(data))
+    size = min(options.sample, len(data))
     ids = np.sort(np.random.default_rng(seed).permutation(len(data))[:size])
     batches = [ids[start : start + batch_size] for start in range(0, size, batch_size)]
+    parts = [_pool(model, data, data[batch].to(device), options) for batch in batches]
+    width = max(items.shape[1] for items, _ in parts)
+    items = torch.cat([torch.nn.functional.pad(one, (0, width - one.shape[1])) for one, _ in parts])
+    columns = torch.cat([torch.nn.functional.pad(values, (0, width - values.shape[2])) for _, values in parts], dim=1)
+    scores, terms = columns[0].masked_fill(items == 0, -torch.inf), dict(zip(TERMS, columns[1:], strict=True))
     truth, metric = data.truth(), FRecall()
-    unit = _unit(model, data, batches[0], device)
+    scale = _spread(scores, items) or 1.0  # equal scores: the prior alone decides
+    units = {name: scale / max(_spread(term, items), 1e-6) for name, term in terms.items()}
 
-    @cache
-    def value(present: Present) -> float:
-        lists = np.zeros((len(truth.next), k), dtype=np.int64)
-        for batch in batches:
-            interaction = data[batch].to(device)
-            found = recommend(model, interaction, k, data, prior=present.of(data, interaction))
-            lists[batch] = 0 if found is None else found.cpu().numpy()
-        (values,) = outcomes(truth, lists, None, [k], [metric]).values()
-        return float(np.nanmean(values[ids]))
+    def value(weights: dict[str, float]) -> float:
+        total = scores + sum(weights[name] * units[name] * terms[name] for name in TERMS)
+        best = total.topk(min(k, width), dim=1)
+        lists = items.gather(1, best.indices).masked_fill(best.values == -torch.inf, 0).cpu().numpy()
+        every = np.zeros((len(truth.next), k), dtype=np.int64)
+        every[ids, : lists.shape[1]] = lists
+        return float(np.nanmean(metric.values(Predictions(every, np.zeros((len(every), 0))), truth, k)[ids]))
 
-    windows = [Present(days, unit) for days in options.days]
-    days = max(windows, key=value).days if len(windows) > 1 else windows[0].days
-    return max((Present(days, weight * unit) for weight in options.weights), key=value)
+    weights = dict.fromkeys(TERMS, 0.0)
+    for _ in range(ROUNDS):
+        for name in TERMS:
+            found = {weight: value({**weights, name: weight}) for weight in WEIGHTS}
+            best = max(found.values())
+            weights[name] = min(weight for weight, reached in found.items() if reached == best)
+    return Present(options.days, {name: weight * units[name] for name, weight in weights.items()})
 
 
-def _unit(model: Any, data: Any, batch: np.ndarray, device) -> float:
-    """1 for log-likelihoods; of dense scores their spread over the items relative to that of the log counts."""
-    if hasattr(model, "recommend"):
-        return 1.0
-    interaction = data[batch].to(device)
-    scores = dense_scores(model, interaction, data)
-    if scores is None:
-        return 1.0
-    spread = log_recent(data, interaction, 30).std(dim=1).median()
-    return float(scores[:, 1:].float().std(dim=1).median() / spread.clamp(min=1e-6))
+def _pool(model: Any, data: Any, interaction, options: PresentOptions) -> tuple[torch.Tensor, torch.Tensor]:
+    """Items of B instances, int64 [B, P], 0 = none, and their scores and terms, float [1 + terms, B, P]."""
+    terms = item_terms(data, interaction, options.days)
+    k = min(options.pool, data.log.n_items - 1)
+    owner, left_out = excluded_pairs(interaction, data.exclusion)
+    picked = []
+    for prior in (terms["dislikes"], terms["events"] + terms["share"]):
+        open_items = prior.clone()
+        open_items[owner, left_out] = open_items[:, 0] = -torch.inf
+        best = open_items.topk(k, dim=1)
+        picked.append(best.indices.masked_fill(best.values == -torch.inf, 0))
+    dense = None if hasattr(model, "recommend") else dense_scores(model, interaction, data)
+    own = recommend(model, interaction, k, data, dense=dense)
+    items = torch.cat([*picked, *([] if own is None else [own])], dim=1).sort(dim=1).values
+    items[:, 1:] = items[:, 1:].masked_fill(items[:, 1:] == items[:, :-1], 0)  # each once
+    scores = model.scores_by("likelihood", interaction, items) if dense is None else dense.gather(1, items)
+    return items, torch.stack([scores.float(), *(terms[name].gather(1, items) for name in TERMS)])
+
+
+def _spread(values: torch.Tensor, items: torch.Tensor) -> float:
+    """The median over instances of the standard deviation over the items of their pool."""
+    there = (items > 0) & torch.isfinite(values)
+    count = there.sum(1).clamp(min=2)
+    mean = values.masked_fill(~there, 0).sum(1) / count
+    squares = (values - mean[:, None]).masked_fill(~there, 0).square().sum(1)
+    return float((squares / (count - 1)).sqrt().median())
