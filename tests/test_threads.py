@@ -9,17 +9,17 @@ import torch
 from threadpoolctl import threadpool_info
 
 from recbole_conrec.runs.runner import run
-from recbole_conrec.runs.threads import VARIABLES, pinned
+from recbole_conrec.runs.threads import THREADS, pinned
 
 
 def test_threads_are_pinned_inside_and_restored_after():
-    before = torch.get_num_threads(), faiss.omp_get_max_threads(), {name: os.environ.get(name) for name in VARIABLES}
+    before = torch.get_num_threads(), faiss.omp_get_max_threads(), {name: os.environ.get(name) for name in THREADS}
     for threads in (1, 2):
         with pinned(threads):
             assert torch.get_num_threads() == faiss.omp_get_max_threads() == threads
             assert {library["num_threads"] for library in threadpool_info()} <= {threads}
-            assert {os.environ[name] for name in VARIABLES} == {str(threads)}
-    after = torch.get_num_threads(), faiss.omp_get_max_threads(), {name: os.environ.get(name) for name in VARIABLES}
+            assert {os.environ[name] for name in THREADS} == {str(threads)}
+    after = torch.get_num_threads(), faiss.omp_get_max_threads(), {name: os.environ.get(name) for name in THREADS}
     assert after == before
 
 

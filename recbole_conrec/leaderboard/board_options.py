@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from recbole_conrec.cluster.resources import Resources
 from recbole_conrec.evaluation.beyond import BEYOND
 from recbole_conrec.evaluation.contrast import CONTRAST
 from recbole_conrec.evaluation.registry import entry_points, find_metric, own_metrics
@@ -51,6 +52,8 @@ class Method(Options):
     """Points of options that were tried for it; null: those of properties/search.yaml for its model."""
     minutes: NonNegative | None = None
     """A guess of one run's time, until there are records; minutes."""
+    resources: Resources = Resources()
+    """What one run takes of a machine, see docs/scale.md."""
     launch: Text | None = None
     """What starts a run in place of ``python``, such as ``accelerate launch --num_processes=4``."""
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import BeforeValidator, Field
 from rich.console import Console
 
+from recbole_conrec.cluster.local import LocalExecutor
 from recbole_conrec.leaderboard import compare, schedule
 from recbole_conrec.leaderboard.board import Board, combine, read_board
 from recbole_conrec.leaderboard.board_options import Once, Seeds
@@ -16,6 +17,7 @@ from recbole_conrec.leaderboard.report import plan, write
 from recbole_conrec.options.schema import Count, Options, Several, Text
 from recbole_conrec.runs import records
 from recbole_conrec.runs.checks import check_data
+from recbole_conrec.runs.config import VISIBLE_GPUS
 from recbole_conrec.utils.errors import UserError
 from recbole_conrec.utils.tables import one_line
 from recbole_conrec.utils.yaml_files import read_yaml
@@ -113,7 +115,8 @@ def run_board(files: list[str], options: dict[str, Any], console: Console) -> in
     if own.dry_run:
         console.print(plan(board, missing, own.jobs))
         return 0
-    failed = schedule.execute(missing, own.jobs, report)
+    executor = LocalExecutor(own.jobs, VISIBLE_GPUS)
+    failed = schedule.execute(missing, executor, report)
     written = write(board, Path(own.out or Path("results") / board.name), console)
     report(f"written to {', '.join(map(str, written))}")
     absent = {run.method.name: run.unavailable for run in board.runs if run.unavailable}

@@ -1,46 +1,35 @@
-"""Runs the runs of a board that have no record, each (data set, seed, method) in a process of its own.
-
-One process each, also where they run one after the other: a run's peak memory is then its own, and a run that crashes
-does not end the others.
-"""
+"""Runs the runs of a board that have no record, each (data set, seed, method) once, by an executor of cluster/."""
 
 import contextlib
 import json
-import os
 import shlex
 import signal
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+from recbole_conrec.cluster.families import counts_only, default_resources
+from recbole_conrec.cluster.process import last_line
+from recbole_conrec.cluster.task import LOG, Ended, Executor, State, Task, command_line
 from recbole_conrec.evaluation.table import seconds
 from recbole_conrec.leaderboard.board import PlannedRun
 from recbole_conrec.runs import failures, lock, records
-from recbole_conrec.runs.config import VISIBLE_GPUS
-from recbole_conrec.runs.options import PlaceOptions
-from recbole_conrec.runs.threads import VARIABLES
-from recbole_conrec.utils.processes import PARENT
-from recbole_conrec.utils.yaml_files import parse_value
+from recbole_conrec.runs.options import ChoiceOptions, PlaceOptions
 
 BUSY = lock.BusyError.exit_code
 POLL, WAIT = 0.1, 5.0  # seconds between two checks of our processes, and of runs of other processes
-GRACE = 60.0  # seconds that a run has to end after it was asked to
 
 
 def command(run: PlannedRun) -> list[str]:
     """The command that trains and records this run, for any shell, scheduler or machine."""
+    return _words(run, run.options)
+
+
+def _words(run: PlannedRun, options: dict[str, Any]) -> list[str]:
     start = shlex.split(run.method.launch) if run.method.launch else ["python"]
-    options = {"model": run.method.model, "dataset": run.dataset, **run.options}
-    return [*start, "-m", "recbole_conrec", *(f"--{key}={_text(value)}" for key, value in options.items())]
-
-
-def _text(value) -> str:
-    """A value as text that the command line reads as the same value."""
-    same = isinstance(value, str) and value.strip() == value and parse_value(value) == value
-    return value if same else json.dumps(value, default=str)
+    return command_line(start, {"model": run.method.model, "dataset": run.dataset, **options})
 
 
 def missing(runs: list[PlannedRun], report: Callable[[str], None]) -> list[PlannedRun]:
@@ -86,27 +75,57 @@ def _seconds_of(file: Path, options: dict) -> float | None:
     return record.result["cost"]["fit_s"] + record.result["cost"]["eval_s"]
 
 
-def execute(runs: list[PlannedRun], jobs: int, report: Callable[[str], None]) -> dict[PlannedRun, str]:
-    """Start runs, up to ``jobs`` at a time, until each has a record or has failed.
+def task_of(run: PlannedRun, quiet: bool = False) -> Task:
+    """The run as an executor sees it; ``quiet``: without progress bars, unless the user asks for them."""
+    place, network = PlaceOptions.of(run.config), ChoiceOptions.of(run.config).network
+    launch = run.method.launch
+    none = run.config["use_gpu"] is False or run.options.get("gpu_id") == ""
+    options = {key: value for key, value in run.options.items() if key != "gpu_id" or value == ""}
+    if quiet and "show_progress" not in options:
+        options["show_progress"] = False
+    recorded = {key: run.config[key] for key in ("data_path", "checkpoint_dir")}
+    return Task(
+        name=str(run),
+        words=tuple(_words(run, options)),
+        folder=run.folder,
+        checkpoint_dir=Path(place.checkpoint_dir),
+        data=Path(run.config["data_path"]),
+        resources=run.method.resources.over(default_resources(network, place.threads, launch)),
+        threads=place.threads,
+        gpu_ids="" if none else run.options.get("gpu_id"),
+        cheap=counts_only(network) and not launch,
+        recorded=recorded,
+    )
+
+
+def execute(
+    runs: list[PlannedRun],
+    executor: Executor,
+    report: Callable[[str], None],
+    watch: Callable[[list[PlannedRun], dict[PlannedRun, State]], None] = lambda waiting, running: None,
+) -> dict[PlannedRun, str]:
+    """Start runs, as many at a time as the executor takes, until each has a record or has failed.
 
     A run that another process is already training is waited for, and started here if it fails there.
 
     Args:
         runs: without records.
-        jobs: processes at a time.
+        executor: starts them.
         report: is called with one line about each run.
+        watch: is called often, with the runs that wait and what the others are doing.
 
     Returns {run: why it failed}.
     """
     waiting, failed = list(runs), {}
-    running: dict[subprocess.Popen, tuple[PlannedRun, contextlib.ExitStack, float]] = {}
+    tasks = {run: task_of(run, quiet=executor.width > 1) for run in runs}
+    running: dict[Task, tuple[PlannedRun, contextlib.ExitStack, float]] = {}
     later: dict[PlannedRun, float] = {}  # when to check a run of another process again
     expected, done = expected_seconds(runs), 0
     try:
         while waiting or running:
             for run in [one for one in waiting if later.get(one, 0) < time.monotonic()]:
-                if len(running) == jobs:
-                    break
+                if not executor.takes(tasks[run]):
+                    continue
                 claim = contextlib.ExitStack()
                 if not _claim(run, claim):
                     if run not in later:
@@ -119,39 +138,34 @@ def execute(runs: list[PlannedRun], jobs: int, report: Callable[[str], None]) ->
                     done += 1
                     report(f"[{done}/{len(runs)}] {run}: recorded by another process")
                 else:
-                    running[_start(run, jobs)] = run, claim, time.monotonic()
-            for process in [p for p in running if p.poll() is not None]:
-                run, claim, started = running.pop(process)
+                    failures.clear(run.folder)
+                    executor.start(tasks[run])
+                    running[tasks[run]] = run, claim, time.monotonic()
+            for task, ended in executor.ended():
+                run, claim, started = running.pop(task)
                 claim.close()
-                if process.returncode == BUSY:
+                if ended.code == BUSY:
                     waiting.append(run)
                     continue
                 done += 1
-                figure, why = _outcome(run, process.returncode)
+                figure, why = _outcome(run, ended)
                 if why:
                     failed[run] = why
-                left = sum(expected[one] or 0 for one in [*waiting, *(one for one, *_ in running.values())]) / jobs
+                left = sum(expected[one] or 0 for one in [*waiting, *(one for one, *_ in running.values())])
                 report(
                     f"[{done}/{len(runs)}] {run}: {why or figure} in {seconds(time.monotonic() - started)}"
-                    + (f", about {seconds(left)} to go" if left else "")
+                    + (f" on {ended.node}" if ended.node else "")
+                    + (f", about {seconds(left / executor.width)} to go" if left else "")
                 )
+            states = executor.states()
+            watch(waiting, {run: states.get(task, State()) for task, (run, *_) in running.items()})
             time.sleep(POLL)
     except BaseException:
-        _stop(list(running))
+        executor.stop()
         raise
+    finally:
+        executor.close()
     return failed
-
-
-def _stop(processes: list[subprocess.Popen]) -> None:
-    """End runs, which can resume from their last epoch or stage. (Background children of a script ignore SIGINT.)"""
-    for process in processes:
-        process.terminate()
-    for process in processes:
-        try:
-            process.wait(GRACE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 def _claim(run: PlannedRun, claim: contextlib.ExitStack) -> bool:
@@ -167,12 +181,13 @@ def _claim(run: PlannedRun, claim: contextlib.ExitStack) -> bool:
     return True
 
 
-def _outcome(run: PlannedRun, code: int) -> tuple[str, str]:
+def _outcome(run: PlannedRun, ended: Ended) -> tuple[str, str]:
     """(the first figure of a finished run, '') or ('', why it failed)."""
-    if code:
-        why = _died(code) or failures.read(run.folder) or _last_line(run) or f"exit code {code}"
+    if ended.code or ended.why:
+        why = ended.why or _died(ended.code) or failures.read(run.folder) or last_line(run.folder / LOG)
+        why = why or f"exit code {ended.code}"
         failures.note(run.folder, why)
-        return "", f"{why} (complete output: {_log(run)})"
+        return "", f"{why} (complete output: {run.folder / LOG})"
     record, why = records.read(run.folder, run.identity)
     if record is None:
         return "", (
@@ -190,34 +205,3 @@ def _died(code: int) -> str:
         return ""
     hint = "; perhaps it ran out of memory: lower --jobs or batch sizes" if number == signal.SIGKILL else ""
     return f"it was ended by {signal.Signals(number).name}{hint}"
-
-
-def _last_line(run: PlannedRun) -> str:
-    try:
-        lines = _log(run).read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    except OSError:
-        return ""
-    return lines[-1].strip().removeprefix("error: ") if lines else ""
-
-
-def _start(run: PlannedRun, jobs: int) -> subprocess.Popen:
-    words = command(run)
-    if words[0] == "python":  # the interpreter of this process, not the first one on the PATH
-        words[0] = sys.executable
-    elif words[:2] == ["accelerate", "launch"]:
-        words[:2] = [sys.executable, "-m", "accelerate.commands.launch"]
-    environment = {key: value for key, value in os.environ.items() if key != "CUDA_VISIBLE_DEVICES"}
-    if VISIBLE_GPUS is not None:
-        environment["CUDA_VISIBLE_DEVICES"] = VISIBLE_GPUS
-    if jobs > 1 and "show_progress" not in run.options:
-        words.append("--show_progress=False")
-    threads = str(PlaceOptions.of(run.config).threads)
-    environment |= {PARENT: str(os.getpid()), **dict.fromkeys(VARIABLES, threads)}  # before any library is loaded
-    failures.clear(run.folder)
-    with open(_log(run), "wb") as log:
-        bars = jobs == 1 and sys.stderr.isatty()
-        return subprocess.Popen(words, stdout=log, stderr=None if bars else subprocess.STDOUT, env=environment)
-
-
-def _log(run: PlannedRun) -> Path:
-    return run.folder / "terminal.log"

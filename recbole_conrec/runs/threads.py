@@ -8,7 +8,7 @@ import faiss
 import torch
 from threadpoolctl import threadpool_limits
 
-VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+from recbole_conrec.utils.processes import THREADS
 
 
 @contextlib.contextmanager
@@ -19,13 +19,13 @@ def pinned(threads: int) -> Iterator[None]:
     """
     before, variables = (torch.get_num_threads(), faiss.omp_get_max_threads()), dict(os.environ)
     with threadpool_limits(limits=threads):
-        os.environ.update(dict.fromkeys(VARIABLES, str(threads)))
+        os.environ.update(dict.fromkeys(THREADS, str(threads)))
         torch.set_num_threads(threads)
         faiss.omp_set_num_threads(threads)
         try:
             yield
         finally:
-            for name in VARIABLES:
+            for name in THREADS:
                 os.environ.pop(name)
                 os.environ.update({name: variables[name]} if name in variables else {})
             torch.set_num_threads(before[0])

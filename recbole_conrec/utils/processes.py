@@ -9,6 +9,7 @@ import psutil
 
 PARENT = "RECBOLE_CONREC_PARENT"  # environment variable: the process without which this one has nothing to do
 EVERY = 1.0  # seconds between two looks
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")  # variables that libraries read when loaded
 
 
 def end_with_parent() -> None:

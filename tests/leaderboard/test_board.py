@@ -14,6 +14,8 @@ import pytest
 
 from recbole_conrec import registry
 from recbole_conrec.cli import main, parse
+from recbole_conrec.cluster.local import LocalExecutor
+from recbole_conrec.cluster.task import text
 from recbole_conrec.leaderboard import compare, schedule
 from recbole_conrec.leaderboard.board import combine, read_board
 from recbole_conrec.leaderboard.commands import LeaderboardOptions
@@ -211,7 +213,7 @@ def test_layers_of_options():
 
 
 def test_a_finished_board_runs_nothing_and_writes_its_tables(board, tmp_path, monkeypatch):
-    monkeypatch.setattr(schedule, "_start", lambda *_: pytest.fail("a recorded method was run again"))
+    monkeypatch.setattr(LocalExecutor, "start", lambda *_: pytest.fail("a recorded method was run again"))
     code, printed = board()
     assert code == 0 and "SASRec (both)" in printed and "CandAcc" in printed and "Swing over the best" in printed
     assert {file.name for file in (tmp_path / "results").iterdir()} == {
@@ -252,7 +254,7 @@ def test_published_records_stand_in_for_runs_and_hold_no_data(small, tmp_path):
     folder, options = small
     name, out = str(folder / "board.yaml"), tmp_path / "published"
     board = read_board(name).narrow(**options)
-    words = [f"--{key}={schedule._text(value)}" for key, value in options.items() if key != "checkpoint_dir"]
+    words = [f"--{key}={text(value)}" for key, value in options.items() if key != "checkpoint_dir"]
     assert main(["publish", f"--leaderboard={name}", f"--out={out}", f"--checkpoint_dir={folder}/saved", *words]) == 0
     moved = read_board(name).narrow(**{**options, "checkpoint_dir": str(out)})
     assert schedule.missing(moved.runs, print) == []
