@@ -1,7 +1,7 @@
 """A leaderboard: methods, data sets and seeds, and the runs that follow from them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ class PlannedRun:
     Attributes:
         options: those that differ from the model's defaults, the seed included.
         unavailable: why the model cannot be found; '' if it can.
+        published: records of files, by identity, that stand in for one in the folder.
     """
 
     method: Method
@@ -41,6 +42,7 @@ class PlannedRun:
     seed: int
     options: dict[str, Any]
     unavailable: str = ""
+    published: Mapping[str, records.Record] = field(default_factory=dict, repr=False)
 
     @cached_property
     def config(self) -> Config:
@@ -60,6 +62,13 @@ class PlannedRun:
         """The folder of the run."""
         return records.folder_of(self.config, self.identity)
 
+    def read(self) -> tuple[records.Record | None, str]:
+        """Its record, as :func:`recbole_conrec.runs.records.read`; without one in the folder a published one."""
+        record, why = records.read(self.folder, self.identity)
+        if record is None and self.identity in self.published:
+            return self.published[self.identity], ""
+        return record, why
+
     def __str__(self) -> str:
         return f"{self.method.name} on {self.dataset}, seed {self.seed}"
 
@@ -77,6 +86,7 @@ class Board:
         options: what every run measures, so that boards with other columns share its records: ``topk``, with the
             default values and those of the board, and ``metrics`` if the user has added some.
         strongest: options of the command line, above a method's own, for every method that reads them.
+        published: records of files, see :class:`PlannedRun`.
     """
 
     name: str
@@ -90,6 +100,7 @@ class Board:
     improvement: str | None
     compare_references: bool
     strongest: dict[str, Any]
+    published: Mapping[str, records.Record] = field(default_factory=dict, repr=False)
 
     @property
     def columns(self) -> list[str]:
@@ -106,7 +117,14 @@ class Board:
         options = {m.name: combine(self.options, m.overrides, above[m.name]) for m in self.methods}
         missing = {method.name: _unavailable(method) for method in self.methods}
         return [
-            PlannedRun(method, dataset, seed, combine(options[method.name], {"seed": seed}), missing[method.name])
+            PlannedRun(
+                method,
+                dataset,
+                seed,
+                combine(options[method.name], {"seed": seed}),
+                missing[method.name],
+                self.published,
+            )
             for dataset in self.datasets
             for place, seed in enumerate(self.seeds)
             for method in self.methods

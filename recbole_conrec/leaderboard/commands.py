@@ -2,6 +2,8 @@
 
 import shlex
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -15,7 +17,7 @@ from recbole_conrec.leaderboard.board_options import Once, Seeds
 from recbole_conrec.leaderboard.publish import publish
 from recbole_conrec.leaderboard.report import plan, write
 from recbole_conrec.options.schema import Count, Options, Several, Text
-from recbole_conrec.runs import records
+from recbole_conrec.runs import published, records
 from recbole_conrec.runs.checks import check_data
 from recbole_conrec.runs.config import VISIBLE_GPUS
 from recbole_conrec.utils.errors import UserError
@@ -41,6 +43,8 @@ class NarrowingOptions(Options):
     """A list of seeds, or how many of the board's (counted on if it has fewer); default: all of the board's."""
     dataset: Names = ()
     """Data sets in place of the board's own: a list, or names with commas between them."""
+    records: Names = ()
+    """Files of published records, which stand in for runs: a list, or paths with commas between them."""
 
 
 class LeaderboardOptions(NarrowingOptions):
@@ -67,6 +71,8 @@ class CompareOptions(Options):
     """The data set; default: the board's first."""
     seeds: Seeds = ()
     """A list of seeds, or how many of the board's; default: all of the board's."""
+    records: Names = ()
+    """Files of published records, which stand in for runs: a list, or paths with commas between them."""
     metric: Text = "HR@20"
     """The metric that is compared."""
     out: Text | None = None
@@ -77,9 +83,9 @@ class PublishOptions(NarrowingOptions):
     """Options of ``recbole-conrec publish``."""
 
     leaderboard: Text
-    """The board whose records are copied."""
+    """The board whose records are written."""
     out: Text
-    """Folder that gets the copies."""
+    """Folder that gets the files, BOARD-DATASET.parquet."""
 
 
 def run_board(files: list[str], options: dict[str, Any], console: Console) -> int:
@@ -145,7 +151,7 @@ def run_compare(names: list[str], files: list[str], options: dict[str, Any], con
             raise UserError(f"compare: two folders need no '{useless[0]}'; remove it, or name two methods of a board")
         both = compare.from_folders((first, second), own.metric)
     else:
-        board = read_board(own.leaderboard)
+        board = replace(read_board(own.leaderboard), published=_published(own.records))
         dataset = own.dataset or board.datasets[0]
         board = board.narrow(datasets=[dataset], seeds=own.seeds, **_run_options(files, others))
         both = compare.from_board(board, (first, second), dataset, own.metric)
@@ -157,7 +163,7 @@ def run_compare(names: list[str], files: list[str], options: dict[str, Any], con
 
 
 def run_publish(files: list[str], options: dict[str, Any], console: Console) -> int:
-    """Copy a board's records, without what may not be passed on, into a folder.
+    """Write a board's records, without what may not be passed on, into one file for each data set.
 
     Args:
         files: as for :func:`run_board`.
@@ -168,8 +174,10 @@ def run_publish(files: list[str], options: dict[str, Any], console: Console) -> 
     """
     own, others = PublishOptions.take(options, "publish")
     board = _narrowed(own.leaderboard, own, files, others)
-    written = publish(board, Path(own.out))
-    console.print(f"{len(written)} of {len(board.runs)} records: {own.out}/", highlight=False, soft_wrap=True)
+    written, count = publish(board, Path(own.out))
+    console.print(
+        f"{count} of {len(board.runs)} records: {', '.join(map(str, written))}", highlight=False, soft_wrap=True
+    )
     return 0
 
 
@@ -181,7 +189,12 @@ def narrowed(name: str, files: list[str], options: dict[str, Any]) -> Board:
 
 def _narrowed(name: str, own: NarrowingOptions, files: list[str], others: dict[str, Any]) -> Board:
     above = _run_options(files, others)
-    return read_board(name).narrow(methods=own.methods, seeds=own.seeds, datasets=own.dataset, **above)
+    board = replace(read_board(name), published=_published(own.records))
+    return board.narrow(methods=own.methods, seeds=own.seeds, datasets=own.dataset, **above)
+
+
+def _published(files: Sequence[str]) -> dict[str, records.Record]:
+    return {identity: record for file in files for identity, record in published.read(Path(file)).items()}
 
 
 def _run_options(files: list[str], options: dict[str, Any]) -> dict[str, Any]:

@@ -104,7 +104,7 @@ def from_board(board: Board, names: tuple[str, str], dataset: str, metric: str) 
         runs = [run for run in board.narrow(methods=[name]).runs if run.dataset == dataset]
         if runs and runs[0].unavailable:
             raise UserError(f"'{name}': not available: {runs[0].unavailable}")
-        read = [records.read(run.folder, run.identity)[0] for run in runs]
+        read = [run.read()[0] for run in runs]
         found.append([record for record in read if record])
         if not found[-1]:
             raise UserError(f"'{name}' has no record on {dataset}; run --leaderboard={board.name} first")

@@ -11,7 +11,6 @@ from typing import Any
 from recbole_conrec.leaderboard import tables
 from recbole_conrec.leaderboard.board import Board
 from recbole_conrec.leaderboard.section import Cell, Line, Section, looks
-from recbole_conrec.runs import records
 from recbole_conrec.runs.records import Record
 
 EXCLUSIONS = {
@@ -110,7 +109,7 @@ def _method(line: Line, folder: Path) -> dict:
         "cells": {name: _cell(cell) for name, cell in line.cells.items()},
         "curves": [curve for record in line.records.values() if (curve := _curve(record.result))],
         "records": [
-            {"seed": seed, "href": Path(os.path.relpath(record.folder / records.RESULT, folder)).as_posix()}
+            {"seed": seed, "href": Path(os.path.relpath(record.file, folder)).as_posix()}
             for seed, record in line.records.items()
         ],
     }

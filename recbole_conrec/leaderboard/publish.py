@@ -1,36 +1,32 @@
-"""Records for others: without rows of the data, which may rarely be passed on, and without paths."""
+"""A board's records for others: one file for each data set, see :mod:`recbole_conrec.runs.published`."""
 
 from pathlib import Path
 
 from recbole_conrec.leaderboard.board import Board
-from recbole_conrec.runs import records
-from recbole_conrec.runs.records import WHERE
+from recbole_conrec.runs import published
+from recbole_conrec.runs.records import Record
 from recbole_conrec.utils.errors import UserError
 
-ROWS_OF_DATA = ("item", "t0")  # with the user's number they would be rows of the data set
 
+def publish(board: Board, out: Path) -> tuple[list[Path], int]:
+    """Write a board's records to ``out/BOARD-DATASET.parquet``.
 
-def publish(board: Board, out: Path) -> list[Path]:
-    """Copy a board's records to ``out/DATASET/MODEL-HASH/``.
+    The files lack the items and times of instances and the options that say where to run. Given to a board by
+    ``--records=FILE`` they appear in tables and comparisons like any other record.
 
-    The copies lack the items and times of instances and the options that say where to run. In a ``checkpoint_dir`` they
-    appear in tables and comparisons like any other record.
-
-    Returns the folders written. Raises UserError if the board has no record.
+    Returns (the files, how many records are in them). Raises UserError if the board has no record.
     """
-    written = []
+    found: dict[str, list[tuple[str, Record]]] = {}
     for run in board.runs:
-        record = None if run.unavailable else records.read(run.folder, run.identity)[0]
-        if record is None:
-            continue
-        folder = out / run.folder.parent.name / run.folder.name
-        folder.mkdir(parents=True, exist_ok=True)
-        config = {key: value for key, value in record.result["config"].items() if key not in WHERE}
-        facts = {name: values for name, values in record.facts().items() if name not in ROWS_OF_DATA}
-        records.write(folder, {**record.result, "config": config}, facts, record.outcomes())
-        written.append(folder)
-    if not written:
+        record = None if run.unavailable else run.read()[0]
+        if record is not None:
+            found.setdefault(run.dataset, []).append((run.folder.name, record))
+    if not found:
         raise UserError(
             f"publish: '{board.name}' has no record on {', '.join(board.datasets)}; run it first, with the same options"
         )
-    return written
+    files = []
+    for dataset, records in found.items():
+        files.append(out / f"{board.name}-{dataset}.parquet")
+        published.write(files[-1], records)
+    return files, sum(map(len, found.values()))

@@ -38,7 +38,7 @@ def missing(runs: list[PlannedRun], report: Callable[[str], None]) -> list[Plann
     for run in runs:
         if run.unavailable:
             continue
-        record, why = records.read(run.folder, run.identity)
+        record, why = run.read()
         if why not in ("", "missing"):
             report(f"warning: {run}: {why}; it will be run again")
         if record is None:

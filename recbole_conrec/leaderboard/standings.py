@@ -75,7 +75,7 @@ def _line(method: Method, runs: list[PlannedRun], columns: list[str]) -> Line:
         if run.unavailable:
             line.note = f"not available: {run.unavailable.partition(';')[0]}"
             return line
-        record, why = records.read(run.folder, run.identity)
+        record, why = run.read()
         try:
             outcomes = record.outcomes() if record else {}
         except (OSError, ValueError, KeyError) as error:  # a Parquet file with its digest that is none

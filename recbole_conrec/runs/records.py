@@ -39,6 +39,7 @@ WHERE = {
     "data_path",
     "show_progress",
     "state",
+    "report_to",
     "gpu_id",
     "use_gpu",
     "device",
@@ -66,6 +67,11 @@ class Record:
 
     folder: Path
     result: dict
+
+    @property
+    def file(self) -> Path:
+        """The file with the result."""
+        return self.folder / RESULT
 
     @cached_property
     def config(self) -> RecordedConfig:

@@ -7,21 +7,23 @@ import shlex
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow.compute as pc
 import pytest
+from pyarrow import parquet
 
 from recbole_conrec import registry
 from recbole_conrec.cli import main, parse
 from recbole_conrec.cluster.local import LocalExecutor
-from recbole_conrec.cluster.task import text
 from recbole_conrec.leaderboard import compare, schedule
 from recbole_conrec.leaderboard.board import combine, read_board
 from recbole_conrec.leaderboard.commands import LeaderboardOptions
 from recbole_conrec.leaderboard.publish import publish
 from recbole_conrec.leaderboard.standings import standings
-from recbole_conrec.runs import records
+from recbole_conrec.runs import published, records
 from recbole_conrec.utils.errors import UserError
 
 pytestmark = pytest.mark.slow
@@ -250,26 +252,59 @@ def test_facts_of_the_instances(small, make_tiny):
         assert facts["window"][n] == np.diff(data.truth("test").f_ptr)[n]
 
 
-def test_published_records_stand_in_for_runs_and_hold_no_data(small, tmp_path):
+def test_published_records_stand_in_for_runs_and_hold_no_data(small, tmp_path, capsys):
     folder, options = small
     name, out = str(folder / "board.yaml"), tmp_path / "published"
     board = read_board(name).narrow(**options)
-    words = [f"--{key}={text(value)}" for key, value in options.items() if key != "checkpoint_dir"]
+    words = [f"--{key}={json.dumps(value)}" for key, value in options.items() if key != "checkpoint_dir"]
     assert main(["publish", f"--leaderboard={name}", f"--out={out}", f"--checkpoint_dir={folder}/saved", *words]) == 0
-    moved = read_board(name).narrow(**{**options, "checkpoint_dir": str(out)})
+    (file,) = out.iterdir()
+    assert file.name == "board-tiny.parquet" and "4 of 4 records" in capsys.readouterr().out
+    raw = parquet.read_table(file)
+    assert not re.search(r'"[/~]|/tmp|home', " ".join(filter(None, raw["text"].to_pylist())))
+    assert not {"item", "t0"} & set(raw["name"].to_pylist())
+    named = raw.filter(pc.equal(raw["name"], "activity"))
+    assert len(named) == 4 and named["values"].null_count == 3  # kept once for all records
+    there = published.read(file)
+    moved = replace(read_board(name), published=there).narrow(**{**options, "checkpoint_dir": str(tmp_path / "empty")})
     assert schedule.missing(moved.runs, print) == []
     for run, other in zip(board.runs, moved.runs, strict=True):
-        whole, part = (records.read(one.folder, one.identity)[0] for one in (run, other))
-        assert {file.name for file in part.folder.iterdir()} == {"result.json", "outcomes.parquet"}
-        assert not re.search(r'"[/~]|/tmp|home', (part.folder / "result.json").read_text())
+        whole, part = run.read()[0], other.read()[0]
+        kept = {key: value for key, value in whole.result["config"].items() if key not in records.WHERE}
+        assert part.result == {**whole.result, "config": kept}
         assert set(whole.facts()) - set(part.facts()) == {"item", "t0"}
         for one, two in ((whole.outcomes(), part.outcomes()), (part.facts(), whole.facts())):
             assert all(np.array_equal(values, two[key], equal_nan=True) for key, values in one.items())
     assert [vars(c) for c in standings(moved)[0].lines[0].cells.values()] == [
         vars(c) for c in standings(board)[0].lines[0].cells.values()
     ]
+    before = file.read_bytes()
+    assert publish(moved, tmp_path / "again")[1] == 4  # records of files can be published with those of folders
+    assert (tmp_path / "again" / file.name).read_bytes() == before
     with pytest.raises(UserError, match="has no record"):
         publish(read_board(name).narrow(**{**options, "checkpoint_dir": str(tmp_path / "empty")}), out)
+
+
+def test_a_board_of_published_records_alone(small, board, tmp_path, capsys):
+    folder, options = small
+    publish(read_board(str(folder / "board.yaml")).narrow(**options), tmp_path)
+    file = tmp_path / "board-tiny.parquet"
+    code, printed = board(records=str(file), checkpoint_dir=str(tmp_path / "empty"))
+    assert code == 0 and "SASRec (both)" in printed and not (tmp_path / "empty").exists()
+    assert "board-tiny.parquet" in (tmp_path / "results" / "board.html").read_text()
+    words = [f"--{key}={json.dumps(value)}" for key, value in {**options, "checkpoint_dir": "none"}.items()]
+    compared = ["compare", "Pop", "Swing", f"--leaderboard={folder}/board.yaml", "--metric=HR@5", *words]
+    assert main([*compared, f"--records={file}"]) == 0 and "A wins" in capsys.readouterr().out
+    assert main(compared) == 2 and "has no record" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1 of another kind", None])
+def test_a_file_that_holds_no_records_is_named(content, tmp_path):
+    file = tmp_path / "records.parquet"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(UserError, match=r"records\.parquet: no (such )?file"):
+        published.read(file)
 
 
 def test_plan_and_commands(board, small):
