@@ -30,6 +30,7 @@ class BestWeights(TrainerCallback):
         stage: the stage's options.
         checkpoint: folder of the checkpoint that the stage resumes from.
         before: the metric of the weights that the stage begins with, if it is known.
+        report: called with the step and {valid: the metric} after each look; those of earlier attempts come first.
     """
 
     def __init__(
@@ -39,9 +40,11 @@ class BestWeights(TrainerCallback):
         stage: StageOptions,
         checkpoint: str | None = None,
         before: float | None = None,
+        report: Callable[[int, dict], None] = lambda step, values: None,
     ):
         self.lm, self.score, self.before = lm, score, before
         self.every, self.select, self.ema = stage.evaluate_every, stage.select, stage.ema
+        self.report = report
         self.curve: list[dict] = []
         self.best = -1.0
         self.weights: dict[str, torch.Tensor] | None = None
@@ -55,6 +58,8 @@ class BestWeights(TrainerCallback):
                 self.weights = {k: v.to(device) for k, v in load_file(Path(checkpoint) / BEST).items()}
             if state["averaged"]:
                 self.average = {k: v.to(device) for k, v in load_file(Path(checkpoint) / AVERAGE).items()}
+            for look in self.curve:
+                report(look["step"], {"valid": look["valid"]})
 
     def seconds(self) -> float:
         """Spent on this stage; earlier attempts count up to their last checkpoint."""
@@ -125,6 +130,7 @@ class BestWeights(TrainerCallback):
         self._exchange()
         self.lm.train(training)
         self.curve.append({"step": step, "valid": value})
+        self.report(step, {"valid": value})
 
     @torch.no_grad()
     def restore(self) -> None:

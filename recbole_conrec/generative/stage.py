@@ -5,6 +5,7 @@ algorithm:  StageRun, TrainingSet -> log history        (sft, grpo, or a functio
 """
 
 import math
+import time
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -175,7 +176,16 @@ def without_texts(stages: list[Any], tasks: Mapping[str, Task]) -> list[Any]:
 
 # -- running one -----------------------------------------------------------------------------------------------------
 def run_stage(
-    model, data, number: int, *, seed: int, store: StageStore, score, show_progress: bool, before: float | None = None
+    model,
+    data,
+    number: int,
+    *,
+    seed: int,
+    store: StageStore,
+    score,
+    show_progress: bool,
+    before: float | None = None,
+    report: Callable[[int, dict], None] | None = None,
 ) -> dict:
     """Train stage ``number`` in place, from its last checkpoint if it was interrupted.
 
@@ -185,6 +195,7 @@ def run_stage(
         store: where checkpoints and finished stages are.
         score: () -> float, the validation metric of the model as it is now.
         before: its value at the start, if the stage before has measured it.
+        report: called with the step and what was measured there, on the main process; validation is `valid`.
 
     Returns:
         the stage's entry: name, task, samples, steps, seconds, peak_mb, valid (`valid_metric` after it), what the
@@ -192,8 +203,9 @@ def run_stage(
     """
     stage = model.stages[number]
     task = model.TASKS[stage.task]
-    best = BestWeights(model.lm, score, stage, store.checkpoint(), before)
-    with _Bar(stage.name, show_progress) as bar:
+    report = report or (lambda step, values: None)
+    best = BestWeights(model.lm, score, stage, store.checkpoint(), before, report)
+    with _Bar(stage.name, show_progress, report) as bar:
         run = StageRun(
             model=model,
             data=data,
@@ -226,9 +238,10 @@ def run_stage(
 
 
 class _Bar:
-    """A progress bar that the trainers move."""
+    """A progress bar that the trainers move; what they log is reported, with the seconds of a step."""
 
-    def __init__(self, name: str, show: bool):
+    def __init__(self, name: str, show: bool, report: Callable[[int, dict], None]):
+        self.report, self.last = report, (0, time.perf_counter())
         self.bar = tqdm(desc=f"stage {name}", unit="step", disable=not show)
 
     def __call__(self, step: int, of: int, entry: dict) -> None:
@@ -236,6 +249,11 @@ class _Bar:
         shown = {k: entry[k] for k in ("loss", "reward", "kl") if k in entry}
         self.bar.set_postfix({k: f"{v:.3f}" for k, v in shown.items()}, refresh=False)
         self.bar.update(step - self.bar.n)
+        before, now = self.last, time.perf_counter()
+        self.last = step, now
+        self.report(
+            step, {**entry, **({"time/step": (now - before[1]) / (step - before[0])} if step > before[0] else {})}
+        )
 
     def __enter__(self):
         return self

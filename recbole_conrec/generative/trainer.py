@@ -1,5 +1,8 @@
 """The trainer of the methods that are trained in stages."""
 
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
 import torch
 from recbole.trainer import Trainer
 from safetensors.torch import load_file, save_file
@@ -27,7 +30,8 @@ class StagedTrainer(HarnessMixin, Trainer):
         sample = self.model.options.valid_sample
         score = validation_score(self.model, valid, self.evaluation, self.place.seed, sample)
         self.stages = []
-        for number in range(len(self.model.stages)):
+        for number, stage in enumerate(self.model.stages):
+            report = self._reporter(stage.name, sum(entry["steps"] for entry in self.stages))
             store = StageStore.of(self.config, self.model, train_data._dataset, number)
             with store.hold():
                 entry = store.read(shapes(self._trained()))
@@ -41,14 +45,27 @@ class StagedTrainer(HarnessMixin, Trainer):
                         score=score,
                         show_progress=show_progress,
                         before=self.stages[-1]["valid"] if self.stages else None,
+                        report=report,
                     )
                     store.write(self._trained(), entry)
                 else:
                     self.load(store.weights)
+                    for step, values in _logged(entry):
+                        report(step, values)
+            report(entry["steps"], _summary(entry))
             self.stages.append(entry)
             self.best_valid_score = entry["valid"]
         self._save_checkpoint(len(self.stages))
         return self.best_valid_score, None
+
+    def _reporter(self, stage: str, before: int) -> Callable[[int, Mapping[str, Any]], None]:
+        """Report below the name of a stage; ``before``: steps of the stages before it."""
+
+        def report(step: int, values: Mapping[str, Any]) -> None:
+            names = {"valid": f"valid/{self.evaluation.valid_metric}"}
+            self.report(before + step, {names.get(key, f"{stage}/{key}"): value for key, value in values.items()})
+
+        return report
 
     @property
     def cost(self) -> dict[str, float]:
@@ -73,3 +90,15 @@ class StagedTrainer(HarnessMixin, Trainer):
         needed = {name for name, p in self.model.lm.named_parameters() if p.requires_grad}
         if unexpected or needed & set(missing):
             raise UserError(f"{file}: these weights belong to another model; remove its folder to train again")
+
+
+def _logged(entry: dict) -> Iterator[tuple[int, dict]]:
+    """What a finished stage logged, step by step."""
+    for one in sorted([*entry["curve"], *entry.get("validation", ())], key=lambda one: one.get("step", 0)):
+        yield one.get("step", 0), {key: value for key, value in one.items() if key != "step"}
+
+
+def _summary(entry: dict) -> dict:
+    """What is measured after a stage; `valid` where the stage did not look at it before."""
+    looked = {"valid"} if entry.get("validation") else set()
+    return {key: value for key, value in entry.items() if key not in {"samples", "steps", *looked}}

@@ -57,6 +57,11 @@ class PlaceOptions(Options):
     """Progress bars."""
     state: Text | None = "WARNING"
     """Level of RecBole's messages that reach the terminal: DEBUG, INFO, WARNING, ERROR or CRITICAL."""
+    report_to: Annotated[
+        Several[Literal["tensorboard", "wandb", "mlflow", "codecarbon"]], BeforeValidator(_as_list)
+    ] = ()
+    """Trackers that get losses, validation, rewards, times and the final figures of a run, see
+    recbole_conrec/runs/trackers.py; codecarbon: the energy of the run, in its record. ``[]``: nothing is written."""
 
     @field_validator("state")
     @classmethod

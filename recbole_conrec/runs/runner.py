@@ -9,8 +9,10 @@ import platform
 import re
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,6 +29,7 @@ from recbole_conrec.runs.options import ChoiceOptions, EvaluationOptions, LoopOp
 from recbole_conrec.runs.restore import fingerprints_of
 from recbole_conrec.runs.stock_models import check_fields, check_files
 from recbole_conrec.runs.threads import pinned
+from recbole_conrec.runs.trackers import Listener, Reporting, reporting
 from recbole_conrec.runs.trainer import WEIGHTS, find_trainer
 from recbole_conrec.utils.damage import read_object, set_aside
 from recbole_conrec.utils.distributed import process_state, write_once
@@ -99,31 +102,56 @@ def _failed(run_dir: Path, made: list[Path], error: Exception) -> None:
             folder.rmdir()
 
 
+@dataclass
+class _Fitted:
+    """A trained network with what it was trained on."""
+
+    trainer: Any
+    network: Any
+    data: NegativeFeedbackDataset
+    parts: tuple
+    fit_s: float
+
+
+def _fit(config, model_class: type, run_dir: Path, listeners: Sequence[Listener]) -> _Fitted:
+    """Load the data, build the network and train it."""
+    chosen, place = ChoiceOptions.of(config), PlaceOptions.of(config)
+    show_progress = place.show_progress and process_state().is_main_process
+    init_seed(place.seed, place.reproducibility)
+    check_files(config)
+    data = NegativeFeedbackDataset(config)
+    check_fields(config, data)
+    train, valid, test = data.build()
+    sampler, *_ = create_samplers(config, data, [train, valid, test])
+    train_data = get_dataloader(config, "train")(config, train, sampler, shuffle=LoopOptions.of(config).shuffle)
+
+    init_seed(place.seed, place.reproducibility)
+    try:
+        network = model_class(config, train)
+        network = network.to(network.device)
+    except (ValueError, NotImplementedError) as error:  # how RecBole's models refuse an option
+        raise UserError(f"{chosen.method}: {error}") from error
+    trainer = find_trainer(chosen.method, model_class)(config, network, run_dir)
+    trainer.listeners = list(listeners)
+    with _stopwatch(run_dir / "spent.json") as fit_seconds:
+        trainer.fit(train_data, valid, show_progress=show_progress)
+    return _Fitted(trainer, network, data, (train, valid, test), fit_seconds())
+
+
 def _run(config, model_class: type, identity: str, run_dir: Path) -> Result:
+    with _logging(PlaceOptions.of(config).state, run_dir), reporting(config, run_dir) as report:
+        return _recorded(config, model_class, identity, run_dir, report)
+
+
+def _recorded(config, model_class: type, identity: str, run_dir: Path, report: Reporting) -> Result:
     chosen, place, evaluation = ChoiceOptions.of(config), PlaceOptions.of(config), EvaluationOptions.of(config)
     show_progress = place.show_progress and process_state().is_main_process
-    with _logging(place.state, run_dir):
-        init_seed(place.seed, place.reproducibility)
-        check_files(config)
-        data = NegativeFeedbackDataset(config)
-        check_fields(config, data)
-        train, valid, test = data.build()
-        sampler, *_ = create_samplers(config, data, [train, valid, test])
-        train_data = get_dataloader(config, "train")(config, train, sampler, shuffle=LoopOptions.of(config).shuffle)
-
-        init_seed(place.seed, place.reproducibility)
-        try:
-            network = model_class(config, train)
-            network = network.to(network.device)
-        except (ValueError, NotImplementedError) as error:  # how RecBole's models refuse an option
-            raise UserError(f"{chosen.method}: {error}") from error
-        trainer = find_trainer(chosen.method, model_class)(config, network, run_dir)
-        with _stopwatch(run_dir / "spent.json") as fit_seconds:
-            trainer.fit(train_data, valid, show_progress=show_progress)
-        fitted = time.perf_counter()
-        trainer.calibrate(valid, show_progress=show_progress)
-        trainer.evaluate(test, load_best_model=True, show_progress=show_progress)
-        evaluated = time.perf_counter()
+    fitted = _fit(config, model_class, run_dir, [report])
+    trainer, network, data, (train, valid, test) = fitted.trainer, fitted.network, fitted.data, fitted.parts
+    started = time.perf_counter()
+    trainer.calibrate(valid, show_progress=show_progress)
+    trainer.evaluate(test, load_best_model=True, show_progress=show_progress)
+    evaluated = time.perf_counter()
 
     record = {
         "model": chosen.method,
@@ -131,12 +159,13 @@ def _run(config, model_class: type, identity: str, run_dir: Path) -> Result:
         "metrics": {**summarise(trainer.outcomes), **trainer.figures},
         "valid": {evaluation.valid_metric: float(trainer.best_valid_score)},
         "cost": {
-            "fit_s": fit_seconds(),
-            "eval_s": evaluated - fitted,
+            "fit_s": fitted.fit_s,
+            "eval_s": evaluated - started,
             "peak_mb": peak_mb(),
             "peak_gpu_mb": torch.cuda.max_memory_allocated() / 2**20 if network.device.type == "cuda" else None,
             "parameters": sum(p.numel() for p in network.parameters()),
             **trainer.cost,
+            **report.cost(),
         },
         "contrast": trainer.contrast,
         "present": None if trainer.present is None else dataclasses.asdict(trainer.present),
@@ -154,6 +183,7 @@ def _run(config, model_class: type, identity: str, run_dir: Path) -> Result:
     }
     write_once(run_dir / "config.yaml", lambda path: write_text(path, yaml.safe_dump(record["config"])))
     records.write(run_dir, record, records.facts(data), trainer.outcomes)
+    report.finish(record)
     return Result(record, trainer.outcomes, run_dir)
 
 

@@ -4,15 +4,19 @@
 do here: an evaluation per instance through the model contract (``recommend`` and ``score_candidates``), and saving.
 """
 
+import contextlib
 import copy
 import math
 import random
 import tempfile
+import time
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import recbole.trainer.trainer as recbole_trainer
 import torch
 from recbole.trainer import S3RecTrainer as StockS3RecTrainer
 from recbole.trainer import Trainer
@@ -26,10 +30,12 @@ from recbole_conrec.evaluation.answers import Answers
 from recbole_conrec.evaluation.collector import NegativeFeedbackCollector, variants
 from recbole_conrec.evaluation.plugin import Evaluator
 from recbole_conrec.evaluation.ranking import answer
+from recbole_conrec.evaluation.registry import columns
 from recbole_conrec.evaluation.summary import single
 from recbole_conrec.runs import contrast
 from recbole_conrec.runs.options import ChoiceOptions, EvaluationOptions, LoopOptions, PlaceOptions
 from recbole_conrec.runs.present import Present, chosen, wanted
+from recbole_conrec.runs.trackers import Listener
 from recbole_conrec.utils.damage import check_tensors, has_tensors, set_aside, shapes
 from recbole_conrec.utils.distributed import gather_by_id, my_batches, write_once
 from recbole_conrec.utils.errors import UserError
@@ -49,6 +55,7 @@ class HarnessMixin(Trainer):
         curve: an entry per epoch; stages: an entry per stage, of methods that are trained in stages.
         contrast, present: weights of the scoring `contrast` of candidates, and the prior of the lists, once
             :meth:`calibrate` has chosen them.
+        listeners: get what training measures, see :meth:`report`.
     """
 
     stages: list[dict]
@@ -58,7 +65,8 @@ class HarnessMixin(Trainer):
 
     def __init__(self, config, model, run_dir: Path | None = None):
         """``run_dir``: folder of the run; None, as in stock RecBole: a new one, which is never resumed from."""
-        super().__init__(config, model)
+        with _no_tensorboard():
+            super().__init__(config, model)
         self.method = ChoiceOptions.of(config).method
         self.place, self.evaluation = PlaceOptions.of(config), EvaluationOptions.of(config)
         self.loop = LoopOptions.of(config)
@@ -70,9 +78,22 @@ class HarnessMixin(Trainer):
         self.stages = []
         self.contrast: dict[str, float] = {}
         self.present: Present | None = None
+        self.listeners: list[Listener] = []
         self._loader: Any = None
+        self._valid_result: dict = {}  # of the last validation
+        self._steps_before = 0  # reported steps of what came before the epochs
 
     # -- training --------------------------------------------------------------------------------------------------
+    def report(self, step: int, values: Mapping[str, float]) -> None:
+        """Give every listener what was measured at a step."""
+        for listener in self.listeners:
+            listener(step, values)
+
+    def _report_epoch(self, entry: dict, **more: float) -> None:
+        """Report an entry of the curve."""
+        valid = {f"valid/{self.evaluation.valid_metric}": entry["valid"]}
+        self.report(self._steps_before + entry["epoch"], {**more, **valid, "loss": entry["loss"]})
+
     def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
         """RecBole's ``fit``; one progress bar over the epochs, a checkpoint after each, resumed if one is there."""
         self._loader = train_data
@@ -86,13 +107,22 @@ class HarnessMixin(Trainer):
             unit="epoch",
             disable=not show_progress,
         )
+        for entry in self.curve:
+            self._report_epoch(entry)
+        started = time.perf_counter()
 
         def after_epoch(epoch, score):
+            nonlocal started
             bar.update()
             bar.set_postfix_str(f"{self.evaluation.valid_metric} {score:.4f} best {self.best_valid_score:.4f}")
             self.curve.append({"epoch": epoch, "loss": self.train_loss_dict[epoch], "valid": score})
             if saved:
                 self._save_last(epoch)
+            now = time.perf_counter()
+            more = {f"valid/{self._spelt(name)}": value for name, value in self._valid_result.items()}
+            rate = self.optimizer.param_groups[0]["lr"]
+            self._report_epoch(self.curve[-1], learning_rate=rate, **{"time/epoch": now - started}, **more)
+            started = now
             if callback_fn:
                 callback_fn(epoch, score)
 
@@ -106,6 +136,11 @@ class HarnessMixin(Trainer):
             self._save_checkpoint(self.epochs - 1)
         return self.best_valid_score, self.best_valid_result
 
+    def _spelt(self, column: str) -> str:
+        """A column's name as users write it; RecBole's is in lower case."""
+        known = columns(list(self.evaluation.metrics), self.evaluation.topk)
+        return {name.lower(): name for name in known}.get(column, column)
+
     def _valid_epoch(self, valid_data, show_progress=False):
         """RecBole's; a `valid_metric` that is no number would save no epoch."""
         if not all(bool(torch.isfinite(weights).all()) for weights in self.model.parameters()):
@@ -116,6 +151,7 @@ class HarnessMixin(Trainer):
                 f"valid_metric: {self.evaluation.valid_metric} is {score}, as it counts none of the {len(valid_data)} "
                 "validation instances; give another one, such as --valid_metric=HR@20, or change `split`"
             )
+        self._valid_result = dict(result)
         return score, result
 
     def _check_nan(self, loss):
@@ -295,7 +331,9 @@ class S3RecTrainer(HarnessMixin, StockS3RecTrainer):
         if not has_tensors(marker, shapes(self.model.state_dict())):
             epochs = tqdm(range(self.pretrain_epochs), desc="pretrain S3Rec", unit="epoch", disable=not show_progress)
             for epoch in epochs:
-                epochs.set_postfix_str(f"loss {self._train_epoch(train_data, epoch):.1f}")
+                loss = self._train_epoch(train_data, epoch)
+                epochs.set_postfix_str(f"loss {loss:.1f}")
+                self.report(epoch, {"pretrain/loss": loss})
             state = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
             write_once(marker, lambda path: save_file(state, path))
         self.model.load_state_dict(load_file(str(marker)))
@@ -303,6 +341,7 @@ class S3RecTrainer(HarnessMixin, StockS3RecTrainer):
         self.model.train_stage = "finetune"
         self.model.loss_fct = torch.nn.CrossEntropyLoss()
         self.optimizer = self._build_optimizer()
+        self._steps_before = self.pretrain_epochs
         return super().fit(train_data, valid_data, verbose, saved, show_progress, callback_fn)
 
     def _start_stage(self, train_data, loaded: bool = False) -> None:
@@ -337,6 +376,24 @@ def gather_answers(
     whole = dict(zip(given, gathered, strict=True))
     further = {name: whole[name] for name in others}
     return ids, Answers(whole.get("items"), whole.get("scores"), further, pairs=whole.get("pairs"))
+
+
+class _Silent:
+    """A SummaryWriter that writes nothing."""
+
+    def __getattr__(self, name: str):
+        return lambda *args, **kwargs: None
+
+
+@contextlib.contextmanager
+def _no_tensorboard() -> Iterator[None]:
+    """Inside, a trainer of RecBole's gets no SummaryWriter, which would write a folder as soon as it exists."""
+    stock = recbole_trainer.get_tensorboard
+    recbole_trainer.get_tensorboard = lambda logger: _Silent()
+    try:
+        yield
+    finally:
+        recbole_trainer.get_tensorboard = stock
 
 
 def _new_folder(folder: Path, name: str) -> Path:
