@@ -104,6 +104,7 @@ def test_changing_the_files_from_t0_on_moves_nothing(by, tiny_path, tmp_path):
 
 def load(path, saved, by) -> NegativeFeedbackDataset:
     options = {**tinylog.OPTIONS, "split": {"by": by}, "context": "both", "data_path": str(path)}
+    options["candidates"] = {"pool": "neutral"}  # the lists of the pool `day` hold what came later; no method sees them
     return NegativeFeedbackDataset(make_config("SASRec", "tiny", options={**options, "checkpoint_dir": str(saved)}))
 
 
