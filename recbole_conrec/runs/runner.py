@@ -9,7 +9,7 @@ import platform
 import re
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from recbole_conrec.runs.options import ChoiceOptions, EvaluationOptions, LoopOp
 from recbole_conrec.runs.restore import fingerprints_of
 from recbole_conrec.runs.stock_models import check_fields, check_files
 from recbole_conrec.runs.threads import pinned
-from recbole_conrec.runs.trackers import Listener, Reporting, reporting
+from recbole_conrec.runs.trackers import Listener, Reporting, Stopped, reporting
 from recbole_conrec.runs.trainer import WEIGHTS, find_trainer
 from recbole_conrec.utils.damage import read_object, set_aside
 from recbole_conrec.utils.distributed import process_state, write_once
@@ -67,6 +67,20 @@ def run(model: str | None = None, dataset: str | None = None, files=(), options:
     :class:`recbole_conrec.runs.lock.BusyError` if another process is at the same run.
     """
     config = make_config(model, dataset, files, options)
+    with held(config) as (identity, run_dir):
+        found, why = records.read(run_dir, identity)
+        if found:
+            return Result(found.result, found.outcomes(), run_dir)
+        if why != "missing" and process_state().is_main_process:
+            records.discard(run_dir, why)
+        failures.clear(run_dir)
+        with pinned(PlaceOptions.of(config).threads):
+            return _run(config, ChoiceOptions.of(config).network, identity, run_dir)
+
+
+@contextlib.contextmanager
+def held(config, patience: float = 2.0) -> Iterator[tuple[str, Path]]:
+    """The run's identity and folder, held against other processes, its data checked; why it fails is kept there."""
     model_class = ChoiceOptions.of(config).network
     identity = records.identify(config, model_class)
     if not records.folder_of(config, identity).exists() and sum(map(fetch, records.hub_models(config))):
@@ -75,16 +89,11 @@ def run(model: str | None = None, dataset: str | None = None, files=(), options:
     check_data(config)
     made = [folder for folder in (run_dir, *run_dir.parents) if not folder.exists()]
     run_dir.mkdir(parents=True, exist_ok=True)
-    with lock.hold(run_dir) if process_state().is_main_process else contextlib.nullcontext():
-        found, why = records.read(run_dir, identity)
-        if found:
-            return Result(found.result, found.outcomes(), run_dir)
-        if why != "missing" and process_state().is_main_process:
-            records.discard(run_dir, why)
-        failures.clear(run_dir)
+    with lock.hold(run_dir, patience) if process_state().is_main_process else contextlib.nullcontext():
         try:
-            with pinned(PlaceOptions.of(config).threads):
-                return _run(config, model_class, identity, run_dir)
+            yield identity, run_dir
+        except Stopped:
+            raise
         except Exception as error:
             if process_state().is_main_process:
                 _failed(run_dir, made, error)
@@ -103,7 +112,7 @@ def _failed(run_dir: Path, made: list[Path], error: Exception) -> None:
 
 
 @dataclass
-class _Fitted:
+class Fitted:
     """A trained network with what it was trained on."""
 
     trainer: Any
@@ -113,7 +122,7 @@ class _Fitted:
     fit_s: float
 
 
-def _fit(config, model_class: type, run_dir: Path, listeners: Sequence[Listener]) -> _Fitted:
+def fit(config, model_class: type, run_dir: Path, listeners: Sequence[Listener]) -> Fitted:
     """Load the data, build the network and train it."""
     chosen, place = ChoiceOptions.of(config), PlaceOptions.of(config)
     show_progress = place.show_progress and process_state().is_main_process
@@ -135,18 +144,18 @@ def _fit(config, model_class: type, run_dir: Path, listeners: Sequence[Listener]
     trainer.listeners = list(listeners)
     with _stopwatch(run_dir / "spent.json") as fit_seconds:
         trainer.fit(train_data, valid, show_progress=show_progress)
-    return _Fitted(trainer, network, data, (train, valid, test), fit_seconds())
+    return Fitted(trainer, network, data, (train, valid, test), fit_seconds())
 
 
 def _run(config, model_class: type, identity: str, run_dir: Path) -> Result:
-    with _logging(PlaceOptions.of(config).state, run_dir), reporting(config, run_dir) as report:
+    with logged(PlaceOptions.of(config).state, run_dir), reporting(config, run_dir) as report:
         return _recorded(config, model_class, identity, run_dir, report)
 
 
 def _recorded(config, model_class: type, identity: str, run_dir: Path, report: Reporting) -> Result:
     chosen, place, evaluation = ChoiceOptions.of(config), PlaceOptions.of(config), EvaluationOptions.of(config)
     show_progress = place.show_progress and process_state().is_main_process
-    fitted = _fit(config, model_class, run_dir, [report])
+    fitted = fit(config, model_class, run_dir, [report])
     trainer, network, data, (train, valid, test) = fitted.trainer, fitted.network, fitted.data, fitted.parts
     started = time.perf_counter()
     trainer.calibrate(valid, show_progress=show_progress)
@@ -236,7 +245,7 @@ def _spent(file: Path) -> float:
 
 
 @contextlib.contextmanager
-def _logging(state: str | None, run_dir: Path):
+def logged(state: str | None, run_dir: Path):
     """RecBole's messages go to ``run.log``; warnings also to the terminal, which shows progress bars instead."""
     root = logging.getLogger()
     before, level = root.handlers[:], root.level

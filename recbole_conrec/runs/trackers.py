@@ -31,6 +31,10 @@ Listener = Callable[[int, Mapping[str, float]], None]
 """Is called with a step and what was measured there; values of earlier attempts come again when a run resumes."""
 
 
+class Stopped(Exception):  # noqa: N818  # no error
+    """A listener ends the training."""
+
+
 class Tracker(Protocol):
     """Where reports go."""
 
