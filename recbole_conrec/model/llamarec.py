@@ -177,12 +177,8 @@ def ranker(run: StageRun) -> TrainingSet:
         key = np.arange(len(part))[:, None] * model.n_items + others
         others = np.where(np.isin(key, owner * model.n_items + known), 0, others)
     else:
-        others = np.concatenate(
-            [
-                model.retrieved(data[some].to(model.device), RETRIEVED).cpu().numpy()
-                for some in np.array_split(picked, max(len(picked) // 512, 1))
-            ]
-        )
+        parts = (data[some].to(model.device) for some in np.array_split(picked, max(len(picked) // 512, 1)))
+        others = np.concatenate([model.retrieved(one, RETRIEVED).cpu().numpy() for one in parts])
     lists = _with_target(part.item, others)
     prompts, place = model.prompts.lettered(
         part.begin, part.end, part.time, part.user, model.context, lists, model.seed

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+import tinylog
 import torch
-from llmrows import check_no_leak, make_row, train_on
+from llmrows import SMALL, check_no_leak, make_row, train_on
 from llmtools import next_token_logps
 from test_conrec_leak import with_log
 
@@ -11,6 +12,8 @@ from recbole_conrec import registry
 from recbole_conrec.evaluation.ranking import rank
 from recbole_conrec.generative.stage import StageRun
 from recbole_conrec.model.llamarec import _with_target
+from recbole_conrec.runs.restore import load_run
+from recbole_conrec.runs.runner import run
 from recbole_conrec.utils.errors import UserError
 
 RETRIEVER = {"name": "retriever", "task": "retriever", "epochs": 30, "lr": 0.01, "batch_size": 50}
@@ -155,3 +158,20 @@ def test_the_first_stage_is_the_retriever_s_and_there_are_26_letters(make):
         make(stages=[RANKER])
     with pytest.raises(UserError, match="candidates.size: 30; LlamaRec gives each a letter, so expected at most 26"):
         make(candidates=30)
+
+
+@pytest.mark.slow
+def test_a_run_fills_every_column_and_is_restored(tiny_path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    stages = [{**RETRIEVER, "epochs": 2}, {**RANKER, "samples": 50, "epochs": 1}]
+    options = {**tinylog.OPTIONS, **SASREC, **SMALL, "stages": stages, "data_path": str(tiny_path), "gpu_id": ""}
+    result = run("LlamaRec", "tiny", options={**options, "show_progress": False, "valid_sample": 20})
+    for name in ("HR@5", "FHR@20", "LUF@20", "CandAcc"):
+        assert result.record["metrics"][name]["n"] and 0 <= result.record["metrics"][name]["value"] <= 1
+    assert [stage["name"] for stage in result.record["stages"]] == ["retriever", "ranker"]
+    trained = load_run(result.run_dir)
+    test = trained.data.build()[2]
+    batch = test[np.arange(20)]
+    lists = trained.model.recommend(batch, 20)
+    hits = (lists == batch["item_id"][:, None]).any(1).double().numpy()
+    assert trained.model.reorders and (hits == result.outcomes["HR@20"][:20]).all()
