@@ -52,7 +52,7 @@ class IdDecodingOptions(Options):
     beam: Count = 40
     """Width of the beam search; at least K beams are searched."""
     search: Literal["auto", "beam", "exact"] = "auto"
-    """How the best IDs are found: by beam search; or exactly, by beams that grow until they provably lost nothing; auto:
+    """How the best IDs are found: by beam search, or exactly, by beams that grow until they provably lost none; auto:
     exactly in catalogues of up to 5,000 IDs."""
     normalise: Literal["allowed", "vocabulary"] = "allowed"
     """What the probabilities of codes are normalised over: the codes that can follow, or the whole vocabulary."""

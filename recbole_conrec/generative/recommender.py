@@ -37,7 +37,6 @@ from recbole_conrec.runs.options import STAGES_INSTEAD, EvaluationOptions, Place
 from recbole_conrec.utils.distributed import process_state
 from recbole_conrec.utils.errors import UserError
 
-
 SMALL = 5000  # IDs that are searched exactly by default
 
 

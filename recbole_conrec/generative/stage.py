@@ -163,7 +163,9 @@ def read_stages(given: Any, tasks: Mapping[str, Task]) -> list[Any]:
         if stage.name in (other.name for other in stages):
             raise UserError(f"stages: two stages are called '{stage.name}'; give each a name of its own")
         stages.append(stage)
-    return stages
+    if all(stage.skip for stage in stages):
+        raise UserError("stages: every stage is skipped; set `skip: false` for one")
+    return [stage for stage in stages if not stage.skip]
 
 
 def without_texts(stages: list[Any], tasks: Mapping[str, Task]) -> list[Any]:

@@ -18,6 +18,8 @@ class StageOptions(Options):
     """Its name in records and on the command line: --stages.NAME.OPTION=VALUE."""
     task: str
     """What the stage shows the model: one of the method's tasks."""
+    skip: bool = False
+    """Leave the stage out; so a YAML can hold a stage that --stages.NAME.skip=false turns on."""
     algorithm: str | None = None
     """How the model learns: sft, grpo, or a function of your own as package.module:function; null: the task's."""
     algorithm_options: dict[str, Any] = Field(default_factory=dict)

@@ -51,10 +51,11 @@ class StageStore:
         if EvaluationOptions.of(config).valid_metric.lower() == "candacc":
             ignored = ignored - {"candidate_scores"}  # the first of them selects the weights
         every = records.plain(config)
+        names = [stage.name for stage in model.stages[: number + 1]]  # without those that are skipped or left out
         options = {k: v for k, v in every.items() if k not in ignored}
         content = [
             options,
-            every["stages"][: number + 1],
+            [entry for entry in every["stages"] if entry["name"] in names],
             data.training_fingerprint,
             model.semantic_ids.fingerprint,
             type(model).__qualname__,
