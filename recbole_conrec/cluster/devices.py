@@ -61,6 +61,7 @@ class Placement:
         self._look = look
         self._seen, self._at = look(), time.monotonic()
         self._held: dict[object, dict[str, float]] = {}  # run -> {device: share}
+        self._others: dict[str, float] = {}  # MiB that others held on a device when none of our runs was there
 
     def __bool__(self) -> bool:
         """Whether there are GPUs that can be shared out."""
@@ -87,7 +88,11 @@ class Placement:
         devices = [device for device in self._seen if names is None or device.name in names]
         number, share = (1, gpus) if gpus <= 1 else (min(int(gpus), len(devices)) or 1, 1.0)
         used = {device.name: sum(held.get(device.name, 0) for held in self._held.values()) for device in devices}
-        free = {device.name: min(device.free, device.total * (1 - used[device.name])) for device in devices}
+        self._others |= {device.name: device.total - device.free for device in devices if not used[device.name]}
+        free = {
+            device.name: min(device.free, device.total * (1 - used[device.name]) - self._others[device.name])
+            for device in devices
+        }
         alone = not any(self._held.values())
         fit = [
             device

@@ -58,7 +58,7 @@ class Ended:
     Attributes:
         code: exit code of its process; negative: the signal that ended it.
         why: why it failed, where that is not in the run's folder.
-        node: where it ran; '' for this machine.
+        node, node_id: where it ran, for people and for the executor; '' for this machine.
         faulty_node: whether it failed by a fault of that node (a full disk), and may succeed on another.
         files: what it left in its folder, where the driver cannot see that: {path below the folder: content}.
     """
@@ -66,6 +66,7 @@ class Ended:
     code: int
     why: str = ""
     node: str = ""
+    node_id: str = ""
     faulty_node: bool = False
     files: dict[str, bytes] = field(default_factory=dict, repr=False)
 
@@ -88,8 +89,9 @@ class State:
 class Executor(Protocol):
     """Starts tasks and says how they ended. Which one runs when is decided by what is behind it."""
 
-    width: float
-    """About how many tasks run at a time, for estimates."""
+    @property
+    def width(self) -> float:
+        """About how many tasks run at a time, for estimates."""
 
     def takes(self, task: Task) -> bool:
         """Whether it would start (or queue) this task now."""

@@ -162,7 +162,10 @@ def _run(request: dict) -> int:
     """In the fork: what ``python -m recbole_conrec`` does. Returns the exit code."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        nothing, log = os.open(os.devnull, os.O_RDONLY), os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        nothing, log = (
+            os.open(os.devnull, os.O_RDONLY),
+            os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666),
+        )
         os.dup2(nothing, 0)
         os.dup2(log, 1)
         if not request["bars"]:

@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -10,16 +10,18 @@ from typing import Annotated, Any, ClassVar
 from pydantic import BeforeValidator, Field
 from rich.console import Console
 
-from recbole_conrec.cluster.local import LocalExecutor
+from recbole_conrec.cluster.choose import ClusterOptions, check, choose_executor, slurm_folder
+from recbole_conrec.cluster.on_slurm import scripts
 from recbole_conrec.leaderboard import compare, schedule
-from recbole_conrec.leaderboard.board import Board, combine, read_board
+from recbole_conrec.leaderboard.board import Board, PlannedRun, combine, read_board
 from recbole_conrec.leaderboard.board_options import Once, Seeds
+from recbole_conrec.leaderboard.live import live_table
 from recbole_conrec.leaderboard.publish import publish
 from recbole_conrec.leaderboard.report import plan, write
-from recbole_conrec.options.schema import Count, Options, Several, Text
+from recbole_conrec.options.schema import Options, Several, Text
 from recbole_conrec.runs import published, records
 from recbole_conrec.runs.checks import check_data
-from recbole_conrec.runs.config import VISIBLE_GPUS
+from recbole_conrec.runs.options import PlaceOptions
 from recbole_conrec.utils.errors import UserError
 from recbole_conrec.utils.tables import one_line
 from recbole_conrec.utils.yaml_files import read_yaml
@@ -47,13 +49,11 @@ class NarrowingOptions(Options):
     """Files of published records, which stand in for runs: a list, or paths with commas between them."""
 
 
-class LeaderboardOptions(NarrowingOptions):
+class LeaderboardOptions(ClusterOptions, NarrowingOptions):
     """Options of ``--leaderboard=NAME``."""
 
     leaderboard: Text
     """Name of a board of properties/leaderboard/, or path of a YAML."""
-    jobs: Count = 1
-    """Runs at a time, each in its own process."""
     dry_run: bool = False
     """Print what would run, and for how long."""
     commands: bool = False
@@ -103,6 +103,7 @@ def run_board(files: list[str], options: dict[str, Any], console: Console) -> in
     own, others = LeaderboardOptions.take(options)
     if own.commands and not own.dry_run:
         raise UserError("--commands prints what --dry-run would run; give --dry-run --commands")
+    check(own)
     board = _narrowed(own.leaderboard, own, files, others)
 
     def report(text: str) -> None:
@@ -120,9 +121,10 @@ def run_board(files: list[str], options: dict[str, Any], console: Console) -> in
         return 0
     if own.dry_run:
         console.print(plan(board, missing, own.jobs))
+        for script in _scripts(own, missing):
+            print(script)
         return 0
-    executor = LocalExecutor(own.jobs, VISIBLE_GPUS)
-    failed = schedule.execute(missing, executor, report)
+    failed = _execute(own, missing, report, console) if missing else {}
     written = write(board, Path(own.out or Path("results") / board.name), console)
     report(f"written to {', '.join(map(str, written))}")
     absent = {run.method.name: run.unavailable for run in board.runs if run.unavailable}
@@ -131,6 +133,27 @@ def run_board(files: list[str], options: dict[str, Any], console: Console) -> in
     for run, why in failed.items():
         report(f"{run}: failed: {why}")
     return 1 if failed or absent else 0
+
+
+def _execute(
+    own: LeaderboardOptions, missing: list[PlannedRun], report: Callable[[str], None], console: Console
+) -> dict[PlannedRun, str]:
+    """Run what is missing; returns {run: why it failed}."""
+    executor = choose_executor(own, _saved(missing), report)
+    with live_table(console, wanted=own.cluster is not None or own.jobs > 1) as watch:
+        return schedule.execute(missing, executor, report, watch)
+
+
+def _scripts(own: LeaderboardOptions, missing: list[PlannedRun]) -> list[str]:
+    """What Slurm would get."""
+    if own.cluster != "slurm" or not missing:
+        return []
+    tasks = [schedule.task_of(run, quiet=True) for run in missing]
+    return scripts(tasks, own.slurm_options(), slurm_folder(_saved(missing)))
+
+
+def _saved(runs: list[PlannedRun]) -> Path:
+    return Path(PlaceOptions.of(runs[0].config).checkpoint_dir).absolute()
 
 
 def run_compare(names: list[str], files: list[str], options: dict[str, Any], console: Console) -> int:
