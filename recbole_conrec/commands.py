@@ -183,6 +183,23 @@ def publish(argv: list[str]) -> int:
     return run_publish(*parse(argv), _console())
 
 
+def push(argv: list[str]) -> int:
+    from recbole_conrec.runs.hub import PushOptions, check, push
+    from recbole_conrec.runs.restore import load_run
+
+    own, where = _of_run("push", PushOptions, _options(argv))
+    check(own)
+    print(f"pushed to {push(load_run(own.run, where), own)}")
+    return 0
+
+
+def pull(argv: list[str]) -> int:
+    from recbole_conrec.runs.hub import PullOptions, pull
+
+    print(f"pulled into {pull(PullOptions.read(_options(argv), 'pull'))}/")
+    return 0
+
+
 def list_names(argv: list[str]) -> int:
     from recbole_conrec.names import KINDS, named
     from recbole_conrec.utils.names import nearest

@@ -67,6 +67,8 @@ COMMANDS = (
     ("study filter", "recbole_conrec.study.filter:FilterStudyOptions"),
     ("predict", "recbole_conrec.filtering.predict_command:PredictOptions"),
     ("filter", "recbole_conrec.filtering.filter_command:FilterOptions"),
+    ("push", "recbole_conrec.runs.hub:PushOptions"),
+    ("pull", "recbole_conrec.runs.hub:PullOptions"),
     ("simulate", "recbole_conrec.data.simulation.simulate:SimulateOptions"),
 )
 

@@ -101,6 +101,17 @@ COMMANDS = {
         "drop candidates by Predict Sets, without the model",
         "recbole-conrec filter --sets=sets --candidates=candidates.csv --out=filtered.csv",
     ),
+    "push": Command(
+        commands.push,
+        "put a run on the Hugging Face hub: weights, tokenizer, semantic IDs, record, a card made from it",
+        "recbole-conrec push --run=saved/ml-100k/CoNRec-HASH --to=OWNER/NAME",
+        also=WHERE,
+    ),
+    "pull": Command(
+        commands.pull,
+        "bring a run from the Hugging Face hub, to predict with it or to compare it",
+        "recbole-conrec pull --repo=OWNER/NAME",
+    ),
     "convert": Command(
         commands.convert,
         "an official download into RecBole's atomic files",

@@ -167,7 +167,9 @@ def _config(folder: Path, record: dict, options: dict):
         "distribution"
     ) == "none":  # RecBole's form of null, which it refuses
         own["train_neg_sample_args"] = None
-    places = {"data_path": str(Path(kept["data_path"]).parent), "checkpoint_dir": str(folder.absolute().parents[1])}
+    places = {"checkpoint_dir": str(folder.absolute().parents[1])}
+    if "data_path" in kept:  # a run of another machine has none
+        places["data_path"] = str(Path(kept["data_path"]).parent)
     return make_config(record["model"], record["dataset"], options={**own, **places, **options})
 
 
