@@ -5,6 +5,12 @@ data/) has, for Beauty and Instruments, each user's items in time order and the 
 
     python benchmarks/reproduce.py --model tiger --data FOLDER     # NAME.inter.json and NAME.index.json; --name Beauty
     python benchmarks/reproduce.py --model lcrec --data FOLDER --epochs 20 --lr 2e-3 --batch 64
+    python benchmarks/reproduce.py --data FOLDER --preset letter --bf16 --compile --work RUN --minutes 10   # on a GPU
+    python benchmarks/reproduce.py --data FOLDER --preset letter --share 0.1 --work RUN                     # on a CPU
+
+With --work a run is resumed from its last checkpoint by the same command, bit for bit on the same machine; --minutes
+stops it in between (status 3: not finished). Without --minutes it trains to the end. --share: this share of the epochs.
+Other presets: lcrec (LC-Rec's LoRA on --llm, 4 epochs), small (what docs/reproduction.md has).
 
 As there, the last item of a user is for testing, the one before it for validation, and every other item that has one
 before it for training; a prompt shows at most 20 items. Network, prompts and training loop are those of TIGER and
@@ -21,13 +27,16 @@ any of them as a hit.
 """
 
 import argparse
+import contextlib
 import json
+import sys
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
+from transformers import TrainerCallback
 
 from recbole_conrec.data.events import NEGATIVE, EventLog
 from recbole_conrec.generative.prompts import ID_TEXTS, PromptBuilder, context_of
@@ -39,9 +48,25 @@ from recbole_conrec.llm.sft import SFTOptions, train_sft
 from recbole_conrec.llm.t5 import EOS, T5Options, load_t5
 from recbole_conrec.llm.training import Runtime
 from recbole_conrec.tokenizer.semantic_ids import SemanticIds
+from recbole_conrec.utils.files import write_json
 from recbole_conrec.utils.yaml_files import parse_value
 
 HISTORY, BEAM = 20, 20
+NOT_FINISHED = 3  # exit status
+PRESETS = {
+    # the network of LETTER-TIGER's configuration, which is our T5's default
+    "letter": {"model": "tiger", "epochs": 200, "lr": 5e-4, "batch": 256},
+    "lcrec": {"model": "lcrec", "epochs": 4, "lr": 5e-5, "batch": 64},
+    "small": {
+        "model": "tiger",
+        "epochs": 3,
+        "lr": 4e-3,
+        "batch": 32,
+        "users": 5000,
+        "sizes": {"layers": 2, "d_model": 64, "heads": 4, "d_kv": 16, "d_ff": 256},
+    },
+}
+WHERE = {"data", "device", "minutes", "work", "save_every", "preset", "compile"}  # do not decide what is trained
 
 
 def read(folder: Path, name: str) -> tuple[list[list[int]], SemanticIds]:
@@ -140,6 +165,63 @@ def show(step: int, of: int, entry: dict) -> None:
         print(f"step {step} of {of}: loss {entry['loss']:.3f}", flush=True)
 
 
+class Clock(TrainerCallback):
+    """Stops training, with a checkpoint, after some minutes; the last step leaves one, too."""
+
+    def __init__(self, minutes: float | None):
+        self.until = float("inf") if minutes is None else time.perf_counter() + 60 * minutes
+        self.finished = False
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        self.finished = state.global_step >= state.max_steps
+
+    def on_step_end(self, args, state, control, **kwargs):
+        self.finished = state.global_step >= state.max_steps
+        if self.finished or time.perf_counter() > self.until:
+            control.should_save = control.should_training_stop = True
+
+
+def last_checkpoint(folder: Path) -> str | None:
+    """The last whole one: the state of the trainer is written last."""
+    whole = [file.parent for file in folder.glob("checkpoint-*/trainer_state.json")]
+    return str(max(whole, key=lambda one: int(one.name.split("-")[1]))) if whole else None
+
+
+def check_work(folder: Path, args: argparse.Namespace) -> None:
+    """Exit if the folder is that of a run with other options."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file, given = folder / "options.json", {k: v for k, v in vars(args).items() if k not in WHERE}
+    if file.exists() and (before := json.loads(file.read_text())) != given:
+        differs = ", ".join(f"{k} {before.get(k)} -> {v}" for k, v in given.items() if before.get(k) != v)
+        raise SystemExit(f"{folder}: a run with other options ({differs}); give another --work, or remove it")
+    write_json(file, given)
+
+
+def train(model, examples: list[dict], args: argparse.Namespace, folder: Path) -> tuple[bool, dict[str, float]]:
+    """(whether training is finished, seconds of wall clock and of the CPU over all calls)."""
+    options = SFTOptions(epochs=args.epochs, lr=args.lr, batch_size=args.batch, warmup=0.01, bf16=args.bf16)
+    clock, spent = Clock(args.minutes), folder / "spent.json"
+    runtime = Runtime(
+        str(folder),
+        seed=args.seed,
+        progress=show,
+        callbacks=[clock],
+        save_steps=args.save_every if args.work else None,
+        resume=last_checkpoint(folder),
+    )
+    before = json.loads(spent.read_text()) if spent.exists() else {"train_s": 0.0, "train_cpu_s": 0.0}
+    wall, cpu = time.perf_counter(), time.process_time()
+    if args.compile:
+        model.backbone.model.compile(dynamic=True)
+    train_sft(model.backbone, examples, options, runtime)
+    took = {
+        "train_s": before["train_s"] + time.perf_counter() - wall,
+        "train_cpu_s": before["train_cpu_s"] + time.process_time() - cpu,
+    }
+    write_json(spent, took)
+    return clock.finished, took
+
+
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--model", choices=["tiger", "lcrec"], default="tiger")
@@ -152,13 +234,27 @@ def main() -> None:
     arguments.add_argument("--users", type=int, default=None, help="number of test users, drawn by seed; default all")
     arguments.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     arguments.add_argument("--llm", default="tiny", help="backbone of lcrec, as the option llm")
+    arguments.add_argument("--preset", choices=list(PRESETS), help="defaults of the options above and of --sizes")
+    arguments.add_argument("--share", type=float, default=1.0, help="of the epochs, such as 0.1")
+    arguments.add_argument("--work", type=Path, help="folder of checkpoints, from which the same command goes on")
+    arguments.add_argument("--minutes", type=float, help="of training in this call; needs --work")
+    arguments.add_argument("--save-every", type=int, default=2000, help="steps between checkpoints")
+    arguments.add_argument("--bf16", action="store_true", help="mixed precision, on a GPU")
+    arguments.add_argument("--compile", action="store_true", help="torch.compile")
     arguments.add_argument(
         "--sizes",
         type=parse_value,
         default={},
         help="of the network, as '{layers: 2}': the keys of t5 (tiger) or llm_options.tiny (lcrec)",
     )
+    preset, _ = arguments.parse_known_args()
+    arguments.set_defaults(**PRESETS.get(preset.preset, {}))
     args = arguments.parse_args()
+    args.epochs *= args.share
+    if args.minutes is not None and args.work is None:
+        arguments.error("--minutes needs --work: what is trained until then is kept there")
+    if args.work:
+        check_work(args.work, args)
 
     sequences, ids = read(args.data, args.name)
     model = {"tiger": Tiger, "lcrec": LCRec}[args.model](ids, args)
@@ -169,16 +265,21 @@ def main() -> None:
         f"{len(examples):,} training examples; {parameters:,} parameters",
         flush=True,
     )
-    wall, cpu = time.perf_counter(), time.process_time()
-    options = SFTOptions(epochs=args.epochs, lr=args.lr, batch_size=args.batch, warmup=0.01)
-    with tempfile.TemporaryDirectory() as folder:
-        train_sft(model.backbone, examples, options, Runtime(folder, seed=args.seed, progress=show))
-    took = {"train_s": time.perf_counter() - wall, "train_cpu_s": time.process_time() - cpu}
+    kept = contextlib.nullcontext(args.work) if args.work else tempfile.TemporaryDirectory()
+    with kept as folder:
+        finished, took = train(model, examples, args, Path(folder))
+    if not finished:
+        print(f"not finished after {took['train_s']:.0f} s in all; the same command goes on", flush=True)
+        sys.exit(NOT_FINISHED)
     picked = np.random.default_rng(args.seed).permutation(len(sequences))[: args.users]
     for part, cut in (("validation", -1), ("test", None)):
         metrics = evaluate(model, [sequences[user][:cut] for user in picked])
         result = {"model": args.model, "part": part, "users": len(picked), "epochs": args.epochs, **metrics, **took}
-        print(json.dumps({name: round(v, 4) if isinstance(v, float) else v for name, v in result.items()}), flush=True)
+        line = json.dumps({name: round(v, 4) if isinstance(v, float) else v for name, v in result.items()})
+        print(line, flush=True)
+        if args.work:
+            with (args.work / "results.jsonl").open("a") as file:
+                file.write(line + "\n")
 
 
 if __name__ == "__main__":
