@@ -1,6 +1,7 @@
 """The commands in the README exist, and its section on adding a baseline works as written."""
 
 import csv
+import importlib.util
 import itertools
 import re
 from pathlib import Path
@@ -12,7 +13,7 @@ import yaml
 from recbole_conrec import cli, registry
 from recbole_conrec.leaderboard.board import read_board
 from recbole_conrec.options import layers
-from recbole_conrec.runs import config
+from recbole_conrec.runs import config, published, records
 from recbole_conrec.runs.runner import run
 
 ROOT = Path(__file__).parent.parent
@@ -45,11 +46,40 @@ def test_command_exists(command):
             assert words[:3] == ["python", "-m", "venv"] or words[0] == "."
 
 
-def test_every_row_of_the_table_is_a_model():
-    rows = re.findall(r"^\| `([\w ]+?)`", README.split("## The table")[1].split("## Data")[0], flags=re.M)
-    assert len(rows) >= 8
-    for name in rows:
-        assert registry.find_model(name.split()[0])
+@pytest.fixture
+def tables():
+    """The script that makes the README's table."""
+    spec = importlib.util.spec_from_file_location("tables", ROOT / "benchmarks" / "tables.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_it_is_short_and_shows_a_board():
+    assert len(README.splitlines()) <= 150
+    pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", README)
+    assert pictures and all((ROOT / picture).is_file() for picture in pictures)
+
+
+def test_the_table_is_that_of_the_records(tables):
+    assert tables.BLOCK.search(README)
+    assert tables.filled(README) == README, "run: python benchmarks/tables.py"
+
+
+@pytest.mark.slow
+def test_a_table_has_the_figures_of_a_record(tables, tmp_path, monkeypatch):
+    options = {"data_path": str(ROOT / "dataset"), "checkpoint_dir": str(tmp_path / "saved"), "gpu_id": ""}
+    (planned,) = read_board("quick").narrow(methods=["Pop"], datasets=["sim-small"], **options).runs
+    record = run(planned.method.model, planned.dataset, options={**planned.options, "show_progress": False}).record
+    monkeypatch.setattr(tables, "RECORDS", tmp_path)
+    page = "<!-- results: quick sim-small -->\nold\n<!-- end of results -->\n"
+    monkeypatch.chdir(ROOT)  # where the data set is
+    assert "not published yet" in tables.filled(page)
+    published.write(tmp_path / "quick-sim-small.parquet", [("Pop", records.read(planned.folder)[0])])
+    assert "old" not in tables.filled(page)
+    row = next(line for line in tables.filled(page).splitlines() if line.startswith("| `Pop` (reference) |"))
+    figures = [record["metrics"][column]["value"] for column in tables.COLUMNS]
+    assert row.split(" | ")[1:] == [*(f"{one:.3f}" for one in figures[:-1]), f"{figures[-1]:.3f} |"]
 
 
 def test_files_that_are_named_exist():
