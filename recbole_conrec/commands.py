@@ -139,11 +139,15 @@ def study_metrics(argv: list[str]) -> int:
 
 
 def tune(argv: list[str]) -> int:
-    from recbole_conrec.study import tuning
+    from recbole_conrec.study import tuning, tuning_report
 
     files, options = parse(argv)
     own, options = tuning.TuneOptions.take(options, "tune")
-    _console().print(tuning.show(tuning.tune(own, files, options)))
+    found = tuning.tune(own, files, options)
+    if own.report:
+        console = _console()
+        console.print(tuning_report.show(found))
+        console.print(f"written to {tuning_report.write(found, Path(own.out))}", soft_wrap=True, highlight=False)
     return 0
 
 

@@ -36,8 +36,8 @@ COMMANDS = {
     ),
     "tune": Command(
         commands.tune,
-        "search a method's options, decided on validation",
-        "recbole-conrec tune --model=SASRec",
+        "search a method's options by Optuna, decided on validation",
+        "recbole-conrec tune --model=SASRec --trials=20 --jobs=2",
         also=RUN,
     ),
     "compare": Command(

@@ -31,6 +31,7 @@ from recbole_conrec.utils.yaml_files import read_yaml
 
 # What RecBole has put into a form of its own by the time that a stock Config exists.
 NORMALISED = {"train_neg_sample_args", "eval_args", "topk", "metrics", "valid_metric"}
+SPACE = "space"  # key of a file of options that says what `tune` searches of them
 # As the user or a scheduler set it: every Config of RecBole's writes its `gpu_id` there.
 VISIBLE_GPUS = os.environ.get("CUDA_VISIBLE_DEVICES")
 
@@ -50,7 +51,7 @@ def make_config(
     Raises UserError for an unknown model, file or option, a value that an option cannot take, and an option that the
     model does not read.
     """
-    layers = [read_yaml(file) for file in files] + [dict(options or {})]
+    layers = [{k: v for k, v in read_yaml(file).items() if k != SPACE} for file in files] + [dict(options or {})]
     external: dict = reduce(lay, layers, {})
     name = model or external.get("model")
     if not name:
