@@ -20,6 +20,7 @@ from typing import Any
 from recbole_conrec.cluster.process import Process, last_line, start_process, stop_processes
 from recbole_conrec.cluster.task import LOG, Ended, Task
 from recbole_conrec.cluster.warm import WarmServer
+from recbole_conrec.utils.errors import UserError
 from recbole_conrec.utils.files import REMEDIES, replacing, write_json
 
 BUSY = 75  # exit code of a run that another process is at
@@ -83,8 +84,8 @@ def work(task: Task, job: Job, gpus: str | None, note: Callable[[str, str], Any]
         if shared:
             return Ended(code, node=node)
         files = _files(there.folder, code == 0, task.recorded)
-    except OSError as error:  # of this node's disk: the task may succeed on another
-        return Ended(2, f"{node}: {error.strerror or error}", node, faulty_node=True)
+    except (OSError, UserError) as error:  # of this node's disk: the task may succeed on another
+        return Ended(2, f"{node}: {error}", node, faulty_node=True)
     full = any(os.strerror(number) in last_line(there.log) for number in REMEDIES)
     return Ended(code, node=node, files=files, faulty_node=code != 0 and full)
 
