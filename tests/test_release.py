@@ -139,3 +139,9 @@ def test_images_copy_what_exists_and_need_the_package_index_alone():
         assert text.count("FROM ") == 1 and "FROM python:3" in text
         assert not re.search(r"^RUN.*(apt|curl|wget|git |https?://)", text, flags=re.M)
         assert "-c constraints.txt" in text
+
+
+def test_published_records_are_small():
+    files = list((ROOT / "benchmarks" / "records").glob("*"))
+    assert {file.suffix for file in files} <= {".parquet", ".md"}
+    assert sum(file.stat().st_size for file in files) < 3e6
