@@ -6,8 +6,8 @@ import shlex
 import signal
 import subprocess
 import sys
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +34,8 @@ def cluster(tmp_path_factory):
     os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - Ray would give way to all other processes
     os.environ["RECBOLE_CONREC_SCRATCH"] = str(tmp_path_factory.mktemp("scratch"))
     node = {"num_cpus": 4, "object_store_memory": STORE, "include_dashboard": False}
-    there = Cluster(initialize_head=True, head_node_args=node)
+    quick = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 1000, "health_check_failure_threshold": 3}
+    there = Cluster(initialize_head=True, head_node_args={**node, "_system_config": quick})
     ray.init(address=there.address, log_to_driver=False)
     yield there
     ray.shutdown()
@@ -132,20 +133,13 @@ def test_a_killed_node(cluster, pretended):
     run, mark = pretended.runs[1], pretended.folder / "mark"
     pretended.resources[str(run)] = Resources(cpus=6)  # fits on that node alone
     pretended.before[str(run)] = f"[ -e {mark} ] || {{ touch {mark}; sleep 30; exit 1; }}"
-
-    def kill():
+    with ThreadPoolExecutor(1) as board:
+        failed = board.submit(execute, pretended.runs)
         wait(mark.exists)
         cluster.remove_node(lost, allow_graceful=False)
-        nodes.append(cluster.add_node(num_cpus=8, object_store_memory=STORE))
-
-    nodes: list = []
-    thread = threading.Thread(target=kill)
-    thread.start()
-    try:
-        assert execute(pretended.runs) == {} and complete(pretended)
-    finally:
-        thread.join()
-        cluster.remove_node(nodes[0])
+        other = cluster.add_node(num_cpus=8, object_store_memory=STORE)
+        assert failed.result(120) == {} and complete(pretended)
+    cluster.remove_node(other)
 
 
 def test_a_run_that_always_fails_is_tried_once_and_then_again_by_the_same_command(cluster, pretended):
