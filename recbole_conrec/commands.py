@@ -28,8 +28,9 @@ def run(argv: list[str]) -> int:
     asked = "topk" in options or any("topk" in read_yaml(file) for file in files)
     if "leaderboard" in options:
         from recbole_conrec.leaderboard.commands import run_board
+        from recbole_conrec.study.tuning_board import tuned
 
-        return run_board(files, options, _console())
+        return run_board(files, options, _console(), tuned)
     result = run_one(None, None, files, options)
     if process_state().num_processes > 1:
         torch.distributed.destroy_process_group()

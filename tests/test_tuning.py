@@ -189,10 +189,15 @@ def test_the_report(tiny, figures, tmp_path):
     assert "best of 1" in tuning_report.write(few, tmp_path / "out").read_text()
 
 
+def test_an_option_that_is_given_is_where_the_search_starts(tiny, figures):
+    seen = figures(lambda options, report: options["nh"])
+    tune(own(trials=5, space={"nh": [2, 3]}), options={**tiny, "nh": 5})
+    assert seen[0] == {"nh": 5} and {one["nh"] for one in seen} <= {2, 3, 5} and len(seen) > 1
+
+
 @pytest.mark.parametrize(
     "space, words",
     [
-        ({"embedding_size": [16]}, "is given and searched"),
         ({"nheads": [16]}, "unknown option 'nheads'"),
         ({"nh": {"low": "a", "high": 3}}, "space.nh.low: 'a'; expected a number"),
     ],

@@ -87,6 +87,7 @@ class Board:
             default values and those of the board, and ``metrics`` if the user has added some.
         strongest: options of the command line, above a method's own, for every method that reads them.
         published: records of files, see :class:`PlannedRun`.
+        tuned: by data set and name of a method, the options that a search found for it there, above all others.
     """
 
     name: str
@@ -101,6 +102,7 @@ class Board:
     compare_references: bool
     strongest: dict[str, Any]
     published: Mapping[str, records.Record] = field(default_factory=dict, repr=False)
+    tuned: Mapping[tuple[str, str], dict[str, Any]] = field(default_factory=dict, repr=False)
 
     @property
     def columns(self) -> list[str]:
@@ -121,7 +123,7 @@ class Board:
                 method,
                 dataset,
                 seed,
-                combine(options[method.name], {"seed": seed}),
+                combine(options[method.name], self.tuned.get((dataset, method.name), {}), {"seed": seed}),
                 missing[method.name],
                 self.published,
             )

@@ -49,7 +49,10 @@ class Method(Options):
     deterministic: bool = False
     """Whether every seed gives the same figures: one run then stands for all seeds, and its seeds vary by nothing."""
     search: Natural | None = None
-    """Points of options that were tried for it; null: those of properties/search.yaml for its model."""
+    """Settings that were tried for it on validation; null: 3 for a model with an entry in properties/search.yaml, else
+    0."""
+    space: Text | dict[str, Any] | None = None
+    """What ``--tune`` searches of its options, a mapping or a file; null: its model's in properties/search.yaml."""
     minutes: NonNegative | None = None
     """A guess of one run's time, until there are records; minutes."""
     resources: Resources = Resources()

@@ -18,7 +18,7 @@ from recbole_conrec.leaderboard.board_options import Once, Seeds
 from recbole_conrec.leaderboard.live import live_table
 from recbole_conrec.leaderboard.publish import publish
 from recbole_conrec.leaderboard.report import plan, write
-from recbole_conrec.options.schema import Options, Several, Text
+from recbole_conrec.options.schema import Count, Options, Positive, Several, Text
 from recbole_conrec.runs import published, records
 from recbole_conrec.runs.checks import check_data
 from recbole_conrec.runs.options import PlaceOptions
@@ -60,6 +60,12 @@ class LeaderboardOptions(ClusterOptions, NarrowingOptions):
     """With ``dry_run``: print one command for each run that is missing, and nothing else."""
     out: Text | None = None
     """Folder of the tables; default: results/NAME."""
+    tune: bool = False
+    """Search the options of every method first, by Optuna on the validation of the first seed (docs/search.md)."""
+    trials: Count | None = None
+    """With ``tune``: settings that are tried for each method and data set; null: 20, or as many as `minutes` allow."""
+    minutes: Positive | None = None
+    """With ``tune``: training time of each method's trials together, in minutes."""
 
 
 class CompareOptions(Options):
@@ -88,7 +94,10 @@ class PublishOptions(NarrowingOptions):
     """Folder that gets the files, BOARD-DATASET.parquet."""
 
 
-def run_board(files: list[str], options: dict[str, Any], console: Console) -> int:
+Tuner = Callable[[Board, LeaderboardOptions, Path, Callable[[str], None]], Board]
+
+
+def run_board(files: list[str], options: dict[str, Any], console: Console, tuner: Tuner | None = None) -> int:
     """Run a leaderboard.
 
     Args:
@@ -96,6 +105,7 @@ def run_board(files: list[str], options: dict[str, Any], console: Console) -> in
         options: those of :class:`LeaderboardOptions`; any other is an option of every method that reads it, stronger
             than the method's own.
         console: what is printed on.
+        tuner: (board, options, folder of the tables, report) -> the board with options that it has searched.
 
     Returns the exit code: 0, or 1 if a method could not be run. Raises UserError for a mistake.
     """
@@ -104,7 +114,12 @@ def run_board(files: list[str], options: dict[str, Any], console: Console) -> in
     if own.commands and not own.dry_run:
         raise UserError("--commands prints what --dry-run would run; give --dry-run --commands")
     check(own)
+    if own.tune and own.dry_run:
+        raise UserError("--tune trains; leave --dry-run out, or list the runs of a tuned board when it is done")
+    if (own.trials or own.minutes) and not own.tune:
+        raise UserError("--trials and --minutes are budgets of a search; give --tune with them")
     board = _narrowed(own.leaderboard, own, files, others)
+    out = Path(own.out or Path("results") / board.name)
 
     def report(text: str) -> None:
         text = one_line(text)  # names may hold line ends
@@ -114,6 +129,8 @@ def run_board(files: list[str], options: dict[str, Any], console: Console) -> in
         console.print(text, highlight=False, soft_wrap=True, markup=False)
 
     _check_data(board)
+    if own.tune and tuner is not None:
+        board = tuner(board, own, out, report)
     missing = schedule.missing(board.runs, report)
     if own.commands:
         for run in missing:
@@ -125,7 +142,7 @@ def run_board(files: list[str], options: dict[str, Any], console: Console) -> in
             print(script)
         return 0
     failed = _execute(own, missing, report, console) if missing else {}
-    written = write(board, Path(own.out or Path("results") / board.name), console)
+    written = write(board, out, console)
     report(f"written to {', '.join(map(str, written))}")
     absent = {run.method.name: run.unavailable for run in board.runs if run.unavailable}
     for method, why in absent.items():

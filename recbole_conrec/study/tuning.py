@@ -110,13 +110,14 @@ class Search:
 
 
 def tune(own: TuneOptions, files: Sequence[str] = (), options: dict | None = None) -> Search:
-    """Add trials to a method's search until it has as many as asked for; the default setting is the first.
+    """Add trials to a method's search until it has as many as asked for.
+
+    The first trial has the method's defaults, or what is given of the searched options.
 
     Args:
         files, options: as for :func:`recbole_conrec.runs.runner.run`.
 
-    Raises UserError for a mistake in the space (see :func:`search_space`), an option that is searched and given, and
-    where no trial has ended with a figure.
+    Raises UserError for a mistake in the space (see :func:`search_space`), and where no trial has ended with a figure.
     """
     task = _task(own, files, options or {})
     minimize = smaller(task.metric)
@@ -169,8 +170,6 @@ def _task(own: TuneOptions, files: Sequence[str], options: dict[str, Any]) -> Ta
     space: Space = {}
     defaults: dict[str, Any] = {}
     for option, dimension in _space(model, last.get("model_class"), given).items():
-        if option in options:
-            raise UserError(f"tune: '{option}' is given and searched; leave it out, or give another search by --space")
         found, value = _value(config.final_config_dict, option.split("."))
         space[option] = dimension.holding(value, f"space: {option}") if found else dimension
         defaults |= {option: value} if found else {}

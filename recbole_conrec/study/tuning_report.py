@@ -1,6 +1,7 @@
 """A search as a table, and as a page with Optuna's plots."""
 
 import html
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -72,11 +73,12 @@ def command(found: Search) -> str:
     return " ".join([f"--model={found.model}", *(f"--{o}={v}" for o, v in found.points[0].options.items())])
 
 
-def write(found: Search, folder: Path) -> Path:
-    """Write the page, which needs no network and no other file; returns its path."""
+def write(found: Search, folder: Path, name: str = "") -> Path:
+    """Write the page, which needs no network and no other file; returns its path. ``name``: in place of the model's."""
+    name = name or found.model
     head, *lines = ([html.escape(cell) for cell in line] for line in _lines(found))
     table = "".join(f"<tr><td>{'</td><td>'.join(line)}</td></tr>" for line in lines)
-    title = html.escape(f"{found.model} on {found.dataset}")
+    title = html.escape(f"{name} on {found.dataset}")
     why = f"<p>The last trial that failed: {html.escape(found.why)}</p>" if found.why else ""
     page = (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
@@ -86,7 +88,8 @@ def write(found: Search, folder: Path) -> Path:
         f'<div class="scroll"><table><thead><tr><th>{"</th><th>".join(head)}</th></tr></thead>'
         f"<tbody>{table}</tbody></table></div>{''.join(_plots(found.study, found.metric))}</html>\n"
     )
-    file = folder / f"{found.model.replace('/', '_').replace(':', '_')}-{found.dataset}.html"
+    stem = re.sub(r"[^\w.-]+", "_", name)
+    file = folder / f"{stem}-{found.dataset}.html"
     write_text(file, page)
     return file
 
