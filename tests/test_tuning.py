@@ -66,6 +66,7 @@ def hill(options, report=None) -> float:
     return 1 - abs(math.log10(options["learning_rate"]) + 1) / 5 - abs(options["nh"] - 7) / 50
 
 
+@pytest.mark.slow
 def test_defaults_come_first_and_validation_decides(tiny, figures):
     seen = figures(hill)
     found = tune(own(trials=18), options=tiny)
@@ -82,6 +83,7 @@ def test_defaults_come_first_and_validation_decides(tiny, figures):
     assert tune(own(trials=2), options={**tiny, "seed": 3}).trials == 2  # another run is another search
 
 
+@pytest.mark.slow
 def test_the_same_seed_draws_the_same(tiny, figures):
     seen = figures(hill)
     tune(own(trials=8, storage="a.log"), options=tiny)
@@ -96,6 +98,7 @@ def test_a_smaller_metric_is_better(tiny, figures):
     assert found.points[0].valid == min(one["learning_rate"] for one in seen)
 
 
+@pytest.mark.slow
 def test_trials_are_pruned_by_their_curve(tiny, figures):
     looks = []
 
