@@ -13,6 +13,8 @@ from recbole_conrec.utils.errors import UserError
 SHORT = {
     "CoNRec": {
         "tokenizer": {"encoder": "behaviour"},
+        "stages.translation.skip": False,
+        "stages.alignment.skip": False,
         "stages.alignment.samples": 20,
         "stages.warm-up.max_steps": 2,
         "stages.grpo-*.steps": 1,

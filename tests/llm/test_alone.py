@@ -58,5 +58,6 @@ def test_it_loads_decodes_and_trains_without_recbole_data_and_methods(tmp_path):
     done = subprocess.run([sys.executable, "-c", PROGRAM, str(tmp_path)], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     rooms, recbole = done.stdout.split("\n")[:2]
-    assert set(rooms.split()) == {"llm", "options", "tokenizer", "utils"}
+    rooms_of_the_package = {"compat", "on_import"}  # what its root registers for when RecBole is imported
+    assert set(rooms.split()) - rooms_of_the_package == {"llm", "options", "tokenizer", "utils"}
     assert recbole == ""

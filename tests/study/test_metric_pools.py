@@ -85,8 +85,8 @@ def test_the_command_scores_candidates_of_every_pool_as_runs_do(sim):
     record = json.loads(file.read_text())
     assert any(record["contrast"].values())
     assert pools["pools"] == ["neutral", "day", "matched"] and pools["scorings"] == ["own", "contrast"]
-    assert pools["weights"]["neutral"]["ItemSwing"] == pytest.approx(record["contrast"])
-    own, freed = np.array(pools["accuracy"])[0, :, place]
+    assert pools["weights"]["day"]["ItemSwing"] == pytest.approx(record["contrast"])
+    own, freed = np.array(pools["accuracy"])[1, :, place]
     assert own == pytest.approx(study["values"][place][2])  # the metric itself
     assert freed == pytest.approx(record["metrics"]["CandAcc.contrast"]["value"], abs=1e-6)
     assert pools["weights"]["matched"]["truth, noise 1"].keys() == {"popularity", "share"}
