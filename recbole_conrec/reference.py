@@ -56,6 +56,7 @@ RUN = (
 )
 COMMANDS = (
     ("--leaderboard=NAME", "recbole_conrec.leaderboard.commands:LeaderboardOptions"),
+    ("--slurm=FILE.yaml", "recbole_conrec.cluster.on_slurm:SlurmOptions"),
     ("compare", "recbole_conrec.leaderboard.commands:CompareOptions"),
     ("publish", "recbole_conrec.leaderboard.commands:PublishOptions"),
     ("tune", "recbole_conrec.study.tuning:TuneOptions"),
