@@ -1,5 +1,5 @@
 # CPU. Only a base image with Python and a package index are needed:
-#   docker build -t recbole-conrec . && docker run --rm -v "$PWD/saved:/work/saved" recbole-conrec --model=SASRec
+#   docker build -t recbole-conrec . && docker run --rm -v "$PWD/saved:/app/saved" recbole-conrec --model=SASRec
 # An index of one's own: --build-arg PIP_INDEX_URL=https://...
 FROM python:3.11-slim
 
@@ -11,6 +11,6 @@ COPY . .
 # The package index serves torch for CPUs alone on some platforms only; elsewhere its wheel brings CUDA and runs without.
 RUN pip install -c constraints.txt . && rm -rf /src/build
 
-WORKDIR /work
+WORKDIR /app
 ENTRYPOINT ["recbole-conrec"]
 CMD ["--help"]
