@@ -156,13 +156,15 @@ class RayExecutor:
         return self._job
 
     def _sees(self, name: str, job: node.Job) -> bool:
-        """Whether a node sees the driver's files; one that dies meanwhile does not matter."""
+        """Whether a node sees the driver's files. Of one that does not answer it is not known: data travel then, which
+        is right in either case.
+        """
         strategy = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(name, soft=False)
         probe = self._ray.remote(node.Job.is_shared).options(num_cpus=0, scheduling_strategy=strategy)
         try:
             return self._ray.get(probe.remote(job), timeout=120)
-        except Exception:
-            return True
+        except self._ray.exceptions.RayError:  # it died, or did not answer in time
+            return False
 
     def _nodes(self) -> list[dict]:
         return [one for one in self._ray.nodes() if one["Alive"]]

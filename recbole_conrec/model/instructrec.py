@@ -11,7 +11,8 @@ Approach", arXiv 2305.07001; no code is public. Departures:
   target itself: there are no reviews here, and nothing about the target may be revealed.
 - One phrasing of the reranking task; the paper has 39 templates of several tasks, and adds reasoning texts.
 - Training lists are drawn as the benchmark's own candidates are (19 exposures or popular items beside the dislike),
-  from training events; the paper draws negatives at random.
+  from training events; the paper draws negatives at random. Under ``candidates.pool: day``, lists, and with them these
+  prompts, hold items that the user met after t0.
 - The paper tunes Flan-T5-XL; here ``llm:`` is any causal model, and the default is the embedded one.
 """
 

@@ -8,7 +8,7 @@ Reference: Yue et al., "LlamaRec: Two-Stage Recommendation using Large Language 
 arXiv 2311.02089; code Yueeeeeeee/LlamaRec. Departures:
 
 - The retriever is RecBole's SASRec on next dislikes; the paper's is LRURec. With ``context: both`` it reads likes, too,
-  and one learned vector tells disliked items in a history from liked ones (ours).
+  and one learned vector separates disliked items in a history from liked ones (ours).
 - The prompt asks for the item that will be disliked; its history has a list of titles for each kind of feedback.
 - Training lists hold the target and 19 random items, as in the public code, or with ``against: retrieved`` (ours) 19 of
   those that the retriever ranks highest. The order in a prompt is a hash of seed, user, time and item; the public code

@@ -78,7 +78,7 @@ def test_what_the_driver_says(monkeypatch):
 
 
 class Fake:
-    """A process that ends when it is told so."""
+    """A process that ends on request."""
 
     def __init__(self):
         self.code = None

@@ -83,7 +83,7 @@ def test_a_draw_depends_on_no_other_instance_and_on_no_internal_id(monkeypatch):
     monkeypatch.setattr("recbole_conrec.data.further._CHUNK", 3)
     np.testing.assert_array_equal(further_of(log, "test")[1].pairs, whole)
     assert not np.array_equal(further_of(log, "test", seed=2)[1].pairs, whole)
-    # the same log with its items numbered anew, hashed by the same keys
+    # the same log with its items numbered in another order, hashed by the same keys
     number = np.concatenate([[0], 1 + np.random.default_rng(0).permutation(60)])
     keys = np.empty(61, dtype=np.int64)
     keys[number] = np.arange(61)
