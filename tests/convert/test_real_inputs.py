@@ -157,7 +157,7 @@ def test_a_wrong_encoding_names_the_option(tmp_path):
 @pytest.mark.parametrize(
     ("content", "words_"),
     [
-        (gzip.compress(LOG.encode()), "not utf-8 text, but gzip; let its name end in .gz"),
+        (gzip.compress(LOG.encode(), mtime=0), "not utf-8 text, but gzip; let its name end in .gz"),
         (LOG.encode("utf-32"), "not utf-8 text, but UTF-32; write it as UTF-8"),
         (b"PK\x03\x04\xff\xfe", "not utf-8 text, but a zip archive; unpack it"),
         (b"PAR1\xff\xfe", "not utf-8 text, but Parquet; let its name end in .parquet"),
