@@ -20,6 +20,7 @@ from recbole.utils import FeatureType
 from tqdm import tqdm
 
 from recbole_conrec.data.years import UNITS, implausible, likely_unit, year
+from recbole_conrec.utils.cells import bare, number, whole_numbers
 from recbole_conrec.utils.errors import UserError
 from recbole_conrec.utils.file_kinds import other_kind
 
@@ -147,13 +148,13 @@ class Column:
         return Column(self.path, self.name, self.text.filter(pa.array(kept)), self.rows[kept])
 
     def stripped(self) -> "Column":
-        """Without blanks around each text."""
-        return Column(self.path, self.name, compute.utf8_trim_whitespace(self.text), self.rows)
+        """Without blanks and byte order marks around each text."""
+        return Column(self.path, self.name, bare(self.text), self.rows)
 
     def ids(self) -> pd.Categorical:
         """As :meth:`tokens`, without blanks around them. An empty one, or RecBole's padding, is an error."""
         coded = self.tokens(empty=True)
-        words = compute.utf8_trim_whitespace(pa.array(coded.categories, pa.string())).to_numpy(zero_copy_only=False)
+        words = bare(pa.chunked_array([pa.array(coded.categories, pa.string())])).to_numpy()
         self._refuse(coded.codes < 0, "an id")
         wrong = np.flatnonzero((words == "") | (words == PADDING))
         if len(wrong):
@@ -196,7 +197,7 @@ class Column:
         numbers may be an order.
         """
         try:
-            numbers = self.text.cast(pa.int64()).to_numpy()
+            numbers = whole_numbers(self.text).to_numpy()
         except pa.ArrowInvalid:
             numbers = self.floats()
             # A float64 holds every whole number up to 2**53.
@@ -246,6 +247,6 @@ def _undecodable(path: Path, encoding: str, error: Exception) -> UserError:
 
 def _float(text: str) -> float:
     try:
-        return float(text)
+        return number(text)
     except ValueError:
         return np.nan

@@ -203,3 +203,87 @@ def test_line_ends_blank_lines_and_marks(tmp_path, text):
 )
 def test_files_that_cannot_be_read_are_one_line(tmp_path, text, options, words_):
     assert words_ in fails(tmp_path, {"ev.csv": text}, options)
+
+
+# ---- cells that look like something else ----
+
+
+@pytest.mark.parametrize("time", ["0x10", "0X1f", "1_000", "nan", "inf", "1 000", ""])
+@pytest.mark.parametrize("unit", [None, "ms"])
+def test_times_that_are_no_numbers(tmp_path, time, unit):
+    table = f"u,i,stars,t\na,x,1,{time}\n"
+    assert f"row 2: 't' is '{time}'; expected a" in fails(tmp_path, {"ev.csv": table}, {"unit": unit} if unit else {})
+
+
+@pytest.mark.parametrize("stars", ["0x10", "1_000", "nan", "-inf", "1e400", "½", "true", "NA", "1,5", "1 000"])
+def test_cells_that_are_no_numbers(tmp_path, stars):
+    assert f"row 2: 'stars' is '{stars}'; expected a" in fails(tmp_path, {"ev.csv": f'u,i,stars,t\na,x,"{stars}",1\n'})
+
+
+@pytest.mark.parametrize("stars, number", [("1e0", "1"), ("+1", "1"), (" 1 ", "1"), ("1.", "1"), ("١", "1")])
+def test_cells_that_are_numbers(tmp_path, stars, number):
+    run(tmp_path, {"ev.csv": f"u,i,stars,t\na,x,{stars},1e0\n"})
+    assert events(tmp_path) == [("a", "x", number, "1")]
+
+
+def test_days_written_as_numbers_name_the_unit(tmp_path):
+    days = [20240131, 20231201]
+    table = "u,i,stars,t\n" + "".join(f"a,x{n},1,{day}\n" for n, day in enumerate(days))
+    for files in ({"ev.csv": table}, {"ev.parquet": log(t=days)}):
+        assert "'t' holds dates such as 20240131; set `unit: '%Y%m%d'`" in fails(tmp_path, files)
+        run(tmp_path, {}, {"unit": "%Y%m%d"})
+        assert [row[-1] for row in events(tmp_path)] == ["1701388800", "1706659200"]
+        for file in files:
+            (tmp_path / "raw" / file).unlink()
+    run(tmp_path, {"ev.csv": table}, {"unit": "s"})
+    assert [row[-1] for row in events(tmp_path)] == ["20231201", "20240131"]
+
+
+@pytest.mark.parametrize("name", ["a\\u0000b", "a\\u001bb", "[PAD]", "a\\tb", " \\ufeff", ""])
+def test_ids_that_cannot_be(tmp_path, name):
+    line = f'{{"u": "{name}", "i": "x", "stars": 1, "t": 1}}\n'
+    assert "row 1: 'u' is " in fails(tmp_path, {"ev.json": line})
+    for value in ("NaN", "true", "null"):
+        message = fails(tmp_path, {"ev.json": line.replace(f'"{name}"', value)})
+        assert "row 1: 'u' is " in message and "expected " in message
+
+
+def test_ids_of_other_types(tmp_path):
+    ids = pa.array([1, 2]).cast(pa.decimal128(21, 2))
+    run(tmp_path, {"ev.parquet": log(u=ids)})
+    assert [row[0] for row in events(tmp_path)] == ["1", "2"]
+    for column in (pa.array([True, False]), pa.array([1, 2], pa.date32()), pa.array([1, 2], pa.duration("s"))):
+        assert f"'u' is of type {column.type}" in fails(tmp_path, {"ev.parquet": log(u=column)})
+    assert "row 2: 'u' is None; expected an id" in fails(tmp_path, {"ev.parquet": log(u=["a", None])})
+    assert "'t' is of type bool; expected times" in fails(tmp_path, {"ev.parquet": log(t=pa.array([True, False]))})
+    far = pa.array([2**62, 0]).cast(pa.timestamp("us"))
+    assert f"row 1: 't' is timestamp[us] {2**62}; expected a date" in fails(tmp_path, {"ev.parquet": log(t=far)})
+
+
+def test_files_with_marks_that_were_put_together(tmp_path):
+    run(tmp_path, {"ev.csv": "\ufeff" + LOG + "\ufeffb,z,4,103\n"})
+    assert events(tmp_path)[-1][0] == "b"
+
+
+def test_a_field_twice_in_a_row_of_json(tmp_path):
+    line = '{"u": "a", "i": "x", "stars": 1, "t": 1}\n'
+    message = fails(tmp_path, {"ev.json": line + line.replace('"t"', '"stars": 5, "t"')})
+    assert "row 2: the field 'stars' is there twice; expected one value" in message
+
+
+@pytest.mark.parametrize(
+    "name, text", [("ev.csv", "u,i,stars,t"), ("ev.csv", "u,i,stars,t\n"), ("ev.json", ""), ("ev.json", "\n")]
+)
+def test_files_without_rows(tmp_path, name, text):
+    message = fails(tmp_path, {name: text})
+    assert "hold no events" in message or "the files are empty" in message
+
+
+def test_numbers_of_tables_with_gaps_are_whole_words_and_no_nan(tmp_path):
+    table = {"id": ["x", "y"], "title": pa.array([1994.0, float("nan")]), "price": [1.0, None]}
+    run(tmp_path, {"ev.csv": LOG, "it.parquet": table}, items={})
+    assert items(tmp_path) == [("x", "1994", "1"), ("y", "", "")]
+    lines = '{"id": "x", "title": [1994.0, NaN], "price": NaN}\n{"id": "y", "title": NaN, "price": 1}\n'
+    (tmp_path / "raw" / "it.parquet").unlink()
+    run(tmp_path, {"it.json": lines}, items={})
+    assert items(tmp_path) == [("x", "1994", ""), ("y", "", "1")]

@@ -200,3 +200,15 @@ def test_blanks_around_ids_join_events_and_items(make_tiny, tiny_path, tmp_path)
     stripped, whole = make_tiny(data_path=str(tmp_path))[1], make_tiny()[1]
     assert (stripped.user_num, stripped.item_num) == (whole.user_num, whole.item_num)
     assert stripped.item_text() == whole.item_text()
+
+
+@pytest.mark.parametrize("time", ["0x10", "1_000", "nan", "inf", "1e400"])
+def test_what_only_a_programming_language_reads_is_no_time_and_no_number(tmp_path, time):
+    for read in (atomic.Column.times, atomic.Column.floats):
+        with pytest.raises(UserError, match=f"row 3: timestamp is '{time}'; expected a"):
+            read(column(tmp_path, ["1", time]))
+
+
+def test_marks_inside_of_files_that_were_put_together(tmp_path):
+    ids = column(tmp_path, ["a", "\ufeffa", "b\ufeff "]).ids()
+    assert list(ids) == ["a", "a", "b"]

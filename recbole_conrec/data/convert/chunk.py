@@ -7,10 +7,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from recbole_conrec.data.atomic import PADDING
 from recbole_conrec.data.convert.faults import BadRowsError, Fault
 from recbole_conrec.data.convert.writing import clean, words
+from recbole_conrec.utils.cells import bare, number, whole_numbers
 from recbole_conrec.utils.errors import UserError
 
+_NO_ID = pa.array(["", PADDING])
+_NO_IDS = (pa.types.is_nested, pa.types.is_boolean, pa.types.is_temporal)  # types of columns that hold no ids
 _EXACT = 2**53  # a float64 holds every whole number up to this one
 
 
@@ -53,16 +57,18 @@ class Chunk:
             exact = pc.and_(pc.equal(column, pc.round(column)), pc.less_equal(pc.abs(column), _EXACT))
             self.refuse(field, pc.invert(exact), "a whole number below 2^53 or text as an id")
             column = column.cast(pa.int64())
-        if pa.types.is_nested(column.type):
+        if any(is_kind(column.type) for is_kind in _NO_IDS):
             raise self.wrong_type(field, "text or whole numbers")
         try:
-            text = pc.utf8_trim_whitespace(column.cast(pa.string()))
+            text = bare(column.cast(pa.string()))
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             raise self.wrong_type(field, "text or whole numbers") from None
-        self.refuse(field, pc.fill_null(pc.equal(text, ""), True), "an id")
-        self.refuse(
-            field, pc.match_substring_regex(text, r'[\t\r\n"]'), "an id without tabs, line ends and double quotes"
-        )
+        if pa.types.is_decimal(column.type):
+            text = pc.replace_substring_regex(text, r"\.0+$", "")
+            self.refuse(field, pc.match_substring(text, "."), "a whole number or text as an id")
+        self.refuse(field, pc.or_(pc.is_null(text), pc.fill_null(pc.is_in(text, _NO_ID), False)), "an id")
+        expected = "an id without tabs, line ends, other control characters and double quotes"
+        self.refuse(field, pc.match_substring_regex(text, r'[\x00-\x1f\x7f"]'), expected)
         return text
 
     def numbers(self, field: str, kind: pa.DataType = pa.float64(), *, empty: bool = False) -> pa.ChunkedArray:  # noqa: B008
@@ -76,11 +82,12 @@ class Chunk:
         column = self.column(field)
         if pa.types.is_nested(column.type) or pa.types.is_temporal(column.type) or pa.types.is_binary(column.type):
             raise self.wrong_type(field, "numbers")
+        whole = pa.types.is_integer(kind)
         if is_text(column):
             text = pc.utf8_trim_whitespace(column)
             column = pc.if_else(pc.equal(text, ""), None, text)
         try:
-            numbers = column.cast(kind)
+            numbers = whole_numbers(column, kind) if is_text(column) and whole else column.cast(kind)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             numbers = self._cast_slowly(field, column, kind)
         if pa.types.is_floating(kind):
@@ -105,7 +112,11 @@ class Chunk:
             raise BadRowsError(mask, lambda place: self._fault(field, place, expected))
 
     def _fault(self, field: str, place: int, expected: str) -> Fault:
-        value = repr(self.table[field][place].as_py())
+        cell = self.table[field][place]
+        try:
+            value = repr(cell.as_py())
+        except (OverflowError, ValueError):  # a time that Python has no date for
+            value = f"{cell.type} {cell.value}"
         shown = value if len(value) <= 100 else f"{value[:100]}..."
         return Fault(self.path, int(self.rows[place]), f"'{field}' is {shown}; expected {expected}")
 
@@ -130,11 +141,9 @@ def is_text(column: pa.ChunkedArray) -> bool:
 
 def _number(cell, limit: int | None) -> int | float | None:
     """A cell's number; None if it is not one. With a limit, a whole number from -limit to limit - 1."""
-    if isinstance(cell, str) and "_" in cell:  # Python's 1_000
-        return None
     try:
         if limit is None:
-            return float(cell)
+            return number(cell)
         value = _whole(cell)
     except (TypeError, ValueError, OverflowError):
         return None
@@ -143,11 +152,12 @@ def _number(cell, limit: int | None) -> int | float | None:
 
 def _whole(cell) -> int:
     """The whole number of '3', '3.0' or 3.0. Raises ValueError or OverflowError if it is not one."""
+    real = number(cell)
     try:
         value = int(cell)
     except ValueError:
-        value = int(number := float(cell))
-        cell = number
+        value = int(real)
+        cell = real
     if not isinstance(cell, str) and value != cell:
         raise ValueError(cell)
     return value

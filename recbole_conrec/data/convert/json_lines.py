@@ -15,7 +15,7 @@ from recbole_conrec.data.convert import streams
 from recbole_conrec.data.convert.chunk import Chunk
 from recbole_conrec.data.convert.faults import BadRowsError, Fault, Faults
 from recbole_conrec.data.convert.streams import lines, opened, raw_lines, undecodable
-from recbole_conrec.data.convert.writing import words
+from recbole_conrec.data.convert.writing import is_whole, words
 from recbole_conrec.utils.errors import UserError
 from recbole_conrec.utils.names import nearest
 
@@ -34,6 +34,8 @@ def objects(
             content = _parse(line, literals)
         except UnicodeDecodeError as error:
             content = undecodable(path, encoding, error.reason)
+        except _TwiceError as error:
+            content = str(error)
         except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
             shown = line[:80].decode(errors="replace")
             reason = (
@@ -61,11 +63,29 @@ def _take(faults: Faults | None, fault: Fault) -> None:
 
 def _parse(line: bytes, literals: bool) -> Any:
     try:
-        return json.loads(line.decode())
+        return json.loads(line.decode(), object_pairs_hook=_once)
     except json.JSONDecodeError:
         if not literals:
             raise
-        return ast.literal_eval(line.decode())
+        tree = ast.parse(line.decode().strip(), mode="eval")
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Dict):
+                _once([(str(key.value), None) for key in node.keys if isinstance(key, ast.Constant)])
+        return ast.literal_eval(tree)
+
+
+class _TwiceError(ValueError):
+    """An object has a field twice; which value is meant is unknown."""
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose fields are there once."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise _TwiceError(f"the field '{twice}' is there twice; expected one value")
+    return made
 
 
 def literal_lines(path: Path, faults: Faults | None = None) -> Iterator[tuple[int, dict]]:
@@ -172,8 +192,11 @@ class FieldChunks:
                 try:
                     cells.append([self._cell(row.get(column), column) for column in self.columns])
                     numbers.append(number)
-                except (TypeError, UnicodeEncodeError) as error:
+                except TypeError as error:
                     self.faults.add([Fault(path, number, str(error))])
+                except UnicodeEncodeError as error:
+                    what = f"{error.object[:80]!r} is no text: {error.object[error.start]!r} is half a character"
+                    self.faults.add([Fault(path, number, what)])
                 self.seen.update(column for column in self.columns if column in row)
             self.check(str(path), [column for column in self.columns if column not in self.texts | self.numbers])
             arrays = [pa.array([row[place] for row in cells], pa.string()) for place in range(len(self.columns))]
@@ -185,21 +208,22 @@ class FieldChunks:
         for column in self.columns if columns is None else columns:
             if column not in self.seen:
                 hint = nearest(column, self.others)
-                raise UserError(f"{where}: no row has a field '{column}'{hint}; found {', '.join(self.others)}")
+                found = f"; found {', '.join(self.others)}" if self.others else ": the files are empty"
+                raise UserError(f"{where}: no row has a field '{column}'{hint}{found}")
 
     def _cell(self, value: Any, column: str) -> str | None:
         """Raises TypeError for a nested value where one is not text, UnicodeEncodeError for half a character."""
-        if value is None:
+        if value is None or value != value:  # NaN, as tables with gaps are written
             return None
+        if isinstance(value, bool) and column not in self.texts | self.numbers:
+            raise TypeError(f"'{column}' is {str(value).lower()}; expected text or a number")
         if isinstance(value, list | dict):
             if column not in self.texts:
                 raise TypeError(f"'{column}' is {str(value)[:80]}; expected a single value")
             value = words(value)
         if isinstance(value, bool) and column in self.numbers:
             value = int(value)
-        if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
-            value = int(value)  # 2.0 in place of 2, as tables with gaps are written
-        text = str(value)
+        text = str(int(value) if is_whole(value) else value)
         if not text.isascii():
             text.encode()
         return text

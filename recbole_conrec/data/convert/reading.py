@@ -97,7 +97,8 @@ def csv_chunks(
                 row = int(numbers[-1]) + 1 if len(batch) else row
                 yield _as_text(Chunk(path, numbers, pa.Table.from_batches([batch])), encoding, faults)
         except pa.ArrowInvalid as error:
-            if "Empty CSV file" not in str(error) and not faults.full:
+            empty = "Empty CSV file" in str(error) or "Could not skip initial" in str(error)
+            if not empty and not faults.full:
                 if quoted and not escape:
                     check_quotes(path, separator, encoding)
                 raise UserError(f"{path}, at or after row {row}: {str(error).splitlines()[0]}") from None

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from recbole_conrec.data.convert.chunk import Chunk, is_text
 from recbole_conrec.data.years import UNITS, implausible, in_1970, likely_unit, year
+from recbole_conrec.utils.cells import whole_numbers
 from recbole_conrec.utils.errors import UserError
 
 
@@ -54,6 +55,11 @@ def times(
         raise chunk.wrong_type(field, f"dates as text; set `{option or 'unit'}` to s, ms, us or ns for numbers")
     else:
         seconds, named = _moments(chunk, field, column.cast(pa.string()), unit or "iso"), "a date"
+    if unit is None and not typed and not relative and option and _are_days(seconds):
+        raise UserError(
+            f"{chunk.path}: '{field}' holds dates such as {int(seconds[0])}; set `{option}: '%Y%m%d'`, or "
+            f"`{option}: s` if these are seconds"
+        )
     bad = implausible(seconds)
     if not relative and (typed or unit in ("ms", "us", "ns")):
         bad |= in_1970(seconds)
@@ -68,7 +74,7 @@ def _expected(chunk: Chunk, field: str, bad: np.ndarray, seconds: np.ndarray, na
     expected = f"{named} in a year from 1900 to 2242, not {year(float(seconds[place]))}"
     try:
         right = likely_unit(float(chunk.column(field)[place].as_py()))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         right = None
     if right and option:
         expected += f" (set `{option}: {right}`)"
@@ -77,6 +83,13 @@ def _expected(chunk: Chunk, field: str, bad: np.ndarray, seconds: np.ndarray, na
     elif option and in_1970(seconds[place]):
         expected += " (set `relative: true` if the times do not count from 1970)"
     return expected
+
+
+def _are_days(numbers: np.ndarray) -> bool:
+    """Whether all numbers can be read as days: 20240131 is 2024-01-31. As seconds all would be in August 1970."""
+    month, day = numbers // 100 % 100, numbers % 100
+    right = (numbers >= 1970_01_01) & (numbers <= 2100_12_31) & (month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)
+    return bool(len(numbers) and right.all())
 
 
 def _of_type(column: pa.ChunkedArray) -> np.ndarray:
@@ -91,16 +104,18 @@ def _of_type(column: pa.ChunkedArray) -> np.ndarray:
 def _counted(chunk: Chunk, field: str, per_second: int, whole: bool, option: str) -> np.ndarray:
     """Seconds of a column of numbers; whole numbers exactly, as int64, others as float64."""
     column = chunk.column(field)
+    if pa.types.is_boolean(column.type):
+        raise chunk.wrong_type(field, "times")
     if whole:
         return chunk.numbers(field, pa.int64()).to_numpy() // per_second
     if is_text(column):
         try:
-            numbers = pc.utf8_trim_whitespace(column).cast(pa.int64())
+            numbers = whole_numbers(pc.utf8_trim_whitespace(column))
         except pa.ArrowInvalid:
             numbers = None
         if numbers is not None and not numbers.null_count:
             return numbers.to_numpy() // per_second
-        if option and (text := next((cell for cell in column.to_pylist() if cell and _iso(cell) is not None), None)):
+        if option and (text := next(filter(_is_a_date, column.to_pylist()), None)):
             raise UserError(f"{chunk.path}: '{field}' holds dates such as {text!r}; set `{option}: iso`")
     elif pa.types.is_integer(column.type) and not pa.types.is_uint64(column.type):
         return chunk.numbers(field, pa.int64()).to_numpy() // per_second
@@ -122,6 +137,11 @@ def _moments(chunk: Chunk, field: str, column: pa.ChunkedArray, unit: str) -> np
     example = datetime(2024, 1, 31, 23, 59, 59).strftime("%Y-%m-%d %H:%M:%S" if unit == "iso" else unit)
     chunk.refuse(field, pc.is_null(seconds), f"a date or time like {example}")
     return seconds.to_numpy(zero_copy_only=False)
+
+
+def _is_a_date(cell: str | None) -> bool:
+    """Whether a cell is a date that is not written as a number."""
+    return cell is not None and not cell.strip().isdecimal() and _iso(cell) is not None
 
 
 def _iso(text: str) -> int | None:

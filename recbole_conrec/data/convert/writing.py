@@ -36,9 +36,9 @@ def clean(text) -> str:
 def words(value) -> str:
     """The text of a value that may be nested: the words of a list, and names and words of a mapping, joined by blanks.
 
-    What is empty is left out. Raises UnicodeDecodeError for bytes that are not UTF-8.
+    What is empty or NaN is left out. Raises UnicodeDecodeError for bytes that are not UTF-8.
     """
-    if value is None:
+    if value is None or value != value:  # NaN
         return ""
     if isinstance(value, bytes):
         return value.decode()
@@ -47,7 +47,12 @@ def words(value) -> str:
         return " ".join(f"{name} {text}" for name, text in named if text)
     if isinstance(value, list | tuple):
         return " ".join(filter(None, map(words, value)))
-    return str(value)
+    return str(int(value)) if is_whole(value) else str(value)
+
+
+def is_whole(value) -> bool:
+    """Whether it is a number such as 2.0 in place of 2, as tables with gaps are written."""
+    return isinstance(value, float) and value.is_integer() and abs(value) < 2**53
 
 
 def plain_text(text: str) -> str:
