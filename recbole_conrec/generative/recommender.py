@@ -32,7 +32,6 @@ from recbole_conrec.generative.text_prompts import TITLE_TEXTS, TextPrompts
 from recbole_conrec.generative.validation import selecting
 from recbole_conrec.llm.backbone import Backbone, load_backbone
 from recbole_conrec.llm.decoding import beam_search, score, search_and_score
-from recbole_conrec.llm.exact import exact_search, exact_search_and_score
 from recbole_conrec.runs.options import STAGES_INSTEAD, EvaluationOptions, PlaceOptions
 from recbole_conrec.utils.distributed import process_state
 from recbole_conrec.utils.errors import UserError
@@ -152,8 +151,7 @@ class GenerativeRecommender(StagedRecommender):
         prior: float [B, n_items], added to the log-likelihood of each item (runs/present.py).
         """
         left_out = self._excluded(interaction)
-        search = exact_search if self._exact else beam_search
-        leaves, _ = search(
+        leaves, _ = beam_search(
             self.backbone,
             self.trie,
             *self.prompt(interaction).pair,
@@ -186,8 +184,7 @@ class GenerativeRecommender(StagedRecommender):
         prompts, left_out = self.prompt(interaction), self._excluded(interaction)
         size = candidates.shape[1]
         both = self.trie.item_leaf[candidates if pairs is None else torch.cat([candidates, pairs], dim=1)]
-        search = exact_search_and_score if self._exact else search_and_score
-        found, levels = search(self.backbone, self.trie, *prompts.pair, both, **self._search(left_out, k))
+        found, levels = search_and_score(self.backbone, self.trie, *prompts.pair, both, **self._search(left_out, k))
         items = expand(self.trie, found, left_out, k) if prior is None else self.recommend(interaction, k, prior)
         top, leaves, at = items[:, : self.topk], both[:, :size], levels[:, :size]
         scores = {how: self._score(how, candidates, leaves, at, top) for how in self.scorings}
@@ -227,6 +224,7 @@ class GenerativeRecommender(StagedRecommender):
         return {
             "width": max(k, self.beam),
             "normalise": self.normalise,
+            "exact": self._exact,
             "chunk": self.chunk,
             "forbidden": None if self._shared else self.trie.item_leaf[left_out],
         }
@@ -284,7 +282,8 @@ class IdLanguageModel(GenerativeRecommender):
 
 
 class TextRecommender(StagedRecommender):
-    """A causal language model that reads titles and ranks given candidates; it recommends nothing.
+    """A causal language model that reads titles and ranks given candidates; without ``recommend`` in the subclass it
+    recommends nothing.
 
     Attributes:
         listwise: whether the score of a candidate depends on the others.
@@ -310,15 +309,17 @@ class TextRecommender(StagedRecommender):
         return self.prompt_and_score(interaction, items)[1]
 
     @torch.no_grad()
-    def answer(self, interaction, candidates: torch.Tensor, k: int, pairs: torch.Tensor | None = None) -> Answers:
+    def answer(self, interaction, candidates, k, pairs=None, prior=None) -> Answers:
+        """The scores alone; of a subclass that recommends, its list, too, to which alone the ``prior`` is added."""
         size, judged = candidates.shape[1], None
+        items = self.recommend(interaction, k, prior) if hasattr(self, "recommend") else None
         if pairs is None or self.listwise:
             prompts, scores = self.prompt_and_score(interaction, candidates)
             judged = None if pairs is None else self.score_candidates(interaction, pairs)
         else:
             prompts, scores = self.prompt_and_score(interaction, torch.cat([candidates, pairs], dim=1))
             scores, judged = scores[:, :size], scores[:, size:]
-        return Answers(None, scores, {}, int(prompts.shortened.sum()), judged)
+        return Answers(items, scores, {}, int(prompts.shortened.sum()), judged)
 
 
 def expand(trie, leaves: torch.Tensor, left_out: torch.Tensor, k: int) -> torch.Tensor:

@@ -26,6 +26,7 @@ import torch.nn.functional as F
 
 from recbole_conrec.llm.chunks import in_chunks
 from recbole_conrec.llm.constraint import Constraint, Free, Normalisation
+from recbole_conrec.llm.exact import best_of_all
 from recbole_conrec.llm.head import Head, unwrap
 from recbole_conrec.llm.prior import leaf_prior
 from recbole_conrec.llm.shared_prompt import CausalPrompt, open_prompt
@@ -45,13 +46,18 @@ def beam_search(
     forbidden: torch.Tensor | None = None,
     prior: torch.Tensor | None = None,
     as_sampled: bool = False,
+    exact: bool = False,
     chunk: int | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The `width` best IDs that a beam of that width finds -> (leaves [B, width], scores [B, width]).
 
     Best first; -1 and -inf where fewer exist. What is forbidden takes no place in the beam; the probabilities of the
     others remain as they are. With `as_sampled` they are those of the distribution that `sample` draws from instead.
+    With `exact` (and not `as_sampled`) the IDs are the best of all, see exact.py.
     """
+    if exact:
+        given = (input_ids, attention_mask, input_ids.new_zeros((len(input_ids), 0)), forbidden, prior)
+        return best_of_all(backbone, trie, given, width, normalise, chunk)[:2]
 
     def search(ids, mask, forbidden, prior):
         constraint = Constraint(backbone, trie, "allowed" if as_sampled else normalise)
@@ -141,6 +147,7 @@ def search_and_score(
     normalise: Normalisation = "vocabulary",
     forbidden: torch.Tensor | None = None,
     prior: torch.Tensor | None = None,
+    exact: bool = False,
     chunk: int | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """One pass over the prompts for a beam search and the scores of given leaves [B, C].
@@ -148,6 +155,10 @@ def search_and_score(
     Returns the leaves [B, width] that `beam_search` finds, and `score(by_level=True)` [B, C, depth], of forbidden
     leaves, too.
     """
+    if exact:
+        given = (input_ids, attention_mask, leaves, forbidden, prior)
+        found, _, levels = best_of_all(backbone, trie, given, width, normalise, chunk)
+        return found, levels
 
     def both(ids, mask, leaves, forbidden, prior):
         prompt, constraint = open_prompt(backbone.model, ids, mask), Constraint(backbone, trie, normalise)

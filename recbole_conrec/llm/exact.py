@@ -16,44 +16,46 @@ from recbole_conrec.llm.walks import beams, scores_of
 WIDER = 4  # times as wide as the answer is the first beam, and each one after it as the one before
 BUDGET = 2**25  # numbers (logits, and places of the mask) that one pass over some prefixes may hold
 
-
-@torch.no_grad()
-def exact_search(
-    backbone,
-    trie,
-    input_ids: torch.Tensor,
-    attention_mask: torch.Tensor,
-    *,
-    width: int,
-    normalise: Normalisation = "vocabulary",
-    forbidden: torch.Tensor | None = None,
-    prior: torch.Tensor | None = None,
-    chunk: int | None = None,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """As `decoding.beam_search`: the `width` best IDs, of all -> (leaves [B, width], scores [B, width])."""
-    nothing = input_ids.new_zeros((len(input_ids), 0))
-    given = (input_ids, attention_mask, nothing, forbidden, prior)
-    return _exactly(backbone, trie, given, width, normalise, chunk)[:2]
+Given = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor | None, torch.Tensor | None]
+Found = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 @torch.no_grad()
-def exact_search_and_score(
-    backbone,
-    trie,
-    input_ids: torch.Tensor,
-    attention_mask: torch.Tensor,
-    leaves: torch.Tensor,
-    *,
-    width: int,
-    normalise: Normalisation = "vocabulary",
-    forbidden: torch.Tensor | None = None,
-    prior: torch.Tensor | None = None,
-    chunk: int | None = None,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """As `decoding.search_and_score`, with the `width` best leaves of all."""
-    given = (input_ids, attention_mask, leaves, forbidden, prior)
-    found, _, levels = _exactly(backbone, trie, given, width, normalise, chunk)
-    return found, levels
+def best_of_all(backbone, trie, given: Given, width: int, normalise: Normalisation, chunk: int | None) -> Found:
+    """(leaves [B, width], scores [B, width], levels [B, C, depth] of the leaves [B, C] that are given).
+
+    For `decoding.beam_search` and `decoding.search_and_score`; given: input_ids, attention_mask, leaves, forbidden,
+    prior, as they take them.
+    """
+    prefixes, beam = len(trie.code[-2]) if trie.depth > 1 else 0, WIDER * width
+    constraint = Constraint(backbone, trie, normalise)
+
+    def search(ids, mask, leaves, forbidden, prior):
+        prompt = open_prompt(backbone.model, ids, mask)
+        found, scores, lost = beams(trie, prompt, beam, constraint, leaf_prior(trie, prior, forbidden, largest=True))
+        levels = scores.new_zeros((len(ids), 0, trie.depth))
+        if leaves.shape[1]:
+            levels = scores_of(trie, prompt.rewind(), leaves, constraint, leaf_prior(trie, prior, None))
+        return found[:, :width], scores[:, :width], levels, scores[:, width - 1] >= lost
+
+    ids, mask, leaves, forbidden, prior = given
+    found, scores, levels, sure = in_chunks(search, backbone, chunk, ids, mask, leaves, forbidden, prior)
+    while not sure.all():
+        beam, open_ = beam * WIDER, (~sure).nonzero()[:, 0]
+        ids, mask = given[0][open_], given[1][open_]
+        forbidden, prior = (None if x is None else x[open_] for x in given[3:])
+        if beam < prefixes:
+            none = ids.new_zeros((len(ids), 0))
+            again = in_chunks(search, backbone, chunk, ids, mask, none, forbidden, prior)
+            found[open_], scores[open_], sure[open_] = again[0], again[1], again[3]
+            continue
+        everything = all_scores(
+            backbone, trie, ids, mask, normalise=normalise, forbidden=forbidden, prior=prior, chunk=chunk
+        )
+        best, at = everything.topk(min(width, trie.n_leaves), 1)
+        n = best.shape[1]
+        found[open_, :n], scores[open_, :n], sure[open_] = at.masked_fill(best == -torch.inf, -1), best, True
+    return found, scores, levels
 
 
 @torch.no_grad()
@@ -85,39 +87,6 @@ def all_scores(
         return (scores,)
 
     return in_chunks(score, backbone, chunk, input_ids, attention_mask, forbidden, prior)[0]
-
-
-def _exactly(backbone, trie, given, width: int, normalise: Normalisation, chunk: int | None):
-    """(leaves [B, width], scores [B, width], levels [B, C, depth] of the leaves [B, C] that are given)."""
-    prefixes, beam = len(trie.code[-2]) if trie.depth > 1 else 0, WIDER * width
-    constraint = Constraint(backbone, trie, normalise)
-
-    def search(ids, mask, leaves, forbidden, prior):
-        prompt = open_prompt(backbone.model, ids, mask)
-        found, scores, lost = beams(trie, prompt, beam, constraint, leaf_prior(trie, prior, forbidden, largest=True))
-        levels = scores.new_zeros((len(ids), 0, trie.depth))
-        if leaves.shape[1]:
-            levels = scores_of(trie, prompt.rewind(), leaves, constraint, leaf_prior(trie, prior, None))
-        return found[:, :width], scores[:, :width], levels, scores[:, width - 1] >= lost
-
-    ids, mask, leaves, forbidden, prior = given
-    found, scores, levels, sure = in_chunks(search, backbone, chunk, ids, mask, leaves, forbidden, prior)
-    while not sure.all():
-        beam, open_ = beam * WIDER, (~sure).nonzero()[:, 0]
-        ids, mask = given[0][open_], given[1][open_]
-        forbidden, prior = (None if x is None else x[open_] for x in given[3:])
-        if beam < prefixes:
-            none = ids.new_zeros((len(ids), 0))
-            again = in_chunks(search, backbone, chunk, ids, mask, none, forbidden, prior)
-            found[open_], scores[open_], sure[open_] = again[0], again[1], again[3]
-            continue
-        everything = all_scores(
-            backbone, trie, ids, mask, normalise=normalise, forbidden=forbidden, prior=prior, chunk=chunk
-        )
-        best, at = everything.topk(min(width, trie.n_leaves), 1)
-        n = best.shape[1]
-        found[open_, :n], scores[open_, :n], sure[open_] = at.masked_fill(best == -torch.inf, -1), best, True
-    return found, scores, levels
 
 
 def _every_level(trie, prompt: SharedPrompt, constraint: Constraint) -> list[torch.Tensor]:

@@ -30,7 +30,6 @@ from recbole.model.sequential_recommender import SASRec
 from torch import nn
 
 from recbole_conrec.dense.likes import SignedEmbedding
-from recbole_conrec.evaluation.answers import Answers
 from recbole_conrec.evaluation.ranking import excluded_pairs
 from recbole_conrec.evaluation.topk import dense_topk
 from recbole_conrec.generative.best_weights import BestWeights
@@ -284,15 +283,3 @@ class LlamaRec(TextRecommender):
         letters = self.prompts.letters[: items.shape[1]].tolist()
         answers = answer_logps(self.backbone, *prompts.pair, nothing, letters, chunk=self.chunk)[:, 0]
         return prompts, answers.gather(1, place).masked_fill(items == 0, -torch.inf).log_softmax(1)
-
-    @torch.no_grad()
-    def answer(
-        self,
-        interaction,
-        candidates: torch.Tensor,
-        k: int,
-        pairs: torch.Tensor | None = None,
-        prior: torch.Tensor | None = None,
-    ) -> Answers:
-        found = super().answer(interaction, candidates, k, pairs)
-        return Answers(self.recommend(interaction, k, prior), found.scores, {}, found.shortened, found.pairs)

@@ -38,9 +38,7 @@ class Behaviour(Encoder):
     """
 
     Options = BehaviourEncoderOptions
-
-    def __init__(self, options: BehaviourOptions, seed: int = 0):
-        self.options, self.seed = options, seed
+    options: BehaviourOptions
 
     def fit(self, items: Items) -> np.ndarray:
         """Learn the SVD; returns the catalogue's vectors. UserError without training events of these kinds."""

@@ -44,9 +44,9 @@ class Encoder(ABC):
     Options: ClassVar[type[EncoderOptions]]
     """Its options, as an entry of ``tokenizer.encoder``."""
 
-    @abstractmethod
     def __init__(self, options: Any, seed: int = 0):
         """An encoder that is not yet fitted; options: its own typed options; seed: fixes the vectors."""
+        self.options, self.seed = options, seed
 
     @abstractmethod
     def fit(self, items: Items) -> np.ndarray:

@@ -47,9 +47,7 @@ class Neighbourhood(Encoder):
     """
 
     Options = NeighbourhoodEncoderOptions
-
-    def __init__(self, options: NeighbourhoodOptions, seed: int = 0):
-        self.options, self.seed = options, seed
+    options: NeighbourhoodOptions
 
     def fit(self, items: Items) -> np.ndarray:
         """Learn the SVD; returns the catalogue's vectors. UserError where no two items follow each other."""

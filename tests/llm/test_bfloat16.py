@@ -11,7 +11,6 @@ from test_decoding import generate
 from recbole_conrec.llm.batch import left_pad
 from recbole_conrec.llm.constraint import Constraint
 from recbole_conrec.llm.decoding import beam_search, sample, score
-from recbole_conrec.llm.exact import exact_search
 from recbole_conrec.llm.head import Head
 from recbole_conrec.llm.packed import completion_logps
 
@@ -73,7 +72,8 @@ def test_beams_agree_with_float32_as_often_as_generate(half, single, padded):
     rows = prompts(half, LENGTHS)
     truth, _ = beam_search(single, IDS.trie, *padded, width=20)
     mine, scores = beam_search(half, IDS.trie, *padded, width=20)
-    assert scores.dtype == torch.float32 and exact_search(half, IDS.trie, *padded, width=5)[1].dtype == torch.float32
+    assert scores.dtype == torch.float32
+    assert beam_search(half, IDS.trie, *padded, width=5, exact=True)[1].dtype == torch.float32
     shared = [0, 0]
     for row, true, found in zip(rows, truth, mine, strict=True):
         tokens, _ = generate(half, row, 20)

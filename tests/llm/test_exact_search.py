@@ -8,7 +8,7 @@ from recbole_conrec.llm import exact
 from recbole_conrec.llm.batch import left_pad
 from recbole_conrec.llm.constraint import Constraint
 from recbole_conrec.llm.decoding import beam_search, score, search_and_score
-from recbole_conrec.llm.exact import all_scores, exact_search, exact_search_and_score
+from recbole_conrec.llm.exact import all_scores
 from recbole_conrec.llm.prior import leaf_prior
 from recbole_conrec.llm.shared_prompt import open_prompt
 from recbole_conrec.llm.walks import beams
@@ -34,7 +34,7 @@ def assert_exact(backbone, trie, normalise, width, given):
         row[banned[banned >= 0].long()] = -torch.inf
     together = all_scores(backbone, trie, *padded, normalise=normalise, **given)
     torch.testing.assert_close(together, truth, atol=1e-4, rtol=0)
-    leaves, scores = exact_search(backbone, trie, *padded, width=width, normalise=normalise, **given)
+    leaves, scores = beam_search(backbone, trie, *padded, width=width, normalise=normalise, exact=True, **given)
     best = truth.sort(descending=True).values[:, :width]
     n = best.shape[1]
     torch.testing.assert_close(scores[:, :n], best, atol=1e-4, rtol=0)
@@ -85,7 +85,7 @@ def test_searches_and_scores_as_the_beams_do(given, chunk, monkeypatch, wider):
     padded = left_pad(prompts(backbone, LENGTHS), backbone.pad_id)
     leaves = torch.randint(-1, trie.n_leaves, (len(LENGTHS), 9), generator=torch.Generator().manual_seed(0))
     options = {"width": trie.n_leaves, "normalise": "allowed"} | (known(trie.n_leaves) if given else {})
-    found, levels = exact_search_and_score(backbone, trie, *padded, leaves, **options, chunk=chunk)
+    found, levels = search_and_score(backbone, trie, *padded, leaves, **options, exact=True, chunk=chunk)
     beams, theirs = search_and_score(backbone, trie, *padded, leaves, **options)
     assert torch.equal(found, beams)
     torch.testing.assert_close(levels, theirs, atol=1e-4, rtol=0)
@@ -95,7 +95,7 @@ def test_it_finds_what_a_narrow_beam_loses():
     ids = random_ids(200, (8, 8, 8))
     backbone = tiny_backbone(ids)
     padded = left_pad(prompts(backbone, LENGTHS), backbone.pad_id)
-    exactly = exact_search(backbone, ids.trie, *padded, width=4)[1]
+    exactly = beam_search(backbone, ids.trie, *padded, width=4, exact=True)[1]
     beams = beam_search(backbone, ids.trie, *padded, width=4)[1]
     assert (exactly >= beams - 1e-5).all() and (exactly > beams + 1e-3).any()
 

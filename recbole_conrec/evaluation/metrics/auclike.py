@@ -1,10 +1,9 @@
 """AUCLike."""
 
-from recbole_conrec.evaluation.metrics.arrays import above
-from recbole_conrec.evaluation.metrics.base import Metric
+from recbole_conrec.evaluation.metrics.pairwise import PairwiseAUC
 
 
-class AUCLike(Metric):
+class AUCLike(PairwiseAUC):
     """AUC of dislikes against likes: 1 where the item of the instance scores above an item that the user likes in
     [t0, t0 + window], 1/2 where both score the same.
 
@@ -12,8 +11,4 @@ class AUCLike(Metric):
     there is none. (Ours.)
     """
 
-    per_k = False
-    needs = ("pairs", "further")
-
-    def values(self, predictions, truth, k):
-        return above(predictions.pairs[:, 0], predictions.pairs[:, 1], truth.further.pairs[:, 0] > 0)
+    other = 0

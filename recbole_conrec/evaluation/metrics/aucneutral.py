@@ -1,10 +1,9 @@
 """AUCNeutral."""
 
-from recbole_conrec.evaluation.metrics.arrays import above
-from recbole_conrec.evaluation.metrics.base import Metric
+from recbole_conrec.evaluation.metrics.pairwise import PairwiseAUC
 
 
-class AUCNeutral(Metric):
+class AUCNeutral(PairwiseAUC):
     """AUC of dislikes against exposures: 1 where the item of the instance scores above an item that the user meets in
     [t0, t0 + window] without any reaction, 1/2 where both score the same.
 
@@ -12,8 +11,4 @@ class AUCNeutral(Metric):
     there is none. (Ours.)
     """
 
-    per_k = False
-    needs = ("pairs", "further")
-
-    def values(self, predictions, truth, k):
-        return above(predictions.pairs[:, 0], predictions.pairs[:, 2], truth.further.pairs[:, 1] > 0)
+    other = 1
