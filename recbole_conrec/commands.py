@@ -154,6 +154,7 @@ def tune(argv: list[str]) -> int:
 
 def explain(argv: list[str]) -> int:
     from recbole_conrec.runs.restore import find_run, load_run
+    from recbole_conrec.runs.threads import pinned
     from recbole_conrec.study.explain import ExplainOptions
     from recbole_conrec.study.explain_report import run_explain
 
@@ -166,7 +167,9 @@ def explain(argv: list[str]) -> int:
     else:
         own, options = ExplainOptions.take(options, "explain")
         folder, where = find_run(own.model, own.dataset, files, options, ExplainOptions.model_fields)
-    run_explain(load_run(folder, where), own, _console())
+    run = load_run(folder, where)
+    with pinned(run.place.threads):
+        run_explain(run, own, _console())
     return 0
 
 

@@ -8,6 +8,7 @@ import tinylog
 import torch
 from threadpoolctl import threadpool_info
 
+from recbole_conrec.filtering import predict_command
 from recbole_conrec.runs.runner import run
 from recbole_conrec.runs.threads import THREADS, pinned
 
@@ -31,3 +32,16 @@ def test_the_record_of_a_run_has_its_threads(threads, tiny_path, tmp_path):
     assert record["config"]["threads"] == record["hardware"]["threads"] == (threads or 1)
     again = run("Pop", "tiny", options={**options, "gpu_id": "", "threads": 3 - (threads or 1)}).record
     assert again["identity"] != record["identity"]
+
+
+def test_predict_takes_the_threads_of_the_run(tiny_path, tmp_path, monkeypatch):
+    options = {**tinylog.OPTIONS, "data_path": str(tiny_path), "checkpoint_dir": str(tmp_path), "show_progress": False}
+    folder = run("Pop", "tiny", options={**options, "gpu_id": "", "threads": 2}).run_dir
+    seen, predict = [], predict_command.predict
+    monkeypatch.setattr(
+        predict_command, "predict", lambda *args: (seen.append(torch.get_num_threads()), predict(*args))[1]
+    )
+    chosen = predict_command.PredictOptions(run=str(folder), out=str(tmp_path / "sets"))
+    with pinned(1):
+        predict_command.predict_command(chosen, {"data_path": str(tiny_path), "use_gpu": False})
+    assert seen == [2]

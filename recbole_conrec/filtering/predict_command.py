@@ -6,7 +6,8 @@ from recbole_conrec.filtering import folder as layout
 from recbole_conrec.filtering.calibrate import CalibrationOptions, calibrate
 from recbole_conrec.filtering.predict import SetOptions, predict
 from recbole_conrec.options.schema import Options, Text
-from recbole_conrec.runs.restore import load_run
+from recbole_conrec.runs.restore import TrainedRun, load_run
+from recbole_conrec.runs.threads import pinned
 from recbole_conrec.utils.distributed import process_state
 
 
@@ -30,6 +31,11 @@ def predict_command(options: PredictOptions, where: dict) -> None:
         where: options that say where to run, see :func:`recbole_conrec.runs.restore.load_run`.
     """
     run = load_run(options.run, where)
+    with pinned(run.place.threads):
+        _predict(run, options)
+
+
+def _predict(run: TrainedRun, options: PredictOptions) -> None:
     manifest = predict(run, options.out, options)
     if options.target is not None and options.at != "valid":
         predict(run, Path(options.out) / layout.VALID, options.model_copy(update={"at": "valid"}))

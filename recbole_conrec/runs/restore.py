@@ -14,10 +14,12 @@ from safetensors import SafetensorError
 from recbole_conrec import registry, tokenizer
 from recbole_conrec.data.dataset import NegativeFeedbackDataset
 from recbole_conrec.runs import records
+from recbole_conrec.runs.checkpoints import WEIGHTS
 from recbole_conrec.runs.checks import unread
 from recbole_conrec.runs.config import make_config
 from recbole_conrec.runs.options import ChoiceOptions, PlaceOptions
-from recbole_conrec.runs.trainer import WEIGHTS, find_trainer
+from recbole_conrec.runs.threads import pinned
+from recbole_conrec.runs.trainer import find_trainer
 from recbole_conrec.utils.distributed import process_state
 from recbole_conrec.utils.errors import UserError
 from recbole_conrec.utils.files import digest
@@ -62,7 +64,8 @@ def load_run(folder, options: dict | None = None) -> TrainedRun:
         options: where to run and where the data lie, such as data_path, gpu_id or show_progress (``records.WHERE``).
 
     Raises UserError if the folder is no finished run, or if data, options, version, semantic IDs or weights are not
-    those that it was trained with.
+    those that it was trained with. Loading takes as many threads as the run did; scoring with another number rounds
+    differently (``runs.threads.pinned(run.place.threads)``).
     """
     folder = Path(folder)
     found, why = records.read(folder)
@@ -76,6 +79,11 @@ def load_run(folder, options: dict | None = None) -> TrainedRun:
         raise UserError(f"{folder / WEIGHTS}: no such file; this model cannot be loaded again, run it again")
     record = found.result
     config = _config(folder, record, options or {})
+    with pinned(PlaceOptions.of(config).threads):
+        return _load(folder, record, config)
+
+
+def _load(folder: Path, record: dict, config: Config) -> TrainedRun:
     chosen, place = ChoiceOptions.of(config), PlaceOptions.of(config)
     _check_options(folder, record, config)
     _check_files(folder, record, config)

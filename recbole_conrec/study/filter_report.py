@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from recbole_conrec.runs.restore import load_run
+from recbole_conrec.runs.threads import pinned
 from recbole_conrec.study.filter import FilterStudyOptions, Study, study
 from recbole_conrec.utils.files import replacing, save_figure, write_text
 
@@ -35,7 +36,10 @@ def run_filter_study(options: FilterStudyOptions, where: dict, console: Console)
     Args:
         where: options that say where to run, see :func:`recbole_conrec.runs.restore.load_run`.
     """
-    write_report(study(load_run(options.run, where), options), options.folder, console)
+    run = load_run(options.run, where)
+    with pinned(run.place.threads):
+        found = study(run, options)
+    write_report(found, options.folder, console)
 
 
 def write_report(found: Study, out: Path, console: Console) -> list[Path]:
