@@ -42,7 +42,7 @@ MODELS = {
 }
 # Models whose training is more than RecBole's epoch loop; every other one gets the harness over its stock trainer.
 TRAINERS = {
-    "S3Rec": "recbole_conrec.runs.trainer:S3RecTrainer",
+    "S3Rec": "recbole_conrec.runs.s3rec:S3RecTrainer",
 }
 
 

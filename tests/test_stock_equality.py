@@ -26,8 +26,8 @@ from recbole.utils import get_model, get_trainer, init_seed
 from safetensors.torch import load_file
 
 from recbole_conrec.data.exclusion import Exclusion
+from recbole_conrec.runs.checkpoints import WEIGHTS
 from recbole_conrec.runs.runner import run
-from recbole_conrec.runs.trainer import WEIGHTS
 
 USERS, EVENTS, EPOCHS = 60, 20, 2
 METRICS = ["Recall", "MRR", "NDCG", "Hit"]

@@ -10,7 +10,8 @@ from safetensors.torch import load_file, save_file
 from recbole_conrec.generative.stage import run_stage
 from recbole_conrec.generative.stage_store import StageStore
 from recbole_conrec.generative.validation import validation_score
-from recbole_conrec.runs.trainer import WEIGHTS, HarnessMixin
+from recbole_conrec.runs.checkpoints import WEIGHTS
+from recbole_conrec.runs.trainer import HarnessMixin
 from recbole_conrec.utils.damage import shapes
 from recbole_conrec.utils.distributed import write_once
 from recbole_conrec.utils.errors import UserError

@@ -16,8 +16,8 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from recbole_conrec.options.schema import Options, Text
 from recbole_conrec.runs import published, records
 from recbole_conrec.runs.card import card
+from recbole_conrec.runs.checkpoints import WEIGHTS
 from recbole_conrec.runs.restore import TrainedRun
-from recbole_conrec.runs.trainer import WEIGHTS
 from recbole_conrec.tokenizer.pipeline import IdsOptions, catalogue, fit_for
 from recbole_conrec.utils.errors import UserError
 from recbole_conrec.utils.files import replacing_folder

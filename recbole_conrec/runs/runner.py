@@ -23,6 +23,7 @@ from recbole.utils import init_seed
 from recbole_conrec.data.dataset import NegativeFeedbackDataset
 from recbole_conrec.evaluation.summary import summarise
 from recbole_conrec.runs import failures, lock, records
+from recbole_conrec.runs.checkpoints import WEIGHTS
 from recbole_conrec.runs.checks import check_data
 from recbole_conrec.runs.config import make_config
 from recbole_conrec.runs.options import ChoiceOptions, EvaluationOptions, LoopOptions, PlaceOptions
@@ -30,7 +31,7 @@ from recbole_conrec.runs.restore import fingerprints_of
 from recbole_conrec.runs.stock_models import check_fields, check_files
 from recbole_conrec.runs.threads import pinned
 from recbole_conrec.runs.trackers import Listener, Reporting, Stopped, reporting
-from recbole_conrec.runs.trainer import WEIGHTS, find_trainer
+from recbole_conrec.runs.trainer import find_trainer
 from recbole_conrec.utils.damage import read_object, set_aside
 from recbole_conrec.utils.distributed import process_state, write_once
 from recbole_conrec.utils.errors import UserError
@@ -158,14 +159,14 @@ def _recorded(config, model_class: type, identity: str, run_dir: Path, report: R
     fitted = fit(config, model_class, run_dir, [report])
     trainer, network, data, (train, valid, test) = fitted.trainer, fitted.network, fitted.data, fitted.parts
     started = time.perf_counter()
-    trainer.calibrate(valid, show_progress=show_progress)
-    trainer.evaluate(test, load_best_model=True, show_progress=show_progress)
+    calibration = trainer.calibrate(valid, show_progress)
+    measured = trainer.measure(test, calibration, show_progress)
     evaluated = time.perf_counter()
 
     record = {
         "model": chosen.method,
         "dataset": chosen.dataset,
-        "metrics": {**summarise(trainer.outcomes), **trainer.figures},
+        "metrics": {**summarise(measured.outcomes), **measured.figures},
         "valid": {evaluation.valid_metric: float(trainer.best_valid_score)},
         "cost": {
             "fit_s": fitted.fit_s,
@@ -176,8 +177,8 @@ def _recorded(config, model_class: type, identity: str, run_dir: Path, report: R
             **trainer.cost,
             **report.cost(),
         },
-        "contrast": trainer.contrast,
-        "present": None if trainer.present is None else dataclasses.asdict(trainer.present),
+        "contrast": calibration.contrast,
+        "present": None if calibration.present is None else dataclasses.asdict(calibration.present),
         "stages": trainer.stages,
         "curve": trainer.curve,
         "instances": {part.split: len(part) for part in (train, valid, test)},
@@ -191,9 +192,9 @@ def _recorded(config, model_class: type, identity: str, run_dir: Path, report: R
         "bit_equal_with": ["hardware", "versions"],  # where these are the same, so are the figures, to the last bit
     }
     write_once(run_dir / "config.yaml", lambda path: write_text(path, yaml.safe_dump(record["config"])))
-    records.write(run_dir, record, records.facts(data), trainer.outcomes)
+    records.write(run_dir, record, records.facts(data), measured.outcomes)
     report.finish(record)
-    return Result(record, trainer.outcomes, run_dir)
+    return Result(record, measured.outcomes, run_dir)
 
 
 def versions() -> dict[str, str]:
