@@ -5,6 +5,7 @@ character and checks every row; its errors name the file, the row (line number, 
 """
 
 import codecs
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import reduce
@@ -23,9 +24,11 @@ from recbole_conrec.data.years import UNITS, implausible, likely_unit, year
 from recbole_conrec.utils.cells import bare, number, whole_numbers
 from recbole_conrec.utils.errors import UserError
 from recbole_conrec.utils.file_kinds import other_kind
+from recbole_conrec.utils.files import is_there
 
 _BLOCK = 2**24  # bytes of text parsed at a time
 SHOWN = 20  # bad rows that an error lists
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 PADDING = "[PAD]"  # what RecBole calls its item and user 0
 KEPT = 1000  # bad rows after which reading stops
 
@@ -45,13 +48,15 @@ Encoding = Annotated[str, AfterValidator(_known_encoding)]
 
 def read_header(path: Path, separator: str = "\t", encoding: str = "utf-8") -> dict[str, FeatureType]:
     """The fields of an atomic file and their types, in its order. Raises UserError without a file or a valid header."""
-    if not path.is_file():
+    if not is_there(path):
         raise UserError(f"{path}: there is no such file; check `data_path` and `dataset`")
     with path.open(encoding=encoding) as file:
         try:
             head = file.readline().rstrip("\r\n").lstrip("\ufeff").split(separator)
         except UnicodeDecodeError as error:
             raise _undecodable(path, encoding, error) from None
+    if "\0" in "".join(head):
+        raise UserError(f"{path}: row 1: it has characters 0; is it UTF-16? Set `encoding: utf-16-le` or utf-16-be")
     if head == [""]:
         raise UserError(f"{path}: row 1: it is empty; expected a header of name:type, such as item_id:token")
     header: dict[str, FeatureType] = {}
@@ -109,6 +114,8 @@ def read_columns(
         batches = tqdm(reader, f"read {path.name}", total=blocks + 1, unit="block", leave=False, disable=blocks < 4)
         table = pa.Table.from_batches(batches, reader.schema)
     except (pa.ArrowInvalid, UnicodeDecodeError) as error:
+        if "Could not skip" in str(error):  # a header without a line end
+            return {name: Column(path, name, pa.chunked_array([], pa.string()), np.empty(0, int)) for name in names}
         if not bad:
             raise _undecodable(path, encoding, error) from None
     if bad:
@@ -156,9 +163,9 @@ class Column:
         coded = self.tokens(empty=True)
         words = bare(pa.chunked_array([pa.array(coded.categories, pa.string())])).to_numpy()
         self._refuse(coded.codes < 0, "an id")
-        wrong = np.flatnonzero((words == "") | (words == PADDING))
+        wrong = np.flatnonzero([word in ("", PADDING) or bool(_CONTROL.search(word)) for word in words])
         if len(wrong):
-            self._refuse(np.isin(coded.codes, wrong), "an id")
+            self._refuse(np.isin(coded.codes, wrong), "an id, without control characters")
         numbers, unique = pd.factorize(words)
         if len(unique) == len(words) and (unique == coded.categories).all():
             return coded

@@ -21,7 +21,7 @@ from recbole_conrec.data.items import ItemText
 from recbole_conrec.options.schema import Count, Options
 from recbole_conrec.utils.arrays import pad_rows
 from recbole_conrec.utils.errors import UserError
-from recbole_conrec.utils.files import digest
+from recbole_conrec.utils.files import digest, is_there
 
 _SEQUENCES = (FeatureType.TOKEN_SEQ, FeatureType.FLOAT_SEQ)
 
@@ -86,7 +86,7 @@ class AtomicDataset(SequentialDataset):
 
     def _load_data(self, token, dataset_path):
         path = Path(dataset_path) / f"{token}.inter"
-        if not path.is_file():
+        if not is_there(path):
             raise UserError(
                 f"{path}: there is no such file; set `data_path` to the folder that holds the folder '{token}', "
                 "or convert the data set first"
@@ -94,7 +94,7 @@ class AtomicDataset(SequentialDataset):
         if self.benchmark_filename_list is not None:
             raise UserError("benchmark_filename: files split beforehand are not supported; remove it and use `split`")
         files = [path.with_suffix(f".{suffix}") for suffix in ("inter", "item", "user")]
-        digests = [digest(file) for file in files if file.is_file()]
+        digests = [digest(file) for file in files if is_there(file)]
         self.events_digest, self.files_digest = digests[0], "".join(digests)
         super()._load_data(token, dataset_path)
 
@@ -110,7 +110,8 @@ class AtomicDataset(SequentialDataset):
             columns = {name: column.stripped() if name in ids else column for name, column in columns.items()}
         rows = next(iter(columns.values())).rows
         if len(rows) == 0:
-            raise UserError(f"{path}: it has a header but no rows")
+            remove = "" if source == FeatureSource.INTERACTION else "; fill or remove it"
+            raise UserError(f"{path}: it has a header but no rows{remove}")
         if source in (FeatureSource.ITEM, FeatureSource.USER):
             columns = self._each_id_once(columns, self.iid_field if source == FeatureSource.ITEM else self.uid_field)
             rows = next(iter(columns.values())).rows

@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from typing_extensions import Self
 
 from recbole_conrec.data.events import NEGATIVE, NEVER, EventLog, Instances
+from recbole_conrec.data.years import UNITS, implausible, likely_unit
 from recbole_conrec.options.schema import Options
 from recbole_conrec.utils.errors import UserError
 
@@ -93,7 +94,11 @@ def parse_time(value: Time, option: str = "split.cuts") -> int:
 
     Raises UserError naming ``option`` for anything else.
     """
-    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 2**62:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        if implausible(np.array(float(value))):
+            unit = likely_unit(value)
+            divide = f"; it seems to be in {unit}: divide it by {UNITS[unit]:,}" if unit else ""
+            raise UserError(f"{option}: {value}; expected seconds since 1970 in a year from 1900 to 2242{divide}")
         return int(value)
     if isinstance(value, str) and value.strip().lstrip("-").isdecimal() and len(value) != 8:  # 8 digits are an ISO date
         return parse_time(int(value), option)

@@ -10,6 +10,7 @@ import importlib.resources
 from pathlib import Path
 
 from recbole_conrec.utils.errors import UserError
+from recbole_conrec.utils.files import is_there
 from recbole_conrec.utils.names import nearest
 from recbole_conrec.utils.yaml_files import read_yaml
 
@@ -34,9 +35,14 @@ def dataset_options(name: str, data_path) -> dict:
     A data set's YAML may extend another one of this package: ``extends: amazon``. Raises UserError for an unknown name
     or a circle.
     """
-    beside = Path(data_path) / name / f"{name}.yaml"
-    own = read_yaml(beside) if beside.is_file() else {}
+    own = read_yaml(file) if (file := beside(name, data_path)) else {}
     return lay(_extended(properties("dataset", name), (name,)), _extended(own, ()))
+
+
+def beside(name: str, data_path) -> Path | None:
+    """The YAML beside the files of a data set, if it is there."""
+    file = Path(data_path) / name / f"{name}.yaml"
+    return file if is_there(file) else None
 
 
 def dataset_keys() -> set[str]:

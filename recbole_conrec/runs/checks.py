@@ -18,7 +18,7 @@ from recbole.utils.argument_list import (
 from recbole_conrec import registry, tokenizer
 from recbole_conrec.data.loading import FileOptions
 from recbole_conrec.data.protocol import DataOptions, Protocol
-from recbole_conrec.options.layers import dataset_keys, dataset_names, merge, overall, properties
+from recbole_conrec.options.layers import EXTENDS, beside, dataset_keys, dataset_names, merge, overall, properties
 from recbole_conrec.options.schema import Options
 from recbole_conrec.runs.options import (
     NOT_HONOURED,
@@ -29,6 +29,7 @@ from recbole_conrec.runs.options import (
     PlaceOptions,
 )
 from recbole_conrec.utils.errors import UserError
+from recbole_conrec.utils.files import is_there
 from recbole_conrec.utils.names import nearest
 from recbole_conrec.utils.yaml_files import read_yaml
 
@@ -90,6 +91,15 @@ def check_names(
             raise UserError(f"unknown option '{key}'{nearest(key, [*also, *readable])}")
 
 
+def check_names_beside(dataset: str, data_path: str, known: set[str]) -> None:
+    """Raise UserError for an option in the YAML beside a data set's files that no method reads."""
+    file = beside(dataset, data_path)
+    readable = known | _options_of_methods() | {EXTENDS}
+    for key in read_yaml(file) if file else ():
+        if key.partition(".")[0] not in readable:
+            raise UserError(f"{file}: unknown option '{key}'{nearest(key, readable)}")
+
+
 @cache
 def _options_of_methods() -> frozenset[str]:
     """The options that the YAML of any method sets."""
@@ -110,8 +120,8 @@ def check_data(config: Any) -> None:
     """Raise UserError if the data set of a Config has no events, naming the nearest data sets that have."""
     folder, name = Path(PlaceOptions.of(config).data_path), ChoiceOptions.of(config).dataset
     file = folder / f"{name}.inter"
-    if not file.is_file():
-        there = [other.parent.name for other in folder.parent.glob("*/*.inter")]
+    if not is_there(file):
+        there = [other.parent.name for other in folder.parent.glob("*/*.inter") if other.parent != folder]
         raise UserError(
             f"{file}: there is no such file{nearest(name, [*there, *dataset_names()])}; set `data_path` to the folder "
             f"that holds the folder '{name}', or convert the data set first"

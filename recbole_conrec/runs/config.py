@@ -23,7 +23,7 @@ from recbole_conrec.evaluation.plugin import register_metrics
 from recbole_conrec.evaluation.registry import columns, find_metric
 from recbole_conrec.options.layers import dataset_options, lay, overall, properties
 from recbole_conrec.options.shipped import data_folder
-from recbole_conrec.runs.checks import check_names, check_values, known_options, unread
+from recbole_conrec.runs.checks import check_names, check_names_beside, check_values, known_options, unread
 from recbole_conrec.runs.stock_models import fill_item_fields
 from recbole_conrec.utils.errors import UserError
 from recbole_conrec.utils.names import nearest
@@ -71,6 +71,8 @@ def make_config(
     # a file that brings a model brings the options of that model with it; of a model from outside we know none
     foreign = ":" in name or (name not in registry.MODELS and name in registry.entry_points())
     own_keys = {key for layer in layers if foreign or "model_class" in layer for key in layer}
+    if not foreign:
+        check_names_beside(dataset, data_path, known_options(model_class, properties("model", name)))
     known = known_options(model_class, defaults) | own_keys | {"model", "dataset", "model_class"}
     check_names(
         external, known, {key: to for key, to in unread(model_class).items() if key not in own_keys}, name, also

@@ -154,6 +154,17 @@ def _is_running(pid: int) -> bool:
     return True
 
 
+def is_there(path) -> bool:
+    """Whether there is a file. Raises UserError for something else of that name, such as a folder."""
+    path = Path(path)
+    if path.is_file():
+        return True
+    if not os.path.lexists(path):
+        return False
+    found = "a folder" if path.is_dir() else "a link that leads nowhere" if path.is_symlink() else "no regular file"
+    raise UserError(f"{path}: {found}; expected a file. Rename or remove it")
+
+
 def write_text(path, text: str) -> None:
     """Write UTF-8 text as a whole."""
     with replacing(path) as temporary:

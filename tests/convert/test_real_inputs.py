@@ -287,3 +287,34 @@ def test_numbers_of_tables_with_gaps_are_whole_words_and_no_nan(tmp_path):
     (tmp_path / "raw" / "it.parquet").unlink()
     run(tmp_path, {"it.json": lines}, items={})
     assert items(tmp_path) == [("x", "1994", ""), ("y", "", "1")]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("name", ["ev.csv", "ev.json"])
+def test_utf16_without_a_mark_names_the_option(tmp_path, encoding, name):
+    text = LOG if name == "ev.csv" else '{"u": "a", "i": "x", "stars": 1, "t": 1}\n'
+    assert f"set `encoding: {encoding}`" in fails(tmp_path, {name: text.encode(encoding)})
+
+
+def test_dates_in_a_form_of_their_own_name_the_unit(tmp_path):
+    table = 'u,i,stars,t\na,x,1,"Feb 17, 2021"\n'
+    assert "set `unit: iso` or a format such as '%b %d, %Y'" in fails(tmp_path, {"ev.csv": table})
+    run(tmp_path, {}, {"unit": "%b %d, %Y"})
+    assert events(tmp_path)[0][-1] == "1613520000"
+
+
+def test_lists_of_numbers_hold_numbers(tmp_path):
+    fields = {"fields": {"v": "float_seq"}}
+    run(tmp_path, {"ev.csv": LOG, "it.csv": "id,v\nx,1 2.5\ny,\n"}, items=fields)
+    assert items(tmp_path) == [("x", "1 2.5"), ("y", "")]
+    for wrong in ("1 two", "1 nan", "1_0"):
+        message = fails(tmp_path, {"it.csv": f"id,v\nx,{wrong}\n"}, items=fields)
+        assert f"row 2: 'v' is '{wrong}'; expected numbers between blanks" in message
+
+
+@pytest.mark.parametrize("option", [{"separator": ";"}, {"escape": "\\"}, {"header": ["u"]}])
+def test_an_option_that_the_format_does_not_have_is_named(tmp_path, option):
+    line = '{"u": "a", "i": "x", "stars": 1, "t": 1}\n'
+    assert f"events.{next(iter(option))}: the files are json; it is for csv only" in fails(
+        tmp_path, {"ev.json": line}, option
+    )

@@ -174,3 +174,12 @@ def test_cuts_on_the_command_line():
         _, options = parse([f"--split.cuts={cuts}"])
         laid = lay({"split": {"by": "time", "ratio": [0.7, 0.1, 0.2]}}, options)
         assert [*map(parse_time, Protocol.of(laid).split.cuts)] == [1_043_971_200, 1_044_057_600]
+
+
+@pytest.mark.parametrize(
+    "time, word",
+    [(1_700_000_000_000, "ms: divide it by 1,000"), (1e300, "expected seconds"), ("17000000000", "expected seconds")],
+)
+def test_a_cut_that_is_in_no_year_of_events_is_named(time, word):
+    with pytest.raises(UserError, match=word):
+        parse_time(time)

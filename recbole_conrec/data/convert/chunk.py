@@ -1,6 +1,7 @@
 """Some rows of a raw file as columns, checked when they are read."""
 
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 
 import numpy as np
@@ -71,13 +72,21 @@ class Chunk:
         self.refuse(field, pc.match_substring_regex(text, r'[\x00-\x1f\x7f"]'), expected)
         return text
 
-    def numbers(self, field: str, kind: pa.DataType = pa.float64(), *, empty: bool = False) -> pa.ChunkedArray:  # noqa: B008
+    def numbers(
+        self,
+        field: str,
+        kind: pa.DataType = pa.float64(),  # noqa: B008
+        *,
+        empty: bool = False,
+        hint: str = "",
+    ) -> pa.ChunkedArray:
         """Finite numbers of an Arrow type. Raises UserError naming the rows that have none.
 
         Whole numbers may be written '3.0'.
 
         Args:
             empty: a cell without a number is null, and no error.
+            hint: what else to do about text that is no number.
         """
         column = self.column(field)
         if pa.types.is_nested(column.type) or pa.types.is_temporal(column.type) or pa.types.is_binary(column.type):
@@ -89,7 +98,7 @@ class Chunk:
         try:
             numbers = whole_numbers(column, kind) if is_text(column) and whole else column.cast(kind)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            numbers = self._cast_slowly(field, column, kind)
+            numbers = self._cast_slowly(field, column, kind, hint)
         if pa.types.is_floating(kind):
             self.refuse(field, pc.is_inf(numbers), "a finite number")
             numbers = pc.if_else(pc.is_nan(numbers), None, numbers)
@@ -104,6 +113,13 @@ class Chunk:
             return [clean(words(value)) for value in values]
         except UnicodeDecodeError:
             raise UserError(f"{self.path}: '{field}' holds bytes that are not utf-8 text") from None
+
+    def number_lists(self, field: str) -> list[str]:
+        """Cells of numbers between blanks, for a float_seq. Raises UserError naming the rows with anything else."""
+        cells = self.text(field)
+        bad = np.array([not all(map(_is_finite, cell.split())) for cell in cells], dtype=bool)
+        self.refuse(field, bad, "numbers between blanks")
+        return cells
 
     def refuse(self, field: str, bad, expected: str) -> None:
         """Raise BadRowsError for the rows where ``bad`` (bool; null counts as false) is true."""
@@ -124,19 +140,24 @@ class Chunk:
         """The error of a column whose type is wrong in every row."""
         return UserError(f"{self.path}: '{field}' is of type {self.column(field).type}; expected {expected}")
 
-    def _cast_slowly(self, field: str, column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    def _cast_slowly(self, field: str, column: pa.ChunkedArray, kind: pa.DataType, hint: str) -> pa.ChunkedArray:
         """'3.0' as a whole number, or the error that names the rows."""
         whole = pa.types.is_integer(kind)
         limit = 2 ** (kind.bit_width - 1) if whole else None
         cells = column.to_pylist()
         values = [None if cell is None else _number(cell, limit) for cell in cells]
         bad = np.array([cell is not None and value is None for cell, value in zip(cells, values, strict=True)])
-        self.refuse(field, bad, "a whole number" if whole else "a number")
+        self.refuse(field, bad, ("a whole number" if whole else "a number") + hint)
         return pa.chunked_array([pa.array(values, kind)])
 
 
 def is_text(column: pa.ChunkedArray) -> bool:
     return pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+
+
+def _is_finite(word: str) -> bool:
+    value = _number(word, None)
+    return value is not None and isfinite(value)
 
 
 def _number(cell, limit: int | None) -> int | float | None:

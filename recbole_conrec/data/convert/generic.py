@@ -156,7 +156,8 @@ class _Source:
                 f"{where}: {section.files} are files that end in {names}; name files of one format in `files`, or set "
                 "`format` to csv, json or parquet"
             )
-        self.format = formats.pop()
+        (self.format,) = (found for found in formats if found)
+        section.check_format(self.format, where)
         more = f" and {len(self.files) - SHOWN} more" if len(self.files) > SHOWN else ""
         print(f"{where.rpartition(': ')[2]}: {', '.join(map(str, self.files[:SHOWN]))}{more}")
 
@@ -186,12 +187,14 @@ class _Source:
 
     def columns(self, chunk: Chunk, needed: set[str]) -> list[pa.ChunkedArray]:
         """The fields' columns, as an atomic file writes them; only in the needed ones a missing number is an error."""
-        return [
-            chunk.numbers(column, empty=name not in needed)
-            if kind == "float"
-            else pa.chunked_array([pa.array(chunk.text(column), pa.string())])
-            for name, (column, kind) in self.fields.items()
-        ]
+        made = []
+        for name, (column, kind) in self.fields.items():
+            if kind == "float":
+                made.append(chunk.numbers(column, empty=name not in needed))
+            else:
+                cells = chunk.number_lists(column) if kind == "float_seq" else chunk.text(column)
+                made.append(pa.chunked_array([pa.array(cells, pa.string())]))
+        return made
 
 
 def _events(source: _Source, section: EventsSection, needed: set[str], draft: Draft) -> Iterator[pa.Table]:

@@ -14,7 +14,7 @@ import pyarrow.json
 from recbole_conrec.data.convert import streams
 from recbole_conrec.data.convert.chunk import Chunk
 from recbole_conrec.data.convert.faults import BadRowsError, Fault, Faults
-from recbole_conrec.data.convert.streams import lines, opened, raw_lines, undecodable
+from recbole_conrec.data.convert.streams import has_nul, lines, opened, raw_lines, undecodable
 from recbole_conrec.data.convert.writing import is_whole, words
 from recbole_conrec.utils.errors import UserError
 from recbole_conrec.utils.names import nearest
@@ -42,7 +42,9 @@ def objects(
                 "a list over several lines" if line.strip() == b"[" else getattr(error, "msg", type(error).__name__)
             )
             content = (
-                f"neither JSON nor a Python literal: {shown!r}"
+                has_nul(path, encoding)
+                if b"\0" in line
+                else f"neither JSON nor a Python literal: {shown!r}"
                 if literals
                 else f"not JSON ({reason}); expected one object per line"
             )

@@ -14,7 +14,7 @@ from recbole_conrec.data.convert import streams
 from recbole_conrec.data.convert.chunk import Chunk
 from recbole_conrec.data.convert.faults import Fault, Faults
 from recbole_conrec.data.convert.quotes import Watched, check_quotes
-from recbole_conrec.data.convert.streams import Replaced, as_utf8, lines, undecodable
+from recbole_conrec.data.convert.streams import Replaced, as_utf8, has_nul, lines, undecodable
 from recbole_conrec.utils.errors import UserError
 from recbole_conrec.utils.names import nearest
 
@@ -130,6 +130,8 @@ def _header(path: Path, separator: str, encoding: str, escape: str | None) -> tu
     row, line = next(lines(path, encoding), (1, ""))
     if not line:
         raise UserError(f"{path}, row 1: expected a header of column names; the file is empty")
+    if "\0" in line:
+        raise UserError(f"{path}, row {row}: {has_nul(path, encoding)}")
     if len(separator) > 1:
         return row, line.split(separator)
     try:

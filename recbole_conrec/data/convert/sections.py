@@ -8,6 +8,7 @@ from pydantic import AfterValidator
 
 from recbole_conrec.data.atomic import Encoding
 from recbole_conrec.options.schema import Options, Several, Text
+from recbole_conrec.utils.errors import UserError
 
 
 def _names_a_field(name: str) -> str:
@@ -47,6 +48,10 @@ Type = Literal["token", "float", "token_seq", "float_seq"]
 FieldName = Annotated[Text, AfterValidator(_names_a_field)]
 
 
+ONLY = {"separator": ("csv",), "escape": ("csv",), "header": ("csv",), "encoding": ("csv", "json")}
+"""Option of a section -> the formats that have it."""
+
+
 class ColumnField(Options):
     """A field that does not have its column's name."""
 
@@ -78,6 +83,12 @@ class Section(Options):
     def keys(self) -> list[str]:
         """The columns of ids and times."""
         return []
+
+    def check_format(self, found: str, where: str) -> None:
+        """Raises UserError for an option that is given and that files of this format do not have."""
+        for option in sorted(self.model_fields_set & set(ONLY)):
+            if found not in ONLY[option]:
+                raise UserError(f"{where}.{option}: the files are {found}; it is for {' and '.join(ONLY[option])} only")
 
 
 class EventsSection(Section):

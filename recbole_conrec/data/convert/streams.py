@@ -87,6 +87,14 @@ def undecodable(path: Path, encoding: str, why: str) -> str:
     return f"not {encoding} text ({why}); the file is damaged, or its `encoding` is another one"
 
 
+def has_nul(path: Path, encoding: str) -> str:
+    """What is wrong with text that holds characters 0, as UTF-16 does that is read as another encoding."""
+    with opened(path) as file:
+        start = file.read(2)
+    right = f"; set `encoding: utf-16-{'be' if start[:1] == bytes(1) else 'le'}`" if 0 in start else ""
+    return f"not {encoding} text: it has characters 0{right}"
+
+
 class _Changed(io.RawIOBase):
     """A file's bytes, changed block by block."""
 

@@ -119,7 +119,8 @@ def _counted(chunk: Chunk, field: str, per_second: int, whole: bool, option: str
             raise UserError(f"{chunk.path}: '{field}' holds dates such as {text!r}; set `{option}: iso`")
     elif pa.types.is_integer(column.type) and not pa.types.is_uint64(column.type):
         return chunk.numbers(field, pa.int64()).to_numpy() // per_second
-    return np.floor(chunk.numbers(field).to_numpy() / per_second)
+    hint = f" (for dates as text set `{option}: iso` or a format such as '%b %d, %Y')" if option else ""
+    return np.floor(chunk.numbers(field, hint=hint).to_numpy() / per_second)
 
 
 def _moments(chunk: Chunk, field: str, column: pa.ChunkedArray, unit: str) -> np.ndarray:
