@@ -19,14 +19,20 @@ from recbole_conrec.runs.runner import run
 from recbole_conrec.runs.stock_models import KNOWLEDGE
 from recbole_conrec.utils.errors import UserError
 
-SHORT = {"epochs": 1, "train_batch_size": 256, "MAX_ITEM_LIST_LENGTH": 20, "pretrain_epochs": 1}
+SHORT = {"epochs": 1, "train_batch_size": 256, "MAX_ITEM_LIST_LENGTH": 8, "pretrain_epochs": 1}
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory):
+    """Folder (`data_path`) of `tiny` with fewer users (SASRecCPR wants 100 items): DIN and DIEN judge every item for every instance."""
+    return tinylog.write_tiny(tmp_path_factory.mktemp("few"), users=20, items=102)
 
 
 @pytest.fixture
-def train(tiny_path, tmp_path, monkeypatch):
-    """Function (model, **options) -> Result of one short epoch on the small log."""
+def train(few, tmp_path, monkeypatch):
+    """Function (model, **options) -> Result of one short epoch on the smaller log."""
     monkeypatch.chdir(tmp_path)
-    fixed = {"data_path": str(tiny_path), "gpu_id": "", "show_progress": False}
+    fixed = {"data_path": str(few), "gpu_id": "", "show_progress": False}
 
     def train(model, **options):
         given = read_by(model, {**tinylog.OPTIONS, **SHORT})
@@ -49,9 +55,9 @@ def test_it_runs_or_says_what_it_needs(train, name):
 
 
 @pytest.fixture
-def vectors(tiny_path, tmp_path):
-    """Function (suffix, ids, numbers per id) that writes tiny.SUFFIX, in a copy of the small log: the `data_path`."""
-    shutil.copytree(tiny_path, tmp_path / "data")
+def vectors(few, tmp_path):
+    """Function (suffix, ids, numbers per id) that writes tiny.SUFFIX, in a copy of that log: the `data_path`."""
+    shutil.copytree(few, tmp_path / "data")
 
     def write(suffix, ids, size=8, names="{0}_id:token\t{0}_emb:float_seq"):
         rows = [f"{one}\t{' '.join(str((7 * n + k) % 5) for k in range(size))}" for n, one in enumerate(ids)]
