@@ -238,7 +238,7 @@ def _of_run(command: str, kind, options: dict) -> tuple[Any, dict]:
 
     Raises UserError for an option that seems to be a misspelt one of these; load_run refuses the run's own.
     """
-    from recbole_conrec.runs.records import WHERE
+    from recbole_conrec.runs.identity import WHERE
     from recbole_conrec.utils.names import nearest
 
     for key in options:

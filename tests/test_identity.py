@@ -12,9 +12,9 @@ from recbole_conrec import registry
 from recbole_conrec.generative.prompts import ID_TEXTS
 from recbole_conrec.generative.text_prompts import TITLE_TEXTS
 from recbole_conrec.llm.tiny import TinyOptions, build_model, build_tokenizer
-from recbole_conrec.runs import records
 from recbole_conrec.runs.checks import read_by
 from recbole_conrec.runs.config import make_config
+from recbole_conrec.runs.identity import hub_models, identify, named_files, plain
 from recbole_conrec.runs.restore import load_run
 from recbole_conrec.runs.runner import run
 from recbole_conrec.utils import model_files
@@ -44,7 +44,7 @@ def replace_weights(folder):
 
 def identity(model="LCRec", **options):
     config = make_config(model, "ml-100k", options=options)
-    return records.identify(config, registry.find_model(model))
+    return identify(config, registry.find_model(model))
 
 
 def test_the_files_of_a_model_folder_count(base, tmp_path):
@@ -69,22 +69,22 @@ def test_the_base_of_an_adapter_counts(base, tmp_path):
     adapter = tmp_path / "adapter"
     adapter.mkdir()
     (adapter / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(base)}))
-    before = records.named_files({"llm": str(adapter)})
+    before = named_files({"llm": str(adapter)})
     replace_weights(base)
-    after = records.named_files({"llm": str(adapter)})
+    after = named_files({"llm": str(adapter)})
     assert len(before) == len(after) > 3 and before != after
     (adapter / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(adapter)}))
-    assert len(records.named_files({"llm": str(adapter)})) == 1
+    assert len(named_files({"llm": str(adapter)})) == 1
 
 
 @pytest.mark.parametrize("model, options", [("SASRec", {}), ("CoNRec", {}), ("LCRec", {"llm": "somebody/unknown"})])
 def test_runs_that_name_no_files_are_as_they_were(model, options, monkeypatch, tmp_path):
     config = make_config(model, "ml-100k", options=options)
-    assert records.named_files(records.plain(config)) == []
+    assert named_files(plain(config)) == []
     monkeypatch.chdir(tmp_path)
     (tmp_path / "both").mkdir()  # the value of an option, and no model
     (tmp_path / "both" / "notes.txt").write_text("words")
-    assert records.named_files({"context": "both", "llm": "tiny"}) == []
+    assert named_files({"context": "both", "llm": "tiny"}) == []
 
 
 def test_the_revision_of_a_cached_model_counts(tmp_path, monkeypatch):
@@ -100,10 +100,10 @@ def test_the_revision_of_a_cached_model_counts(tmp_path, monkeypatch):
         assert model_files.revision("somebody/model") == commit
         seen.append(identity(llm="somebody/model"))
     assert len(set(seen)) == 3
-    assert records.named_files({"llm": "somebody/model", "context": "somebody/model"}) == [f"somebody/model {'b' * 40}"]
+    assert named_files({"llm": "somebody/model", "context": "somebody/model"}) == [f"somebody/model {'b' * 40}"]
     encoders = {"tokenizer": {"encoder": [{"name": "sentence-transformers", "model": "somebody/model"}, "tfidf"]}}
-    assert records.hub_models({**encoders, "llm": "gpt"}) == ["gpt", "somebody/model"]
-    assert records.hub_models({"tokenizer": {"encoder": "tfidf"}, "llm": "tiny"}) == []
+    assert hub_models({**encoders, "llm": "gpt"}) == ["gpt", "somebody/model"]
+    assert hub_models({"tokenizer": {"encoder": "tfidf"}, "llm": "tiny"}) == []
     for name in ("tiny", "a/b/c", "../x", "", "some body/x", str(tmp_path)):
         assert model_files.revision(name) is None
 

@@ -15,7 +15,8 @@ from safetensors.torch import save_file
 from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME, TRAINER_STATE_NAME
 
 from recbole_conrec.generative.best_weights import STATE, read_state
-from recbole_conrec.runs import lock, records
+from recbole_conrec.runs import lock
+from recbole_conrec.runs.identity import WHERE, foreign_source, named_files, plain
 from recbole_conrec.runs.options import ChoiceOptions, EvaluationOptions, PlaceOptions
 from recbole_conrec.utils.damage import check_tensors, has_tensors, one_line, read_object, set_aside
 from recbole_conrec.utils.distributed import process_state, write_once
@@ -47,10 +48,10 @@ class StageStore:
 
     @classmethod
     def of(cls, config, model, data, number: int) -> "StageStore":
-        ignored = records.WHERE | NOT_TRAINED
+        ignored = WHERE | NOT_TRAINED
         if EvaluationOptions.of(config).valid_metric.lower() == "candacc":
             ignored = ignored - {"candidate_scores"}  # the first of them selects the weights
-        every = records.plain(config)
+        every = plain(config)
         names = [stage.name for stage in model.stages[: number + 1]]  # without those that are skipped or left out
         options = {k: v for k, v in every.items() if k not in ignored}
         content = [
@@ -60,8 +61,8 @@ class StageStore:
             model.semantic_ids.fingerprint,
             type(model).__qualname__,
             __version__,
-            *records.foreign_source(type(model)),
-            *records.named_files(options),
+            *foreign_source(type(model)),
+            *named_files(options),
         ]
         key = hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
         return cls(Path(PlaceOptions.of(config).checkpoint_dir) / ChoiceOptions.of(config).dataset / "stages" / key)

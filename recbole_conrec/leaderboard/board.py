@@ -22,6 +22,7 @@ from recbole_conrec.options.layers import WHOLE, merge, overall
 from recbole_conrec.runs import records
 from recbole_conrec.runs.checks import read_by
 from recbole_conrec.runs.config import make_config
+from recbole_conrec.runs.identity import folder_of, identify
 from recbole_conrec.runs.options import ChoiceOptions, EvaluationOptions
 from recbole_conrec.utils.errors import UserError
 from recbole_conrec.utils.names import nearest
@@ -54,13 +55,13 @@ class PlannedRun:
 
     @cached_property
     def identity(self) -> str:
-        """What its record is identified by, see :func:`recbole_conrec.runs.records.identify`."""
-        return records.identify(self.config, ChoiceOptions.of(self.config).network)
+        """What its record is identified by, see :func:`recbole_conrec.runs.identity.identify`."""
+        return identify(self.config, ChoiceOptions.of(self.config).network)
 
     @cached_property
     def folder(self) -> Path:
         """The folder of the run."""
-        return records.folder_of(self.config, self.identity)
+        return folder_of(self.config, self.identity)
 
     def read(self) -> tuple[records.Record | None, str]:
         """Its record, as :func:`recbole_conrec.runs.records.read`; without one in the folder a published one."""

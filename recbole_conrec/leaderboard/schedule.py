@@ -16,6 +16,7 @@ from recbole_conrec.cluster.task import LOG, Ended, Executor, State, Task, comma
 from recbole_conrec.evaluation.table import seconds
 from recbole_conrec.leaderboard.board import PlannedRun
 from recbole_conrec.runs import failures, lock, records
+from recbole_conrec.runs.identity import WHERE, folder_name, plain
 from recbole_conrec.runs.options import ChoiceOptions, PlaceOptions
 
 BUSY = lock.BusyError.exit_code
@@ -54,8 +55,8 @@ def expected_seconds(runs: list[PlannedRun]) -> dict[PlannedRun, float | None]:
     for run in runs:
         key = run.dataset, run.method.name
         if key not in seen:
-            pattern = f"{records.folder_name(run.config)}-*/{records.RESULT}"
-            options = _compared(json.loads(json.dumps(records.plain(run.config), default=str)))
+            pattern = f"{folder_name(run.config)}-*/{records.RESULT}"
+            options = _compared(json.loads(json.dumps(plain(run.config), default=str)))
             times = [t for file in run.folder.parent.glob(pattern) if (t := _seconds_of(file, options)) is not None]
             guess = None if run.method.minutes is None else run.method.minutes * 60
             seen[key] = statistics.median(times) if times else guess
@@ -64,7 +65,7 @@ def expected_seconds(runs: list[PlannedRun]) -> dict[PlannedRun, float | None]:
 
 def _compared(config: dict) -> dict:
     """The options that the time of a run depends on."""
-    return {key: value for key, value in config.items() if key not in {*records.WHERE, "seed", "method"}}
+    return {key: value for key, value in config.items() if key not in {*WHERE, "seed", "method"}}
 
 
 def _seconds_of(file: Path, options: dict) -> float | None:

@@ -15,8 +15,9 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
+from recbole_conrec.runs.identity import WHERE
 from recbole_conrec.runs.record_fields import fault
-from recbole_conrec.runs.records import FACTS, WHERE, Record
+from recbole_conrec.runs.records import FACTS, Record
 from recbole_conrec.utils.errors import UserError
 from recbole_conrec.utils.files import replacing
 

@@ -17,6 +17,7 @@ from recbole_conrec.runs import records
 from recbole_conrec.runs.checkpoints import WEIGHTS
 from recbole_conrec.runs.checks import unread
 from recbole_conrec.runs.config import make_config
+from recbole_conrec.runs.identity import WHERE, fingerprint, folder_of, identify, named_files, plain
 from recbole_conrec.runs.options import ChoiceOptions, PlaceOptions
 from recbole_conrec.runs.threads import pinned
 from recbole_conrec.runs.trainer import find_trainer
@@ -61,7 +62,7 @@ def load_run(folder, options: dict | None = None) -> TrainedRun:
 
     Args:
         folder: what :func:`recbole_conrec.runs.runner.run` left.
-        options: where to run and where the data lie, such as data_path, gpu_id or show_progress (``records.WHERE``).
+        options: where to run and where the data lie, such as data_path, gpu_id or show_progress (``WHERE``).
 
     Raises UserError if the folder is no finished run, or if data, options, version, semantic IDs or weights are not
     those that it was trained with. Loading takes as many threads as the run did; scoring with another number rounds
@@ -119,13 +120,13 @@ def find_run(model, dataset, files=(), options: dict | None = None, also=()) -> 
     of them that :func:`load_run` takes. Raises UserError if it has not been run.
     """
     config = make_config(model, dataset, files, options, also)
-    identity = records.identify(config, ChoiceOptions.of(config).network)
-    folder = records.folder_of(config, identity)
+    identity = identify(config, ChoiceOptions.of(config).network)
+    folder = folder_of(config, identity)
     if not (folder / records.RESULT).is_file():
         raise UserError(
             f"{folder}: there is no finished run of these options; run it first, or give a run's folder by --run"
         )
-    where = records.WHERE - {"checkpoint_dir"}
+    where = WHERE - {"checkpoint_dir"}
     return folder, {key: value for key, value in (options or {}).items() if key in where}
 
 
@@ -144,8 +145,8 @@ def fingerprints_of(config, network, weights: Path) -> dict[str, str]:
 
 def _files(config) -> dict[str, str]:
     """The fingerprint of the files and models that the options name; {} if they name none."""
-    options = {key: value for key, value in records.plain(config).items() if key not in records.WHERE}
-    found = records.named_files(options)
+    options = {key: value for key, value in plain(config).items() if key not in WHERE}
+    found = named_files(options)
     return {"files": hashlib.sha256(json.dumps(found).encode()).hexdigest()} if found else {}
 
 
@@ -164,12 +165,10 @@ def _config(folder: Path, record: dict, options: dict):
     and semantic IDs are cached beside the run.
     """
     for key in options:
-        if key not in records.WHERE:
-            raise UserError(
-                f"'{key}' is decided by the run {folder}; what can be given: {', '.join(sorted(records.WHERE))}"
-            )
+        if key not in WHERE:
+            raise UserError(f"'{key}' is decided by the run {folder}; what can be given: {', '.join(sorted(WHERE))}")
     kept = record["config"]
-    ignored = records.WHERE | NOT_OPTIONS | set(unread(registry.find_model(kept.get("model_class") or record["model"])))
+    ignored = WHERE | NOT_OPTIONS | set(unread(registry.find_model(kept.get("model_class") or record["model"])))
     own = {key: value for key, value in kept.items() if key not in ignored}
     if (own.get("train_neg_sample_args") or {}).get(
         "distribution"
@@ -188,14 +187,14 @@ def _check_options(folder: Path, record: dict, config) -> None:
             f"{folder}: trained by version {version}, and this is {__version__}; install that version, or "
             "run the model again"
         )
-    if records.fingerprint(config) != record["data_fingerprint"]:
+    if fingerprint(config) != record["data_fingerprint"]:
         raise UserError(
             f"{folder}: the data in {PlaceOptions.of(config).data_path}, or their protocol, are not those that it was "
             "trained on (the fingerprints differ); give --data_path, or run the model again"
         )
-    now = records.plain(config)
+    now = plain(config)
     for key, value in record["config"].items():
-        if key not in records.WHERE and json.loads(json.dumps(now.get(key), default=str)) != value:
+        if key not in WHERE and json.loads(json.dumps(now.get(key), default=str)) != value:
             raise UserError(
                 f"{folder}: it was trained with {key}: {value!r}, which reads {now.get(key)!r} now; run the model again"
             )

@@ -26,6 +26,7 @@ from recbole_conrec.runs import failures, lock, records
 from recbole_conrec.runs.checkpoints import WEIGHTS
 from recbole_conrec.runs.checks import check_data
 from recbole_conrec.runs.config import make_config
+from recbole_conrec.runs.identity import folder_of, hub_models, identify, plain
 from recbole_conrec.runs.options import ChoiceOptions, EvaluationOptions, LoopOptions, PlaceOptions
 from recbole_conrec.runs.restore import fingerprints_of
 from recbole_conrec.runs.stock_models import check_fields, check_files
@@ -83,10 +84,10 @@ def run(model: str | None = None, dataset: str | None = None, files=(), options:
 def held(config, patience: float = 2.0) -> Iterator[tuple[str, Path]]:
     """The run's identity and folder, held against other processes, its data checked; why it fails is kept there."""
     model_class = ChoiceOptions.of(config).network
-    identity = records.identify(config, model_class)
-    if not records.folder_of(config, identity).exists() and sum(map(fetch, records.hub_models(config))):
-        identity = records.identify(config, model_class)
-    run_dir = records.folder_of(config, identity)
+    identity = identify(config, model_class)
+    if not folder_of(config, identity).exists() and sum(map(fetch, hub_models(config))):
+        identity = identify(config, model_class)
+    run_dir = folder_of(config, identity)
     check_data(config)
     made = [folder for folder in (run_dir, *run_dir.parents) if not folder.exists()]
     run_dir.mkdir(parents=True, exist_ok=True)
@@ -185,7 +186,7 @@ def _recorded(config, model_class: type, identity: str, run_dir: Path, report: R
         "seed": place.seed,
         "data_fingerprint": data.fingerprint,
         "fingerprints": fingerprints_of(config, network, run_dir / WEIGHTS),
-        "config": records.plain(config),
+        "config": plain(config),
         "identity": identity,
         "versions": versions(),
         "hardware": hardware(),

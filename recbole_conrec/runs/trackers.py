@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 import yaml
 
-from recbole_conrec.runs import records
+from recbole_conrec.runs.identity import plain
 from recbole_conrec.runs.options import ChoiceOptions, PlaceOptions
 from recbole_conrec.utils.damage import read_object, set_aside
 from recbole_conrec.utils.distributed import process_state
@@ -115,7 +115,7 @@ class TensorBoard:
     def __init__(self, config: Any, folder: Path):
         writer = _installed("torch.utils.tensorboard", "tensorboard").SummaryWriter
         self.writer, self.step = writer(str(folder / "tensorboard")), 0
-        self.writer.add_text("options", f"```\n{yaml.safe_dump(records.plain(config))}\n```")
+        self.writer.add_text("options", f"```\n{yaml.safe_dump(plain(config))}\n```")
 
     def log(self, step: int, values: dict[str, float]) -> None:
         self.step = step
@@ -140,7 +140,7 @@ class WandB:
             name=_title(config),
             group=ChoiceOptions.of(config).dataset,
             dir=str(folder.absolute()),
-            config=records.plain(config),
+            config=plain(config),
             settings=wandb.Settings(silent=True),
         )
 
@@ -170,7 +170,7 @@ class MLflow:
         self.run = state.get("mlflow")
         if self.run is None:
             self.run = self.client.create_run(self._experiment(config), run_name=_title(config)).info.run_id
-            given = [self.entities.Param(key, str(value)[:500]) for key, value in records.plain(config).items()]
+            given = [self.entities.Param(key, str(value)[:500]) for key, value in plain(config).items()]
             for first in range(0, len(given), 100):  # as many as it takes at a time
                 self.client.log_batch(self.run, params=given[first : first + 100])
             write_json(folder / STATE, {**state, "mlflow": self.run})

@@ -22,9 +22,9 @@ from recbole_conrec import registry
 from recbole_conrec.evaluation.registry import smaller
 from recbole_conrec.options.schema import Count, Options, Positive, Text
 from recbole_conrec.options.search import Choice, Space, search_space
-from recbole_conrec.runs import records
 from recbole_conrec.runs.checks import check_data, read_by
 from recbole_conrec.runs.config import VISIBLE_GPUS, make_config
+from recbole_conrec.runs.identity import folder_name, identify
 from recbole_conrec.runs.options import ChoiceOptions, EvaluationOptions, PlaceOptions
 from recbole_conrec.study.trial import Task, run_next
 from recbole_conrec.study.trials import Trials
@@ -177,10 +177,10 @@ def _task(own: TuneOptions, files: Sequence[str], options: dict[str, Any]) -> Ta
     make_config(model, own.dataset, files, {**options, **defaults, **others})  # names and values
     chosen, place = ChoiceOptions.of(config), PlaceOptions.of(config)
     metric = EvaluationOptions.of(config).valid_metric
-    identity = records.identify(config, chosen.network)
+    identity = identify(config, chosen.network)
     parts = [identity, metric, {option: one.model_dump() for option, one in space.items()}]
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:12]
-    name = f"{records.folder_name(config)}-{digest}"
+    name = f"{folder_name(config)}-{digest}"
     folder = Path(place.checkpoint_dir) / chosen.dataset / "searches" / name
     return Task(model, chosen.dataset, tuple(files), options, space, defaults, metric, place.seed, name, folder)
 

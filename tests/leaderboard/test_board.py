@@ -24,6 +24,7 @@ from recbole_conrec.leaderboard.commands import LeaderboardOptions
 from recbole_conrec.leaderboard.publish import publish
 from recbole_conrec.leaderboard.standings import standings
 from recbole_conrec.runs import published, records
+from recbole_conrec.runs.identity import WHERE, identify
 from recbole_conrec.utils.errors import UserError
 
 pytestmark = pytest.mark.slow
@@ -270,7 +271,7 @@ def test_published_records_stand_in_for_runs_and_hold_no_data(small, tmp_path, c
     assert schedule.missing(moved.runs, print) == []
     for run, other in zip(board.runs, moved.runs, strict=True):
         whole, part = run.read()[0], other.read()[0]
-        kept = {key: value for key, value in whole.result["config"].items() if key not in records.WHERE}
+        kept = {key: value for key, value in whole.result["config"].items() if key not in WHERE}
         assert part.result == {**whole.result, "config": kept}
         assert set(whole.facts()) - set(part.facts()) == {"item", "t0"}
         for one, two in ((whole.outcomes(), part.outcomes()), (part.facts(), whole.facts())):
@@ -348,7 +349,7 @@ def test_identity_follows_the_files_that_options_name(small, tmp_path):
     for content in (None, [1.0], [2.0]):  # absent, there, changed
         if content:
             np.save(vectors, content)
-        seen.add(records.identify(board.runs[0].config, registry.find_model("CoNRec")))
+        seen.add(identify(board.runs[0].config, registry.find_model("CoNRec")))
     assert len(seen) == 3
 
 

@@ -14,6 +14,7 @@ from recbole_conrec.leaderboard.board import read_board
 from recbole_conrec.leaderboard.commands import run_board
 from recbole_conrec.runs import records
 from recbole_conrec.runs.config import make_config
+from recbole_conrec.runs.identity import identify
 from recbole_conrec.runs.runner import run
 from recbole_conrec.utils.errors import UserError
 
@@ -72,10 +73,10 @@ def test_a_run_is_identified_by_the_source_of_its_metrics(options, tmp_path):
     from recbole_conrec.model.pop import Pop
 
     config = make_config("Pop", "tiny", options={**options, "metrics": ["HR", PATH]})
-    before = records.identify(config, Pop)
+    before = identify(config, Pop)
     with (tmp_path / "my_pkg" / "my_metric.py").open("a") as file:
         file.write("# another version\n")
-    assert records.identify(config, Pop) != before
+    assert identify(config, Pop) != before
 
 
 def test_what_is_selected_by_must_be_measured(options):
