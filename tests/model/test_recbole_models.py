@@ -24,7 +24,7 @@ SHORT = {"epochs": 1, "train_batch_size": 256, "MAX_ITEM_LIST_LENGTH": 8, "pretr
 
 @pytest.fixture(scope="module")
 def few(tmp_path_factory):
-    """Folder (`data_path`) of `tiny` with fewer users (SASRecCPR wants 100 items): DIN and DIEN judge every item for every instance."""
+    """Folder (`data_path`) of `tiny` with fewer users, as DIN and DIEN judge every item; SASRecCPR wants 100 items."""
     return tinylog.write_tiny(tmp_path_factory.mktemp("few"), users=20, items=102)
 
 
