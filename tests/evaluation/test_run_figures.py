@@ -110,7 +110,8 @@ def test_the_table_shows_what_was_asked_for_at_20(pop):
 def test_selection_by_a_smaller_figure(options):
     """Of LikeHR the lowest epoch is kept, of NDCG the highest."""
     for metric, best in (("LikeHR", min), ("NDCG", max)):
-        given = {**options, "epochs": 4, "metrics": ["HR", metric], "valid_metric": f"{metric}@20"}
+        small = {"epochs": 4, "n_layers": 1, "hidden_size": 32, "inner_size": 32, "MAX_ITEM_LIST_LENGTH": 10}
+        given = {**options, **small, "metrics": ["HR", metric], "valid_metric": f"{metric}@20"}
         record = run("SASRec", "tiny", options=given).record
         looks = [entry["valid"] for entry in record["curve"]]
         assert record["valid"] == {f"{metric}@20": best(looks)} and len(set(looks)) > 1
@@ -120,7 +121,9 @@ def test_selection_by_a_smaller_figure(options):
 def test_a_method_that_only_ranks_candidates_has_no_figures_of_lists(options):
     stage = {"name": "tuning", "task": "yes_no", "samples": 20, "epochs": 1}
     given = {**options, "metrics": ["NDCG", "ItemCoverage", "CandAcc"], "valid_metric": "CandAcc", "stages": [stage]}
-    metrics = run("TALLRec", "tiny", options={**given, "valid_sample": 10}).record["metrics"]
+    sizes = {"layers": 1, "hidden": 32, "heads": 2, "kv_heads": 2, "intermediate": 64}
+    small = {"llm_options": {"tiny": sizes}, "history": 6, "valid_sample": 10}
+    metrics = run("TALLRec", "tiny", options={**given, **small}).record["metrics"]
     assert metrics["NDCG@20"] == {"value": None, "n": 0, "low": None, "high": None}
     assert not set(BEYOND) & {name.split("@")[0] for name in metrics} and metrics["AUCLike"]["n"] > 20
 

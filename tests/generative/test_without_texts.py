@@ -1,7 +1,6 @@
 """Data without an .item file: methods of semantic IDs train on what there is, and say what they left out."""
 
 import json
-import shutil
 
 import pytest
 import tinylog
@@ -10,8 +9,14 @@ from recbole_conrec.registry import find_model
 from recbole_conrec.runs.runner import run
 from recbole_conrec.utils.errors import UserError
 
+SMALL = {
+    "llm_options": {"tiny": {"layers": 1, "hidden": 32, "heads": 2, "kv_heads": 2, "intermediate": 64}},
+    "history": 6,
+    "valid_sample": 10,
+}
 SHORT = {
     "CoNRec": {
+        **SMALL,
         "tokenizer": {"encoder": "behaviour"},
         "stages.translation.skip": False,
         "stages.alignment.skip": False,
@@ -21,15 +26,15 @@ SHORT = {
         "stages.grpo-*.samples": 32,
         "stages.grpo-*.prompts_per_step": 4,
     },
-    "LCRec": {"tokenizer": {"name": "collaborative"}, "stages.mixture.max_steps": 2},
+    "LCRec": {**SMALL, "tokenizer": {"name": "collaborative"}, "stages.mixture.max_steps": 2},
     "P5CID": {"stages.next.max_steps": 2},
 }
 
 
 @pytest.fixture
-def bare(tiny_path, tmp_path):
-    """Options for `tiny` without its .item file."""
-    shutil.copytree(tiny_path / "tiny", tmp_path / "tiny")
+def bare(tmp_path):
+    """Options for `tiny`, of fewer users, without its .item file."""
+    tinylog.write_tiny(tmp_path, users=20)
     (tmp_path / "tiny" / "tiny.item").unlink()
     given = {name: value for name, value in tinylog.OPTIONS.items() if not name.startswith("item_")}
     return {**given, "data_path": str(tmp_path), "checkpoint_dir": str(tmp_path / "saved"), "use_gpu": False}
