@@ -4,12 +4,15 @@ import importlib.resources
 import json
 import math
 import os
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from recbole_conrec.leaderboard import tables
+from recbole_conrec.evaluation.registry import smaller
+from recbole_conrec.leaderboard import stages, tables
 from recbole_conrec.leaderboard.board import Board
+from recbole_conrec.leaderboard.distribution import distributions
 from recbole_conrec.leaderboard.section import Cell, Line, Section, looks
 from recbole_conrec.runs.records import Record
 
@@ -32,9 +35,12 @@ def content(board: Board, sections: list[Section], folder: Path) -> str:
 
 def page(data: str) -> str:
     """The page. ``data``: what :func:`content` gives."""
-    template = (importlib.resources.files("recbole_conrec.leaderboard") / "page.html").read_text(encoding="utf-8")
+    folder = importlib.resources.files("recbole_conrec.leaderboard")
     # the JSON in it holds no '<', so that no text of a record can end the script element
-    return template.replace("{{data}}", data.replace("<", "\\u003c"))
+    parts = {name: (folder / f"page.{name}").read_text(encoding="utf-8") for name in ("css", "js")}
+    parts |= {"charts": (folder / "charts.js").read_text(encoding="utf-8"), "data": data.replace("<", "\\u003c")}
+    template = (folder / "page.html").read_text(encoding="utf-8")
+    return re.sub(r"{{(\w+)}}", lambda found: parts[found[1]], template)
 
 
 def _finite(value: Any) -> Any:
@@ -78,9 +84,18 @@ def _section(section: Section, folder: Path) -> dict:
         "improved": tables.improved(section),
         "improvement": {c: tables.improvement(section, c) for c in section.columns if c in section.improvement},
         "methods": [_method(line, folder) for line in section.lines],
+        "smaller": [column for column in section.columns if smaller(column)],
+        "stages": _stages(section),
+        "distributions": distributions(section),
         "valid_metrics": list(_selected_by(section)),
         "protocol": protocol(first, section) if first else [],
     }
+
+
+def _stages(section: Section) -> dict | None:
+    """The table "after each stage"; None where no method measures alignment."""
+    rows = stages.after_stages(section)
+    return {"names": stages.stage_names(rows), "rows": rows, "key": stages.KEY} if rows else None
 
 
 def _selected_by(section: Section) -> dict[str, list[str]]:

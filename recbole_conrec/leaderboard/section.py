@@ -120,6 +120,7 @@ class Section:
         usual_users: {metric: (their users, the effective number of users)}, likewise.
         above: {reference: the metrics in which it is above the method that it is compared with}.
         users: number of users whose test instances they are.
+        user: int64 [N], whose test instance it is; None before any run has ended.
     """
 
     dataset: str
@@ -131,6 +132,7 @@ class Section:
     usual_users: dict[str, tuple[int, float]] = field(default_factory=dict)
     above: dict[str, list[str]] = field(default_factory=dict)
     users: int = 0
+    user: np.ndarray | None = field(default=None, repr=False)
 
     @property
     def methods(self) -> list[Line]:

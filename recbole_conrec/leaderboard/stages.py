@@ -35,7 +35,8 @@ def _figure(values: list[float]) -> str:
     return figure(statistics.mean(values)) + (f" ± {figure(statistics.stdev(values))}" if len(values) > 1 else "")
 
 
-def _columns(rows) -> list[str]:
+def stage_names(rows: list[tuple[str, str, dict[str, str]]]) -> list[str]:
+    """All stages, in the order of the method that has most of them."""
     return list(dict.fromkeys(name for *_, figures in sorted(rows, key=lambda row: -len(row[2])) for name in figures))
 
 
@@ -44,7 +45,7 @@ def terminal(section: Section) -> Table | None:
     rows = after_stages(section)
     if not rows:
         return None
-    names = _columns(rows)
+    names = stage_names(rows)
     table = Table(
         title=plain(f"after each stage: {section.dataset}", "italic"),
         title_justify="left",
@@ -70,7 +71,7 @@ def markdown(section: Section) -> str:
     rows = after_stages(section)
     if not rows:
         return ""
-    names = _columns(rows)
+    names = stage_names(rows)
     head = ["method", "after each stage", *map(md, names)]
     cells = [[md(method), measure, *(figures.get(name, "-") for name in names)] for method, measure, figures in rows]
     return f"{markdown_table(head, cells, named=2)}\n{KEY}.\n"

@@ -33,7 +33,7 @@ def _section(board: Board, dataset: str) -> Section:
     _check_same_data(there, dataset)
     _note_weak(there)
     facts = next(iter(there[0].records.values())).facts()
-    section.users = len(np.unique(facts["user"]))
+    section.user, section.users = facts["user"], len(np.unique(facts["user"]))
     fill(there, columns, facts["user"], section.improved, board.compare_references)
     section.above = {} if board.compare_references else above(there, columns)
     for column in columns:
