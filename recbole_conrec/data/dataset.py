@@ -100,7 +100,7 @@ class NegativeFeedbackDataset(AtomicDataset):
                 "names": [self.uid_field, self.iid_field, self.time_field],
             }
         )
-        file = Path(self.config["checkpoint_dir"]) / "events" / f"{token}-{key}.arrow"
+        file = Path(self.stock.checkpoint_dir) / "events" / f"{token}-{key}.arrow"
         self.inter_feat = cache.load(file, key)
         if self.inter_feat is None:
             events = self._load_feat(str(path), FeatureSource.INTERACTION)
@@ -134,7 +134,7 @@ class NegativeFeedbackDataset(AtomicDataset):
         self._forget(set(events) - {self.uid_field, self.iid_field, _FEEDBACK, _ROW})
 
     def _set_list_fields(self):
-        self.item_id_list_field = self.iid_field + self.config["LIST_SUFFIX"]
+        self.item_id_list_field = self.iid_field + self.stock.LIST_SUFFIX
         for field, kind, length in (
             (self.item_id_list_field, FeatureType.TOKEN_SEQ, self.max_item_list_len),
             (self.item_list_length_field, FeatureType.TOKEN, 1),
@@ -236,7 +236,7 @@ class NegativeFeedbackDataset(AtomicDataset):
             instances, protocol = self.splits[split], self.protocol
             f_ptr, f_items = self.future(instances, (NEGATIVE,))
             candidates = CandidateLists(
-                self._candidate_sources(),
+                self.candidate_sources(),
                 instances,
                 f_ptr,
                 f_items,
@@ -253,12 +253,13 @@ class NegativeFeedbackDataset(AtomicDataset):
                 long_tail=long_tail_items(training_dislikes(self), protocol.long_tail),
                 candidates=candidates,
                 further=FurtherTruth(
-                    self.future, self._candidate_sources(), instances, f_ptr, f_items, protocol.candidate_seed
+                    self.future, self.candidate_sources(), instances, f_ptr, f_items, protocol.candidate_seed
                 ),
             )
         return self._shared[key]
 
-    def _candidate_sources(self) -> CandidateSources:
+    def candidate_sources(self) -> CandidateSources:
+        """What lists of candidates are drawn from, made once."""
         if "candidates" not in self._shared:
             popularity = np.bincount(self.log.item[self.train_mask], minlength=self.log.n_items)
             keys = (token_keys(self.field2id_token[field]) for field in (self.uid_field, self.iid_field))

@@ -283,13 +283,8 @@ class IdLanguageModel(GenerativeRecommender):
 
 class TextRecommender(StagedRecommender):
     """A causal language model that reads titles and ranks given candidates; without ``recommend`` in the subclass it
-    recommends nothing.
-
-    Attributes:
-        listwise: whether the score of a candidate depends on the others.
+    recommends nothing. The score of a candidate does not depend on the others.
     """
-
-    listwise: ClassVar[bool] = False
 
     TEXTS: ClassVar[tuple[str, ...]] = TITLE_TEXTS
     chunk = 32
@@ -300,26 +295,23 @@ class TextRecommender(StagedRecommender):
         self.load_language_model(dataset, self.TEXTS)
         self.prompts = TextPrompts(self.backbone, self.log, self.options.max_tokens, dataset.item_text())
 
-    def prompt_and_score(self, interaction, items: torch.Tensor) -> tuple[Prompts, torch.Tensor]:
-        """The prompts, and the scores of candidates [B, C] after them; -inf for padding."""
+    def judge(self, interaction, items: torch.Tensor) -> tuple[np.ndarray, torch.Tensor]:
+        """(bool [B], whether a prompt lost events; the scores of candidates [B, C], -inf for padding)."""
         raise NotImplementedError
 
     @torch.no_grad()
     def score_candidates(self, interaction, items: torch.Tensor) -> torch.Tensor:
-        return self.prompt_and_score(interaction, items)[1]
+        return self.judge(interaction, items)[1]
 
     @torch.no_grad()
     def answer(self, interaction, candidates, k, pairs=None, prior=None) -> Answers:
         """The scores alone; of a subclass that recommends, its list, too, to which alone the ``prior`` is added."""
-        size, judged = candidates.shape[1], None
+        size = candidates.shape[1]
         items = self.recommend(interaction, k, prior) if hasattr(self, "recommend") else None
-        if pairs is None or self.listwise:
-            prompts, scores = self.prompt_and_score(interaction, candidates)
-            judged = None if pairs is None else self.score_candidates(interaction, pairs)
-        else:
-            prompts, scores = self.prompt_and_score(interaction, torch.cat([candidates, pairs], dim=1))
-            scores, judged = scores[:, :size], scores[:, size:]
-        return Answers(items, scores, {}, int(prompts.shortened.sum()), judged)
+        both = candidates if pairs is None else torch.cat([candidates, pairs], dim=1)
+        shortened, scores = self.judge(interaction, both)
+        judged = None if pairs is None else scores[:, size:]
+        return Answers(items, scores[:, :size], {}, int(shortened.sum()), judged)
 
 
 def expand(trie, leaves: torch.Tensor, left_out: torch.Tensor, k: int) -> torch.Tensor:

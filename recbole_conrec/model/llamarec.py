@@ -2,7 +2,8 @@
 
 Each of the 20 titles has a letter, and the model answers with one letter: one forward pass orders them all, by the
 log-probabilities of the letters. Places of a list from the 21st on remain as the retriever has them. Given candidates
-(CandAcc) are ordered by the language model in the same way.
+(CandAcc) are judged one by one, each in a prompt that names it among the retriever's first 19: a prompt with all
+candidates would hold items that the user met after t0. The score is the log-probability of its letter.
 
 Reference: Yue et al., "LlamaRec: Two-Stage Recommendation using Large Language Models for Ranking", PGAI@CIKM 2023,
 arXiv 2311.02089; code Yueeeeeeee/LlamaRec. Departures:
@@ -36,6 +37,7 @@ from recbole_conrec.generative.best_weights import BestWeights
 from recbole_conrec.generative.method_options import LanguageModelOptions
 from recbole_conrec.generative.prompts import Prompts
 from recbole_conrec.generative.recommender import TextRecommender
+from recbole_conrec.generative.rivals import Columns, judge
 from recbole_conrec.generative.stage import StageRun, Task, TrainingSet
 from recbole_conrec.generative.stage_options import SFTStage, StageOptions
 from recbole_conrec.generative.tasks import asked
@@ -209,7 +211,6 @@ class LlamaRec(TextRecommender):
     prompts: LetterPrompts
     OPTIONS = LanguageModelOptions
     TEXTS = (PREFERENCE, *OPINION.values(), POOL, ANSWER, SEPARATOR, *LETTERS)
-    listwise = True
     TASKS: ClassVar[dict[str, Task]] = {
         "retriever": Task(retriever, RetrieverStage, "recbole_conrec.model.llamarec:fit_retriever"),
         "ranker": Task(ranker, RankerStage),
@@ -217,11 +218,6 @@ class LlamaRec(TextRecommender):
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
-        size = dataset.protocol.candidates.size
-        if size > len(LETTERS):
-            raise UserError(
-                f"candidates.size: {size}; LlamaRec gives each a letter, so expected at most {len(LETTERS)}"
-            )
         self.retriever = Retriever(config, dataset)
         self.lm = nn.ModuleDict({"retriever": self.retriever, "llm": self.backbone.model})
         self.prompts = LetterPrompts(self.backbone, self.log, self.options.max_tokens, dataset.item_text())
@@ -263,23 +259,34 @@ class LlamaRec(TextRecommender):
         items = self.retrieved(interaction, max(k, RETRIEVED), prior)
         if self.reorders:
             head = items[:, :RETRIEVED]
-            order = self.score_candidates(interaction, head).argsort(dim=1, descending=True, stable=True)
+            order = self.order(interaction, head).argsort(dim=1, descending=True, stable=True)
             items = torch.cat([head.gather(1, order), items[:, RETRIEVED:]], dim=1)
         return items[:, :k]
 
     def prompt(self, interaction, candidates: torch.Tensor) -> Prompts:
-        """The prompts that name candidates [B, C]."""
-        return self._lettered(interaction, candidates)[0]
-
-    def _lettered(self, interaction, candidates: torch.Tensor) -> tuple[Prompts, torch.Tensor]:
+        """The prompts that name all of the items [B, C]."""
         columns = self.prompt_inputs(interaction)
-        prompts, place = self.prompts.lettered(*columns, self.context, candidates.cpu().numpy(), self.seed)
-        return prompts.to(self.device), torch.from_numpy(place).to(self.device)
+        return self.prompts.lettered(*columns, self.context, candidates.cpu().numpy(), self.seed)[0]
 
-    def prompt_and_score(self, interaction, items: torch.Tensor) -> tuple[Prompts, torch.Tensor]:
-        """The scores are the log-probabilities of the candidates' letters among those that the prompt names."""
-        prompts, place = self._lettered(interaction, items)
-        nothing = torch.full((len(items), 1, 1), -1, device=self.device)  # the answer follows the prompt itself
-        letters = self.prompts.letters[: items.shape[1]].tolist()
+    def judge(self, interaction, items: torch.Tensor) -> tuple[np.ndarray, torch.Tensor]:
+        """The scores are the log-probabilities of the candidates' letters, each among the retriever's first items."""
+        rivals = self.retrieved(interaction, RETRIEVED).cpu().numpy()
+
+        def score(columns, lists):
+            prompts, letters = self._letters(columns, lists)
+            return prompts, letters[:, 0]
+
+        return judge(self.prompt_inputs(interaction), items, rivals, RETRIEVED, score)
+
+    def order(self, interaction, items: torch.Tensor) -> torch.Tensor:
+        """Float [B, C]: the log-probabilities of the letters of items that one prompt names, C <= 26."""
+        return self._letters(self.prompt_inputs(interaction), items.cpu().numpy())[1]
+
+    def _letters(self, columns: Columns, lists: np.ndarray) -> tuple[Prompts, torch.Tensor]:
+        prompts, place = self.prompts.lettered(*columns, self.context, lists, self.seed)
+        prompts, there = prompts.to(self.device), torch.from_numpy(place).to(self.device)
+        nothing = torch.full((len(lists), 1, 1), -1, device=self.device)  # the answer follows the prompt itself
+        letters = self.prompts.letters[: lists.shape[1]].tolist()
         answers = answer_logps(self.backbone, *prompts.pair, nothing, letters, chunk=self.chunk)[:, 0]
-        return prompts, answers.gather(1, place).masked_fill(items == 0, -torch.inf).log_softmax(1)
+        missing = torch.from_numpy(lists == 0).to(self.device)
+        return prompts, answers.gather(1, there).masked_fill(missing, -torch.inf).log_softmax(1)

@@ -84,9 +84,9 @@ class TALLRec(TextRecommender):
         """What all questions about a user begin with."""
         return self.prompts.liking(*self.prompt_inputs(interaction), self.context).to(self.device)
 
-    def prompt_and_score(self, interaction, items: torch.Tensor) -> tuple[Prompts, torch.Tensor]:
+    def judge(self, interaction, items: torch.Tensor) -> tuple[np.ndarray, torch.Tensor]:
         """The scores are log P(No) - log P(Yes), ordered as P(No) among the two."""
         prompts = self.prompt(interaction)
         questions = torch.from_numpy(self.prompts.question(items.cpu().numpy())).to(self.device)
         answers = answer_logps(self.backbone, *prompts.pair, questions, [self.no, self.yes], chunk=self.chunk)
-        return prompts, (answers[..., 0] - answers[..., 1]).masked_fill(items == 0, -torch.inf)
+        return prompts.shortened, (answers[..., 0] - answers[..., 1]).masked_fill(items == 0, -torch.inf)

@@ -68,7 +68,7 @@ def test_lists_are_the_retriever_s_with_the_first_20_places_in_another_order(mak
     own, found = model.retrieved(batch, 30), model.recommend(batch, 30)
     assert torch.equal(found[:, 20:], own[:, 20:]) and not torch.equal(found, own)
     assert torch.equal(found[:, :20].sort(1).values, own[:, :20].sort(1).values)
-    scores = model.score_candidates(batch, found[:, :20])
+    scores = model.order(batch, found[:, :20])
     assert (scores.diff(dim=1) <= 1e-5).all()
     assert torch.equal(model.recommend(batch, 5), found[:, :5])
     model.reorders = False
@@ -90,7 +90,7 @@ def test_a_prior_decides_what_is_retrieved(make):
 def test_a_score_is_the_log_probability_of_a_letter_among_the_letters(make):
     _, data, model = make()
     batch, items = data[[5, 60]], torch.tensor([[3, 9, 0], [1, 2, 4]])
-    found = model.eval().score_candidates(batch, items)
+    found = model.eval().order(batch, items)
     prompts, place = model.prompts.lettered(*model.prompt_inputs(batch), model.context, items.numpy(), model.seed)
     for row in range(2):
         tokens = model.prompts.letters[place[row]].tolist()
@@ -108,10 +108,23 @@ def test_a_score_is_the_log_probability_of_a_letter_among_the_letters(make):
 def test_the_order_of_candidates_is_the_seed_s_and_no_one_else_s(make):
     _, data, model = make()
     batch, items = data[[4, 80]], torch.tensor([[1, 2, 3, 0], [6, 5, 8, 7]])
-    found = model.eval().score_candidates(batch, items)
-    assert torch.allclose(model.score_candidates(batch, items.flip(1)).flip(1), found, atol=1e-5)
+    found = model.eval().order(batch, items)
+    assert torch.allclose(model.order(batch, items.flip(1)).flip(1), found, atol=1e-5)
     other = make(seed=7)[2]
     assert other.prompt(batch, items).lists() != model.prompt(batch, items).lists()
+
+
+def test_a_candidate_is_judged_among_what_is_retrieved_whatever_the_others_are(make):
+    _, data, model = make()
+    batch, items = data[[4, 80]], torch.tensor([[1, 2, 3, 0], [6, 5, 8, 7]])
+    found, first = model.eval().score_candidates(batch, items), model.retrieved(batch, 20)
+    assert found[0, 3] == -torch.inf and torch.isfinite(found[:, :3]).all()
+    for row in range(2):
+        for column in range(3):
+            item = items[row, column]
+            named = torch.cat([item[None], first[row][first[row] != item][:19]])[None]
+            expected = model.order(data[[[4, 80][row]]], named)[0, 0]
+            torch.testing.assert_close(found[row, column], expected, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("against", ["random", "retrieved"])
@@ -153,11 +166,9 @@ def test_finished_stages_are_found_again(make):
     assert torch.equal(first[2].eval().recommend(batch, 20), second[2].eval().recommend(batch, 20))
 
 
-def test_the_first_stage_is_the_retriever_s_and_there_are_26_letters(make):
+def test_the_first_stage_is_the_retriever_s(make):
     with pytest.raises(UserError, match="the first has the task 'ranker'; expected retriever"):
         make(stages=[RANKER])
-    with pytest.raises(UserError, match="candidates.size: 30; LlamaRec gives each a letter, so expected at most 26"):
-        make(candidates=30)
 
 
 @pytest.mark.slow
