@@ -1,6 +1,10 @@
-"""What test_distributed runs on one process and, through `accelerate launch`, on two: training, then evaluation."""
+"""What test_distributed runs on one process and on two: training, then evaluation."""
 
+import json
+import os
+import socket
 import sys
+import traceback
 
 import torch
 from llmtools import prompts, random_ids, tiny_backbone
@@ -70,5 +74,28 @@ def main(folder):
         torch.distributed.destroy_process_group()
 
 
-if __name__ == "__main__":
-    main(sys.argv[1])
+def two(folder) -> None:
+    """Two processes, forked from this one, with the variables that `accelerate launch` and `torchrun` give theirs.
+
+    So what they need is imported once. It must not have computed anything: threads do not survive a fork.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    started = []
+    for rank in range(2):
+        if process := os.fork():
+            started.append(process)
+            continue
+        os.environ.update(place | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
+        code = 1
+        try:
+            main(folder)
+            with open(f"{folder}/modules-{rank}.json", "w") as file:
+                json.dump([name for name, module in sys.modules.items() if module], file)
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        os._exit(code)
+    ends = [os.waitpid(process, 0)[1] for process in started]
+    sys.exit(any(ends))

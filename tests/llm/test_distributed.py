@@ -1,5 +1,6 @@
-"""Two processes on a CPU train and evaluate what one process does."""
+"""Two processes on a CPU train and evaluate what one process does, without RecBole."""
 
+import json
 import os
 import subprocess
 import sys
@@ -21,42 +22,32 @@ HERE = Path(__file__).parent
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory):
-    """{processes: [result of each process]}"""
+def folder(tmp_path_factory):
+    """What one process left, which is this one, and two, in which RecBole cannot be imported."""
     folder = tmp_path_factory.mktemp("launched")
     paths = [str(HERE), str(HERE.parent.parent), os.environ.get("PYTHONPATH", "")]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)}
-    launch = [
-        sys.executable,
-        "-m",
-        "accelerate.commands.launch",
-        "--multi_gpu",
-        "--num_processes",
-        "2",
-        "--num_machines",
-        "1",
-        "--mixed_precision",
-        "no",
-        "--dynamo_backend",
-        "no",
-        "--main_process_port",
-        "0",
-    ]
+    program = f"import sys; sys.modules['recbole'] = None; import launched; launched.two({str(folder)!r})"
     two = subprocess.Popen(
-        [*launch, str(HERE / "launched.py"), str(folder)],
-        env=environment,
+        [sys.executable, "-c", program],
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)},
         text=True,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
     )
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as many as a launched process has: sums are rounded in the same order
+    torch.set_num_threads(1)  # as many as each of the two has: sums are rounded in the same order
     try:
         launched.main(str(folder))
     finally:
         torch.set_num_threads(threads)
         errors = two.communicate(timeout=300)[1]
     assert two.returncode == 0, errors[-3000:]
+    return folder
+
+
+@pytest.fixture(scope="module")
+def results(folder):
+    """{processes: [result of each process]}"""
     return {n: [load_file(folder / f"{n}-{rank}.safetensors") for rank in range(n)] for n in (1, 2)}
 
 
@@ -84,6 +75,14 @@ def test_two_processes_fine_tune_the_model_that_one_does(results):
     for name in one:
         if name.startswith(("sft.", "t5.")):
             torch.testing.assert_close(first[name], one[name], atol=1e-4, rtol=0, msg=name)
+
+
+def test_the_engine_loads_decodes_and_trains_without_recbole_data_and_methods(folder):
+    modules = json.loads((folder / "modules-0.json").read_text())
+    assert "torch" in modules and not [name for name in modules if name.split(".")[0] == "recbole"]
+    rooms = {name.split(".")[1] for name in modules if name.startswith("recbole_conrec.")}
+    rooms_of_the_package = {"compat", "on_import"}  # what its root registers for when RecBole is imported
+    assert rooms - rooms_of_the_package == {"llm", "options", "tokenizer", "utils"}
 
 
 def test_one_process_takes_all_batches():
