@@ -10,9 +10,11 @@ def test_files(tiny_path):                        # the folder for `data_path`; 
     ...
 """
 
+import forked
 import pytest
 import tinylog
 
+from recbole_conrec.cluster import warm
 from recbole_conrec.data.dataset import NegativeFeedbackDataset
 from recbole_conrec.runs.checks import read_by
 from recbole_conrec.runs.config import make_config
@@ -42,3 +44,9 @@ def make_tiny(tiny_path, tmp_path_factory):
 def tiny_dataset(make_tiny):
     """The data set `tiny` with its default options, shared by all tests: read only."""
     return make_tiny()[1]
+
+
+@pytest.fixture
+def quick_boards(monkeypatch):
+    """Boards that a test runs in this process fork their short runs from one that is there (see tests/forked.py)."""
+    monkeypatch.setattr(warm, "subprocess", forked.Warm())

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import forked
 import pytest
 import tinylog
 
@@ -70,13 +71,13 @@ def test_a_disk_that_fills_up(words, size, tmp_path):
     if mounted.returncode:
         pytest.skip("no right to mount a file system")
     try:
-        command = [sys.executable, str(ROOT / "run_recbole_conrec.py"), *words]
-        full = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        command = [ROOT / "run_recbole_conrec.py", *words]
+        full = forked.run(command, tmp_path)
         assert full.returncode == 2 and full.stderr.count("\n") == 1, full.stderr
         assert full.stderr.startswith("error: ") and "No space left" in full.stderr
         assert temporary(tmp_path) == []
         subprocess.run(["mount", "-o", "remount,size=50m", tmp_path / "saved"], check=True)
-        again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        again = forked.run(command, tmp_path)
         assert again.returncode == 0, again.stderr
     finally:
         subprocess.run(["umount", tmp_path / "saved"], check=True)

@@ -1,11 +1,9 @@
 """The scripts and the notebook of examples/ run as they are, each in a folder of its own."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
+import forked
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -18,9 +16,7 @@ NOTEBOOK = ROOT / "examples" / "quickstart.ipynb"
 
 
 def finished(words, folder):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
-    command = [sys.executable, "-W", "ignore", *map(str, words)]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=400)
+    done = forked.run(["-W", "ignore", *words], folder, {"CUDA_VISIBLE_DEVICES": ""})
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

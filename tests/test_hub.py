@@ -3,14 +3,12 @@
 import base64
 import hashlib
 import json
-import os
 import re
-import subprocess
-import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import forked
 import numpy as np
 import pytest
 import tinylog
@@ -32,6 +30,17 @@ OPTIONS = {
     "beam": 10,
     "stages": [{"name": "warm-up", "task": "next", "epochs": 1, "lr": 0.005, "batch_size": 4}],
 }
+
+# A command; the library of the hub reads its environment when it is imported, so here.
+WITH_HUB = """
+import sys
+
+for name in [name for name in sys.modules if name.startswith(("huggingface_hub", "recbole_conrec.runs.hub"))]:
+    del sys.modules[name]
+from recbole_conrec.cli import main
+
+sys.exit(main())
+"""
 
 
 class Hub(BaseHTTPRequestHandler):
@@ -146,11 +155,12 @@ def test_a_run_by_way_of_the_hub(trained, tiny_path, tmp_path):
     server.files = {}
     threading.Thread(target=server.serve_forever, daemon=True).start()
     hub = {"HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}", "HF_TOKEN": "hf_none", "HF_HOME": str(tmp_path)}
-    environment = {**os.environ, **hub, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1"}
+    environment = {**hub, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1"}
+
+    (tmp_path / "with_hub.py").write_text(WITH_HUB)
 
     def call(*words):
-        command = [sys.executable, "-W", "ignore", "-m", "recbole_conrec", *words]
-        return subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+        return forked.run(["-W", "ignore", tmp_path / "with_hub.py", *words], tmp_path, environment, patience=120)
 
     try:
         done = call("push", f"--run={trained}", "--to=someone/run", f"--data_path={tiny_path}", "--gpu_id=")

@@ -1,10 +1,9 @@
 """benchmarks/reproduce.py: a run that is stopped and goes on ends where one in one piece does."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
+import forked
 import numpy as np
 import pytest
 
@@ -24,8 +23,8 @@ def data(tmp_path_factory):
 
 
 def reproduce(data, *given, status: int = 0) -> list[str]:
-    command = [sys.executable, "-W", "ignore", SCRIPT, "--data", data, "--device", "cpu", "--sizes", SIZES, *given]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    command = ["-W", "ignore", SCRIPT, "--data", data, "--device", "cpu", "--sizes", SIZES, *given]
+    done = forked.run(command, data)
     assert done.returncode == status, done.stderr[-2000:]
     return done.stdout.splitlines() + done.stderr.splitlines()
 

@@ -43,7 +43,7 @@ def small(tiny_path, tmp_path_factory):
 
 
 @pytest.fixture
-def board(small, tmp_path, capsys):
+def board(small, tmp_path, capsys, quick_boards):
     """Function (**options) -> (exit code, text): the small board run in a folder of this test."""
     folder, options = small
 

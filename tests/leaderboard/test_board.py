@@ -1,15 +1,14 @@
 """Boards: their YAML, their runs, their records."""
 
 import json
-import os
 import re
 import shlex
 import shutil
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+import forked
 import numpy as np
 import pyarrow.compute as pc
 import pytest
@@ -56,21 +55,31 @@ PAPER = [
 ]
 
 
-def test_boards_of_ours():
-    paper = read_board("paper")
+@pytest.fixture(scope="module")
+def paper():
+    """The board of the paper. Read only."""
+    return read_board("paper")
+
+
+@pytest.fixture(scope="module")
+def beyond():
+    """{method: its run} of the board `beyond`, which has all of the paper's. Read only."""
+    return {run.method.name: run for run in read_board("beyond").narrow(seeds=1).runs}
+
+
+def test_boards_of_ours(paper, beyond):
     assert [method.name for method in paper.methods][: len(PAPER)] == PAPER and paper.improvement == "CoNRec"
     assert paper.columns == ["HR@20", "FHR@20", "FRecall@20", "LUF@20", "LIF@20", "CandAcc"]
     assert len(paper.seeds) == 5 and {m.group for m in paper.methods[len(PAPER) - 2 :]} == {"references"}
-    beyond = read_board("beyond").methods
-    assert beyond[: len(paper.methods)] == paper.methods and len(beyond) > len(paper.methods)
-    for name in ("quick", "beyond"):
-        for run in read_board(name).narrow(seeds=1).runs:
-            assert run.unavailable or run.identity  # every option of every method is known
+    alike = tuple(run.method for run in beyond.values())[: len(paper.methods)]
+    assert alike == paper.methods and len(beyond) > len(paper.methods)
+    for run in (*beyond.values(), *read_board("quick").narrow(seeds=1).runs):
+        assert run.unavailable or run.identity  # every option of every method is known
 
 
-def test_every_baseline_of_the_paper_is_offered_what_conrec_reads():
+def test_every_baseline_of_the_paper_is_offered_what_conrec_reads(paper, beyond):
     """Both kinds of feedback, and IDs that know behaviour: in a method of its own, beside that of the paper."""
-    by_name = {run.method.name: run for run in read_board("paper").narrow(seeds=1).runs}
+    by_name = {method.name: beyond[method.name] for method in paper.methods}
     conrec = by_name["CoNRec"].config
     dense = ("Caser", "SASRec", "BERT4Rec", "FDSA", "S3-Rec", "P5-CID")
     for name in (*(f"{one} / both" for one in dense), "TIGER / both + behaviour"):
@@ -84,29 +93,20 @@ def test_every_baseline_of_the_paper_is_offered_what_conrec_reads():
     assert all(run.config["threads"] == 1 and not run.config["valid_sample"] for run in by_name.values())
 
 
-def test_the_board_of_the_docs(tmp_path):
+def test_the_board_of_the_docs(tmp_path, paper):
     page = (ROOT / "docs" / "leaderboard.md").read_text()
     (block,) = re.findall(r"```yaml\n# my_board.yaml.*?\n(.*?)```", page, flags=re.S)
     (tmp_path / "my_board.yaml").write_text(block)
     board = read_board(str(tmp_path / "my_board.yaml")).narrow(seeds=1)
-    paper = [method.name for method in read_board("paper").methods]
-    assert [method.name for method in board.methods] == [
-        *paper,
-        "GRU4Rec",
-        "SASRec (both)",
-        "MyRec",
-        "Swing",
-        "Tuned",
-        "Large",
-    ]
+    own = ["GRU4Rec", "SASRec (both)", "MyRec", "Swing", "Tuned", "Large"]
+    assert [method.name for method in board.methods] == [*(method.name for method in paper.methods), *own]
+    board = board.narrow(methods=own)
     assert [run.method.name for run in board.runs if run.unavailable] == ["MyRec"]
     assert all(run.identity for run in board.runs if not run.unavailable)
 
 
-def test_narrowing():
-    board = read_board("paper").narrow(
-        methods=["CoNRec", "SASRec"], seeds=4, datasets=["ml-100k", "ml-1m-recent"], epochs=2
-    )
+def test_narrowing(paper):
+    board = paper.narrow(methods=["CoNRec", "SASRec"], seeds=4, datasets=["ml-100k", "ml-1m-recent"], epochs=2)
     assert [method.name for method in board.methods] == ["SASRec", "CoNRec"] and board.seeds == (2020, 2021, 2022, 2023)
     assert len(board.runs) == 2 * 4 * 2
     options = {run.method.name: run.options for run in board.runs}  # an option goes to the methods that read it
@@ -341,10 +341,10 @@ def test_identity_follows_options_data_and_place(small, tmp_path):
     assert board.narrow(**moved).runs[0].identity != one.identity
 
 
-def test_identity_follows_the_files_that_options_name(small, tmp_path):
+def test_identity_follows_the_files_that_options_name(paper, tmp_path):
     vectors = tmp_path / "vectors.npy"
     encoder = [{"name": "file", "path": str(vectors)}]
-    board = read_board("paper").narrow(methods=["CoNRec"], **{"tokenizer.encoder": encoder})
+    board = paper.narrow(methods=["CoNRec"], **{"tokenizer.encoder": encoder})
     seen = set()
     for content in (None, [1.0], [2.0]):  # absent, there, changed
         if content:
@@ -397,27 +397,18 @@ def test_two_boards_share_the_work(small, tmp_path):
     board = (folder / "board.yaml").read_text() + "  - {name: Nothing, model: Nope}\n"
     (tmp_path / "two.yaml").write_text(board)
     words = [
-        sys.executable,
         "-W",
         "ignore",
-        str(ROOT / "run_recbole_conrec.py"),
+        ROOT / "run_recbole_conrec.py",
         "--leaderboard=two.yaml",
         f"--config_files={folder / 'options.yaml'}",
         "--checkpoint_dir=saved",
         "--methods=Pop,Swing,Nothing",
     ]
-    boards = [
-        subprocess.Popen(
-            [*words, f"--out=results{n}"],
-            cwd=tmp_path,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-        )
-        for n in (1, 2)
-    ]
-    printed = [process.communicate()[0] for process in boards]
-    assert [process.returncode for process in boards] == [1, 1]  # of the method without a model
+    boards = [forked.start([*words, f"--out=results{n}"], tmp_path) for n in (1, 2)]
+    done = [board.wait() for board in boards]
+    assert [one.returncode for one in done] == [1, 1]  # of the method without a model
+    printed = [one.stdout for one in done]
     lines = [line for text in printed for line in text.splitlines() if line.startswith("[")]
     for method in ("Pop", "Swing"):
         mine = [line for line in lines if f"] {method} on tiny" in line]

@@ -5,11 +5,10 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
+import forked
 import psutil
 import pytest
 from rich.console import Console
@@ -29,7 +28,6 @@ from recbole_conrec.runs import failures, records
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parent.parent.parent
 SLOW = """
 from recbole_conrec.model.pop import Pop
 import os, time, signal
@@ -42,6 +40,14 @@ class Slow(Pop):
 class Killed(Pop):
     def __init__(self, *_):
         os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+BACKGROUND = """
+import signal, sys
+from recbole_conrec.cli import main
+
+signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell starts what is to go on in the background
+sys.exit(main())
 """
 
 
@@ -68,33 +74,45 @@ def test_a_failure_and_its_reason_are_in_every_output(small, tmp_path, board, mo
     assert "SIGKILL" in failures.read(run.folder)
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
-def test_runs_end_with_their_board(how, small, tmp_path):
+def test_runs_end_with_their_board(small, tmp_path):
     """Also one that a script started in the background, whose children ignore SIGINT, and one killed outright."""
     (tmp_path / "my_slow.py").write_text(SLOW)
     (tmp_path / "slow.yaml").write_text(
         f"extends: {small[0] / 'board.yaml'}\nmethods: [{{name: Slow, model_class: 'my_slow:Slow', seeds: 1}}]\n"
     )
-    command = (
-        f"{sys.executable} -W ignore {ROOT / 'run_recbole_conrec.py'} --leaderboard=slow.yaml --methods=Slow "
-        f"--config_files={small[0] / 'options.yaml'} --checkpoint_dir=saved"
-    )
-    (tmp_path / "start.sh").write_text(f"{command} > out 2>&1 &\necho $!\n")
-    environment = os.environ | {"PYTHONPATH": str(tmp_path), "OMP_NUM_THREADS": "1"}
-    started = subprocess.run(["sh", "start.sh"], cwd=tmp_path, capture_output=True, text=True, env=environment)
-    pid = int(started.stdout)
-    _wait(lambda: (tmp_path / "started").exists())
-    children = psutil.Process(pid).children(recursive=True)
-    assert children
-    os.kill(pid, how)
-    _wait(lambda: not any(child.is_running() and child.status() != "zombie" for child in children))
+    (tmp_path / "background.py").write_text(BACKGROUND)
+    words = ["-W", "ignore", tmp_path / "background.py", "--leaderboard=../slow.yaml", "--methods=Slow"]
+    words += [f"--config_files={small[0] / 'options.yaml'}", "--checkpoint_dir=saved"]
+    boards = {}
+    for how in (signal.SIGTERM, signal.SIGKILL):
+        (tmp_path / how.name).mkdir()
+        boards[how] = forked.start(words, tmp_path / how.name, {"PYTHONPATH": str(tmp_path)})
+    for how in boards:
+        _wait((tmp_path / how.name / "started").exists)
+    children = {how: psutil.Process(one.process.pid).children(recursive=True) for how, one in boards.items()}
+    assert all(children.values())
+    for how, one in boards.items():
+        os.kill(one.process.pid, how)
+    for how in boards:
+        _wait(lambda how=how: not any(one.is_running() and one.status() != "zombie" for one in children[how]))
+    assert [one.wait().returncode for one in boards.values()] == [130, -signal.SIGKILL]
 
 
 def _wait(until, seconds: float = 90) -> None:
     end = time.monotonic() + seconds
     while not until():
         assert time.monotonic() < end
-        time.sleep(0.2)
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def copied(small, tmp_path_factory):
+    """(board with records of its own, the file of its first record, what was in that file)."""
+    folder, options = small
+    saved = shutil.copytree(folder / "saved", tmp_path_factory.mktemp("copied") / "saved")
+    board = read_board(str(folder / "board.yaml")).narrow(**{**options, "checkpoint_dir": str(saved)})
+    file = board.runs[0].folder / records.RESULT
+    return board, file, file.read_text()
 
 
 @pytest.mark.parametrize(
@@ -115,12 +133,9 @@ def _wait(until, seconds: float = 90) -> None:
         [],
     ],
 )
-def test_one_bad_record_ends_no_board(change, small, tmp_path):
-    folder, options = small
-    shutil.copytree(folder / "saved", tmp_path / "saved")
-    board = read_board(str(folder / "board.yaml")).narrow(**{**options, "checkpoint_dir": str(tmp_path / "saved")})
-    file = board.runs[0].folder / records.RESULT
-    result = json.loads(file.read_text())
+def test_one_bad_record_ends_no_board(change, copied, tmp_path):
+    board, file, text = copied
+    result = json.loads(text)
     file.write_text(json.dumps({**result, **change} if isinstance(change, dict) else change))
     said: list[str] = []
     assert schedule.missing(board.runs, said.append) == [board.runs[0]] and "corrupt" in said[0]

@@ -56,7 +56,7 @@ def test_it_is_in_the_record_and_the_table(options, capsys):
 
 
 @pytest.mark.slow
-def test_it_is_a_column_of_a_board(options, tmp_path, capsys):
+def test_it_is_a_column_of_a_board(options, tmp_path, capsys, quick_boards):
     board = tmp_path / "board.yaml"
     board.write_text(
         f"datasets: [tiny]\nmetrics: [FHR, {PATH}]\ntopk: [5]\noptions: {{valid_metric: HR@5}}\nmethods: [Pop]\n"
