@@ -1,6 +1,6 @@
 """Supervised fine-tuning with loss on the answer tokens only: TRL's SFTTrainer, transformers' Trainer for T5."""
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -35,6 +35,9 @@ class SFTOptions(TrainingOptions):
     """Weight decay of AdamW; biases and norms have none."""
     max_steps: MaxSteps = -1
     """Stop after this number of optimizer steps; -1 (or 0): after `epochs`."""
+    softmax: Literal["vocabulary", "answers"] = "vocabulary"
+    """The tokens that an answer's token competes with: all, or those of the stage's answers, which is faster and enough
+    where decoding is constrained to them."""
 
 
 def train_sft(
@@ -77,6 +80,10 @@ def train_sft(
         "weight_decay": options.weight_decay,
     }
     trainer = _make_trainer(backbone, flat, arguments, runtime)
+    if options.softmax == "answers":
+        if not isinstance(trainer, CompactSFTTrainer):
+            raise UserError("softmax: 'answers' is for causal models, not for an encoder-decoder; use vocabulary")
+        trainer.answers = answer_tokens(flat)
     trainer.sampler = MixtureSampler(
         lengths=[len(example["input_ids"]) for example in flat],
         task=np.repeat(np.arange(len(tasks)), [len(task) for task in tasks.values()]),
@@ -133,12 +140,23 @@ def check_examples(backbone, examples: list[dict]) -> None:
         )
 
 
+def answer_tokens(examples: list[dict]) -> torch.Tensor:
+    """The tokens that bear loss in some example, int64 [A], ascending."""
+    found: set[int] = set()
+    for example in examples:
+        tokens, mask = np.asarray(example["input_ids"][1:]), np.asarray(example["completion_mask"][1:])
+        found.update(tokens[mask != 0].tolist())
+    return torch.tensor(sorted(found))
+
+
 class CompactSFTTrainer(SampledTrainer, SFTTrainer):
     """SFTTrainer whose head is applied to the answer positions only.
 
     TRL 1.16 does so on GPUs with Triton; elsewhere it computes the head for every position and masks afterwards. The
-    loss is the same mean of the answer tokens' negative log-likelihood.
+    loss is the same mean of the answer tokens' negative log-likelihood: over the whole vocabulary, or over `answers`.
     """
+
+    answers: torch.Tensor | None = None  # the tokens of `answer_tokens`, where the others do not compete
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """The mean negative log-likelihood of the answer tokens of the optimizer step, as a scalar."""
@@ -151,9 +169,15 @@ class CompactSFTTrainer(SampledTrainer, SFTTrainer):
             logits_to_keep=torch.zeros(0, dtype=torch.int64, device=labels.device),
         )
         at = labels != IGNORED
-        logits = Head(self.model).logits(out.hidden_states[-1][:, :-1][at])
+        targets, head, rows = labels[at], Head(self.model), None
+        if self.answers is not None:
+            answers = self.answers.to(labels.device)
+            targets = torch.searchsorted(answers, targets)
+            weight, bias = head.parameters()
+            rows = weight[answers], None if bias is None else bias[answers]
+        logits = head.logits(out.hidden_states[-1][:, :-1][at], rows)
         weights = inputs["loss_weights"][:, 1:][at] if "loss_weights" in inputs else None
-        loss = _mean_loss(self, logits, labels[at], num_items_in_batch, weights)
+        loss = _mean_loss(self, logits, targets, num_items_in_batch, weights)
         return (loss, out) if return_outputs else loss
 
 

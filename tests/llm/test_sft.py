@@ -253,3 +253,21 @@ def test_a_disk_that_is_full_is_one_line(backbone, tmp_path, monkeypatch):
     monkeypatch.setattr(torch, "save", full)
     with pytest.raises(UserError, match="the checkpoint cannot be written .*free some space"):
         train(backbone, tmp_path, training_examples(backbone, 8), runtime={"save_steps": 1})
+
+
+def test_answers_compete_with_answers_alone_where_asked(backbone, tmp_path):
+    """The loss of a step without learning is the cross entropy over the tokens of some answer; by hand."""
+    examples = training_examples(backbone, 8)
+    log = train(backbone, tmp_path, examples, max_steps=1, batch_size=8, lr=0.0, softmax="answers")
+    answers = sorted(
+        {t for e in examples for t, m in zip(e["input_ids"][1:], e["completion_mask"][1:], strict=True) if m}
+    )
+    assert 1 < len(answers) < backbone.model.get_input_embeddings().weight.shape[0]
+    losses = []
+    for example in examples:
+        with torch.no_grad():
+            logits = backbone.model(torch.tensor([example["input_ids"]])).logits[0]
+        for at, (token, bears) in enumerate(zip(example["input_ids"], example["completion_mask"], strict=True)):
+            if bears and at:
+                losses.append(-logits[at - 1, answers].log_softmax(0)[answers.index(token)].item())
+    assert log[0]["loss"] == pytest.approx(np.mean(losses), abs=1e-5)
