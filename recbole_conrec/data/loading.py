@@ -11,14 +11,14 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import pandas as pd
 import torch
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 from recbole.data.dataset import SequentialDataset
 from recbole.data.interaction import Interaction
 from recbole.utils import FeatureSource, FeatureType
 
 from recbole_conrec.data import atomic
 from recbole_conrec.data.items import ItemText
-from recbole_conrec.options.schema import Count, Options
+from recbole_conrec.options.schema import Count, Options, Several, Text
 from recbole_conrec.utils.arrays import pad_rows
 from recbole_conrec.utils.errors import UserError
 from recbole_conrec.utils.files import digest, is_there
@@ -49,6 +49,17 @@ class FileOptions(Options):
     """Encoding of the files; null: utf-8."""
 
 
+class StockOptions(Options):
+    """Options of RecBole's own, and of the run, that a data set needs."""
+
+    checkpoint_dir: Text = "saved"
+    """Folder of everything that runs leave; parsed events are cached in its ``events/``."""
+    LIST_SUFFIX: str = "_list"
+    """End of the names of fields that hold histories."""
+    numerical_features: Annotated[Several[str], BeforeValidator(lambda given: given or ())] = ()
+    """Fields that RecBole makes numbers of."""
+
+
 class AtomicDataset(SequentialDataset):
     """Reads NAME.inter, and NAME.item and NAME.user if they are there.
 
@@ -56,7 +67,7 @@ class AtomicDataset(SequentialDataset):
     whatever `load_col` says. A mistake in a file is a UserError that names the file, the row or field, and the fix.
 
     Attributes:
-        reading: the checked options of reading.
+        reading, stock: the checked options of reading, and RecBole's own.
         item_words: the texts of the .item file as they are there; None without such a file.
         files_digest, events_digest: sha256 (hex) of each file, one after the other, and of the .inter file.
     """
@@ -68,7 +79,7 @@ class AtomicDataset(SequentialDataset):
     events_digest: str
 
     def __init__(self, config):
-        self.reading = FileOptions.of(config)
+        self.reading, self.stock = FileOptions.of(config), StockOptions.of(config)
         super().__init__(config)
 
     def needed_fields(self, source: FeatureSource) -> dict[str, str]:
@@ -236,7 +247,7 @@ class AtomicDataset(SequentialDataset):
         ours = {
             field: data[field]
             for field in data
-            if self.field2type[field] in _SEQUENCES and field not in self.config["numerical_features"]
+            if self.field2type[field] in _SEQUENCES and field not in self.stock.numerical_features
         }
         others = super()._dataframe_to_interaction(data[[field for field in data if field not in ours]])
         padded = {field: torch.from_numpy(pad_rows(rows, self.field2seqlen[field])) for field, rows in ours.items()}

@@ -3,6 +3,7 @@
 import torch
 
 from recbole_conrec.dense.untrained import UntrainedRecommender
+from recbole_conrec.runs.options import PlaceOptions
 
 
 class FittedRecommender(UntrainedRecommender):
@@ -13,7 +14,7 @@ class FittedRecommender(UntrainedRecommender):
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
-        self.show_progress = bool(config["show_progress"])
+        self.show_progress = PlaceOptions.of(config).show_progress
         self._fitted = False
 
     def fit(self) -> None:

@@ -11,10 +11,20 @@ from recbole_conrec.data.truth import Truth
 from recbole_conrec.evaluation.beyond import beyond
 from recbole_conrec.evaluation.metrics.base import Metric, Predictions
 from recbole_conrec.evaluation.registry import find_metric, measured
+from recbole_conrec.options.schema import Options, Positive, Several
 from recbole_conrec.utils.errors import UserError
 
 # Needs of RecBole's metrics that only a [N, n_items] score matrix can meet; generative models never build one.
 _DENSE_ONLY = ("rec.meanrank", "rec.score", "data.label")
+
+
+class CollectorOptions(Options):
+    """What is measured."""
+
+    metrics: Several[str]
+    """The names of the option ``metrics``."""
+    tail_ratio: Positive | None = 0.1
+    """What TailPercentage counts as the tail; null: RecBole's default."""
 
 
 class NegativeFeedbackCollector(Collector):
@@ -40,14 +50,15 @@ class NegativeFeedbackCollector(Collector):
 
     def __init__(self, config):
         super().__init__(config)
+        self.options = CollectorOptions.of(config)
         for need in _DENSE_ONLY:
             if self.register.need(need):
                 raise UserError(
-                    f"metrics: one of {', '.join(config['metrics'])} needs the scores of all items for "
+                    f"metrics: one of {', '.join(self.options.metrics)} needs the scores of all items for "
                     "every instance (RecBole's GAUC and value metrics do); use metrics of a top-K list"
                 )
-        self.metrics = measured(config["metrics"])
-        found = [find_metric(name) for name in config["metrics"]]
+        self.metrics = measured(self.options.metrics)
+        found = [find_metric(name) for name in self.options.metrics]
         self.named = [metric() for metric in found if metric is not None]
         self.outcomes: dict[str, np.ndarray] = {}
         self.figures: dict[str, float] = {}
@@ -106,7 +117,7 @@ class NegativeFeedbackCollector(Collector):
         self.outcomes = outcomes(truth, items, scores, self.topk, metrics, pairs)
         self.figures = {}
         if items is not None and popularity is not None:
-            self.figures = beyond(items, self.topk, popularity, self.config["tail_ratio"])
+            self.figures = beyond(items, self.topk, popularity, self.options.tail_ratio)
 
         struct = DataStruct()
         for key in ("data.num_items", "data.num_users", "data.count_items", "data.count_users"):

@@ -46,6 +46,10 @@ class Evaluator(StockEvaluator):
     A metric of lists is NaN for a model that gives none.
     """
 
+    def __init__(self, config):
+        super().__init__(config)
+        self.topk: list[int] = config["topk"]
+
     def evaluate(self, dataobject) -> dict[str, float]:
         """{'hr@20': 0.1, 'itemcoverage@20': 0.5} from what a NegativeFeedbackCollector gives."""
         out: dict[str, float] = {}
@@ -54,12 +58,12 @@ class Evaluator(StockEvaluator):
                 out.update(metric.calculate_metric(dataobject))
             elif name in _BEYOND:
                 figures = {key.lower(): value for key, value in dataobject.get("nf.beyond").items()}
-                places = [f"{name}@{k}" for k in self.config["topk"]]
+                places = [f"{name}@{k}" for k in self.topk]
                 out.update({key: round(figures.get(key, float("nan")), metric.decimal_place) for key in places})
             elif "rec.topk" in dataobject:
                 out.update(metric.calculate_metric(dataobject))
             else:
-                out.update({f"{name}@{k}": float("nan") for k in self.config["topk"]})
+                out.update({f"{name}@{k}": float("nan") for k in self.topk})
         return out
 
     def figures(self, result: dict[str, float], n: int) -> dict[str, dict]:

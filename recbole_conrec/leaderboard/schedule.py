@@ -80,17 +80,17 @@ def task_of(run: PlannedRun, quiet: bool = False) -> Task:
     """The run as an executor sees it; ``quiet``: without progress bars, unless the user asks for them."""
     place, network = PlaceOptions.of(run.config), ChoiceOptions.of(run.config).network
     launch = run.method.launch
-    none = run.config["use_gpu"] is False or run.options.get("gpu_id") == ""
+    none = not place.use_gpu or run.options.get("gpu_id") == ""
     options = {key: value for key, value in run.options.items() if key != "gpu_id" or value == ""}
     if quiet and "show_progress" not in options:
         options["show_progress"] = False
-    recorded = {key: run.config[key] for key in ("data_path", "checkpoint_dir")}
+    recorded = {key: getattr(place, key) for key in ("data_path", "checkpoint_dir")}
     return Task(
         name=str(run),
         words=tuple(_words(run, options)),
         folder=run.folder,
         checkpoint_dir=Path(place.checkpoint_dir),
-        data=Path(run.config["data_path"]),
+        data=Path(place.data_path),
         resources=run.method.resources.over(default_resources(network, place.threads, launch)),
         threads=place.threads,
         gpu_ids="" if none else run.options.get("gpu_id"),

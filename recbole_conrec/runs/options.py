@@ -1,6 +1,7 @@
 """The options of a run that belong to no room of their own: where it runs, RecBole's training loop, the evaluation."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator
@@ -125,6 +126,23 @@ class LoopOptions(Options):
     """Mixed precision."""
     enable_scaler: bool = False
     """Gradient scaling in mixed precision."""
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What the harness reads of a Config, typed; the Config itself is for the classes that RecBole builds with it."""
+
+    config: Any
+    choice: ChoiceOptions
+    place: PlaceOptions
+    evaluation: EvaluationOptions
+    loop: LoopOptions
+
+    @classmethod
+    def of(cls, config: Any) -> "RunOptions":
+        """Of a RecBole Config."""
+        choice, place = ChoiceOptions.of(config), PlaceOptions.of(config)
+        return cls(config, choice, place, EvaluationOptions.of(config), LoopOptions.of(config))
 
 
 class HistoryOptions(Options):

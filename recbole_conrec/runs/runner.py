@@ -27,7 +27,7 @@ from recbole_conrec.runs.checkpoints import WEIGHTS
 from recbole_conrec.runs.checks import check_data
 from recbole_conrec.runs.config import make_config
 from recbole_conrec.runs.identity import folder_of, hub_models, identify, plain
-from recbole_conrec.runs.options import ChoiceOptions, EvaluationOptions, LoopOptions, PlaceOptions
+from recbole_conrec.runs.options import RunOptions
 from recbole_conrec.runs.restore import fingerprints_of
 from recbole_conrec.runs.stock_models import check_fields, check_files
 from recbole_conrec.runs.threads import pinned
@@ -68,22 +68,26 @@ def run(model: str | None = None, dataset: str | None = None, files=(), options:
     Args: as :func:`recbole_conrec.runs.config.make_config`. Raises UserError for a user's mistake, and
     :class:`recbole_conrec.runs.lock.BusyError` if another process is at the same run.
     """
-    config = make_config(model, dataset, files, options)
-    with held(config) as (identity, run_dir):
+    asked = RunOptions.of(make_config(model, dataset, files, options))
+    with held(asked) as (identity, run_dir):
         found, why = records.read(run_dir, identity)
         if found:
             return Result(found.result, found.outcomes(), run_dir)
         if why != "missing" and process_state().is_main_process:
             records.discard(run_dir, why)
         failures.clear(run_dir)
-        with pinned(PlaceOptions.of(config).threads):
-            return _run(config, ChoiceOptions.of(config).network, identity, run_dir)
+        with (
+            pinned(asked.place.threads),
+            logged(asked.place.state, run_dir),
+            reporting(asked.config, run_dir) as report,
+        ):
+            return _recorded(asked, identity, run_dir, report)
 
 
 @contextlib.contextmanager
-def held(config, patience: float = 2.0) -> Iterator[tuple[str, Path]]:
+def held(asked: RunOptions, patience: float = 2.0) -> Iterator[tuple[str, Path]]:
     """The run's identity and folder, held against other processes, its data checked; why it fails is kept there."""
-    model_class = ChoiceOptions.of(config).network
+    config, model_class = asked.config, asked.choice.network
     identity = identify(config, model_class)
     if not folder_of(config, identity).exists() and sum(map(fetch, hub_models(config))):
         identity = identify(config, model_class)
@@ -124,9 +128,9 @@ class Fitted:
     fit_s: float
 
 
-def fit(config, model_class: type, run_dir: Path, listeners: Sequence[Listener]) -> Fitted:
+def fit(asked: RunOptions, run_dir: Path, listeners: Sequence[Listener]) -> Fitted:
     """Load the data, build the network and train it."""
-    chosen, place = ChoiceOptions.of(config), PlaceOptions.of(config)
+    config, place, model_class = asked.config, asked.place, asked.choice.network
     show_progress = place.show_progress and process_state().is_main_process
     init_seed(place.seed, place.reproducibility)
     check_files(config)
@@ -134,30 +138,25 @@ def fit(config, model_class: type, run_dir: Path, listeners: Sequence[Listener])
     check_fields(config, data)
     train, valid, test = data.build()
     sampler, *_ = create_samplers(config, data, [train, valid, test])
-    train_data = get_dataloader(config, "train")(config, train, sampler, shuffle=LoopOptions.of(config).shuffle)
+    train_data = get_dataloader(config, "train")(config, train, sampler, shuffle=asked.loop.shuffle)
 
     init_seed(place.seed, place.reproducibility)
     try:
         network = model_class(config, train)
         network = network.to(network.device)
     except (ValueError, NotImplementedError) as error:  # how RecBole's models refuse an option
-        raise UserError(f"{chosen.method}: {error}") from error
-    trainer = find_trainer(chosen.method, model_class)(config, network, run_dir)
+        raise UserError(f"{asked.choice.method}: {error}") from error
+    trainer = find_trainer(asked.choice.method, model_class)(config, network, run_dir)
     trainer.listeners = list(listeners)
     with _stopwatch(run_dir / "spent.json") as fit_seconds:
         trainer.fit(train_data, valid, show_progress=show_progress)
     return Fitted(trainer, network, data, (train, valid, test), fit_seconds())
 
 
-def _run(config, model_class: type, identity: str, run_dir: Path) -> Result:
-    with logged(PlaceOptions.of(config).state, run_dir), reporting(config, run_dir) as report:
-        return _recorded(config, model_class, identity, run_dir, report)
-
-
-def _recorded(config, model_class: type, identity: str, run_dir: Path, report: Reporting) -> Result:
-    chosen, place, evaluation = ChoiceOptions.of(config), PlaceOptions.of(config), EvaluationOptions.of(config)
+def _recorded(asked: RunOptions, identity: str, run_dir: Path, report: Reporting) -> Result:
+    config, chosen, place = asked.config, asked.choice, asked.place
     show_progress = place.show_progress and process_state().is_main_process
-    fitted = fit(config, model_class, run_dir, [report])
+    fitted = fit(asked, run_dir, [report])
     trainer, network, data, (train, valid, test) = fitted.trainer, fitted.network, fitted.data, fitted.parts
     started = time.perf_counter()
     calibration = trainer.calibrate(valid, show_progress)
@@ -168,7 +167,7 @@ def _recorded(config, model_class: type, identity: str, run_dir: Path, report: R
         "model": chosen.method,
         "dataset": chosen.dataset,
         "metrics": {**summarise(measured.outcomes), **measured.figures},
-        "valid": {evaluation.valid_metric: float(trainer.best_valid_score)},
+        "valid": {asked.evaluation.valid_metric: float(trainer.best_valid_score)},
         "cost": {
             "fit_s": fitted.fit_s,
             "eval_s": evaluated - started,

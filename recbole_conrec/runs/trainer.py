@@ -30,7 +30,7 @@ from recbole_conrec.evaluation.registry import columns
 from recbole_conrec.evaluation.summary import single
 from recbole_conrec.runs.calibration import Calibration, calibrated
 from recbole_conrec.runs.checkpoints import CheckpointMixin
-from recbole_conrec.runs.options import ChoiceOptions, EvaluationOptions, LoopOptions, PlaceOptions
+from recbole_conrec.runs.options import RunOptions
 from recbole_conrec.runs.trackers import Listener
 from recbole_conrec.utils.distributed import my_batches
 from recbole_conrec.utils.errors import UserError
@@ -67,9 +67,9 @@ class HarnessMixin(CheckpointMixin):
         """``run_dir``: folder of the run; None, as in stock RecBole: a new one, which is never resumed from."""
         with _no_tensorboard():
             super().__init__(config, model)
-        self.method = ChoiceOptions.of(config).method
-        self.place, self.evaluation = PlaceOptions.of(config), EvaluationOptions.of(config)
-        self.loop = LoopOptions.of(config)
+        asked = RunOptions.of(config)
+        self.method, self.place = asked.choice.method, asked.place
+        self.evaluation, self.loop = asked.evaluation, asked.loop
         self.eval_collector, self.evaluator = NegativeFeedbackCollector(config), Evaluator(config)
         self.run_dir = run_dir or _new_folder(Path(self.place.checkpoint_dir), type(model).__name__)
         self.curve = []

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from recbole_conrec.runs import records
 from recbole_conrec.runs.config import make_config
-from recbole_conrec.runs.options import ChoiceOptions, EvaluationOptions, PlaceOptions
+from recbole_conrec.runs.identity import plain
+from recbole_conrec.runs.options import RunOptions
 from recbole_conrec.runs.runner import fit, held, logged
 from recbole_conrec.runs.threads import pinned
 from recbole_conrec.runs.trackers import Listener, reporting
@@ -42,22 +43,22 @@ def validate(
     Args:
         listeners: get what training measures (see trackers.py); one may end it by raising Stopped, which comes out.
     """
-    config = make_config(model, dataset, files, options)
-    with held(config, patience=math.inf) as (identity, run_dir):
+    asked = RunOptions.of(make_config(model, dataset, files, options))
+    with held(asked, patience=math.inf) as (identity, run_dir):
         found, _ = records.read(run_dir, identity)
         if found:
             return _validated(found.result, run_dir, listeners)
         with (
-            pinned(PlaceOptions.of(config).threads),
-            logged(PlaceOptions.of(config).state, run_dir),
-            reporting(config, run_dir) as report,
+            pinned(asked.place.threads),
+            logged(asked.place.state, run_dir),
+            reporting(asked.config, run_dir) as report,
         ):
-            fitted = fit(config, ChoiceOptions.of(config).network, run_dir, [report, *listeners])
+            fitted = fit(asked, run_dir, [report, *listeners])
     trainer = fitted.trainer
     return Validated(
-        metric=EvaluationOptions.of(config).valid_metric,
+        metric=asked.evaluation.valid_metric,
         valid=float(trainer.best_valid_score),
-        epochs=_epochs(trainer.curve, config["stages"]),
+        epochs=_epochs(trainer.curve, plain(asked.config).get("stages")),
         fit_s=trainer.cost.get("fit_s", fitted.fit_s),
         parameters=sum(p.numel() for p in fitted.network.parameters()),
         run_dir=run_dir,
