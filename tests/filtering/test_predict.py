@@ -2,12 +2,13 @@
 
 import copy
 import json
-import os
+import socket
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+import forked
 import numpy as np
 import pytest
 from pyarrow import parquet
@@ -21,8 +22,6 @@ from recbole_conrec.filtering.predict import SetOptions, predict
 from recbole_conrec.filtering.sets import moments, predict_sets
 from recbole_conrec.utils.errors import UserError
 from recbole_conrec.utils.files import HOST
-
-ROOT = Path(__file__).parent.parent.parent
 
 
 def test_parts_hold_the_models_answers(trained, sets_folder):
@@ -244,31 +243,19 @@ def test_manifest_names_everything(trained, sets_folder):
 
 @pytest.mark.slow
 def test_two_processes_write_what_one_does(run_folder, sets_folder, tmp_path):
-    command = [
-        "-m",
-        "accelerate.commands.launch",
-        "--multi_gpu",
-        "--num_processes=2",
-        "--main_process_port=0",
-        "-m",
-        "recbole_conrec",
-        "predict",
-        f"--run={run_folder}",
-        "--out=sets",
-        "--size=8",
-        "--part_users=25",
-        "--gpu_id=",
-        "--show_progress=False",
+    """With the variables that `accelerate launch` gives its processes (tests/test_runner.py launches by it)."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    options = ["--out=sets", "--size=8", "--part_users=25", "--gpu_id=", "--show_progress=False"]
+    command = ["-W", "ignore", "-m", "recbole_conrec", "predict", f"--run={run_folder}", *options]
+    started = [
+        forked.start(command, tmp_path, place | {"OMP_NUM_THREADS": "1", "RANK": rank, "LOCAL_RANK": rank})
+        for rank in "01"
     ]
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", *command],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("written to sets/") == 1
+    ends = [one.wait() for one in started]
+    assert [done.returncode for done in ends] == [0, 0], ends
+    assert sum(done.stdout.count("written to sets/") for done in ends) == 1
     one, two = (parquet.read_table(folder / "parts").to_pylist() for folder in (sets_folder, tmp_path / "sets"))
     for first, second in zip(one, two, strict=True):
         assert {**first, "scores": None} == {**second, "scores": None}
