@@ -1,17 +1,23 @@
-"""`explain`: the prompt read back, answers and rewards against loops, and the subcommand."""
+"""`explain`: the prompt read back, answers and rewards against loops, the page, and the subcommand."""
+
+import io
 
 import numpy as np
 import pytest
 import tinylog
 import torch
 import yaml
+from browser import HOSTILE, Parsed, assert_only_text, opened
+from rich.console import Console
 
 from recbole_conrec.cli import main
 from recbole_conrec.data.events import NEGATIVE, POSITIVE
 from recbole_conrec.runs.checks import read_by
 from recbole_conrec.runs.restore import load_run
 from recbole_conrec.runs.runner import run
+from recbole_conrec.study import explain_page, explain_report
 from recbole_conrec.study.explain import ExplainOptions, explain
+from recbole_conrec.study.item_names import ItemNames, moment
 from recbole_conrec.utils.errors import UserError
 
 pytestmark = pytest.mark.slow
@@ -142,11 +148,72 @@ def test_the_command_by_folder_and_by_options(trained, loaded, capsys, tmp_path)
         assert text in printed
     html = page.read_text()
     assert html.startswith("<!DOCTYPE html>") and "<script" not in html and "http" not in html
-    assert titles[seen.prompt[0][1]] in html
+    assert titles[seen.prompt[0][1]] in html and "@media (prefers-color-scheme: dark)" in html
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(options))
     named = ["--model=CoNRec", "--dataset=tiny", f"--config_files={tmp_path / 'tiny.yaml'}"]
     assert main(["explain", *named, f"--user={user}", "--k=3"]) == 0
     assert capsys.readouterr().out == printed.replace(f"page: {page}\n", "")
+
+
+@pytest.fixture
+def hostile(loaded, monkeypatch):
+    """(run, explanation) of a data set whose titles are markup of HTML and of rich."""
+    titles = [f"{HOSTILE}[red]x[/blue] {number}" for number in range(loaded.data.item_num)]
+    monkeypatch.setattr(loaded.data, "item_text", lambda: titles)
+    return loaded, explain(loaded, ExplainOptions(user=busiest(loaded)[0], k=6))
+
+
+def test_titles_are_text_on_the_page(hostile):
+    shown = Parsed(explain_page.page(*hostile))
+    assert_only_text(shown, least=12)
+    assert "script" not in shown.tags and shown.tags.count("tr") == 7  # the head, and the answers
+
+
+def test_titles_are_text_in_a_browser(hostile, tmp_path):
+    file = tmp_path / "explain.html"
+    file.write_text(explain_page.page(*hostile), encoding="utf-8")
+    assert_only_text(opened(file, width=390), least=12)
+
+
+@pytest.mark.parametrize("width", [100, 160])
+def test_the_terminal_shows_whole_lines(hostile, width):
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(explain_report.view(*hostile, width))
+    lines = console.export_text().splitlines()
+    assert max(map(len, lines)) <= width
+    seen = hostile[1]
+    (head,) = (line for line in lines if "log p" in line)
+    assert " ".join(head.split()) == "item log p reward nearest of GTS nearest of FPS hit"
+    for place, one in enumerate(seen.answers, start=1):
+        (line,) = (line for line in lines if line.startswith(f"{place} ") and f"{one.likelihood:.2f}" in line)
+        assert f"{one.reward:+.3f}" in line and line.rstrip().endswith(one.hit)
+    ids = [hostile[0].semantic_ids.text(item) for item in (*(one.item for one in seen.answers), seen.prompt[0][1])]
+    assert all(any(sid in line for line in lines) for sid in ids)
+    assert '"><img src=x' in " ".join(lines)
+
+
+def test_the_page_marks_hits_and_rewards(loaded):
+    user, places = busiest(loaded)
+    for number in range(1, len(places) + 1):
+        seen = explain(loaded, ExplainOptions(user=user, instance=number, k=40))
+        text = explain_page.page(loaded, seen)
+        found = [one for one in seen.answers if one.hit]
+        for kind in ("next", "F", "neighbour"):
+            assert text.count(f'<tr class="{kind}">') == sum(one.hit == kind for one in found)
+            assert text.count(f'<mark class="{kind}">') == sum(one.hit == kind for one in found)
+        assert text.count('class="bar minus"') == sum(one.reward < 0 for one in seen.answers)
+        answered = {one.item for one in seen.answers}
+        groups = dict(seen.future())
+        assert text.count('<li class="fault">') == len(answered & set(groups["FPS"]))
+        assert text.count('<li class="found">') == sum(
+            item in answered for name, items in groups.items() if name != "FPS" for item in items
+        )
+
+
+def test_items_and_times_have_names(loaded):
+    names = ItemNames(loaded)
+    assert names.both(0) == "-" and len(names.both(1, 12)) <= 12 and names.both(1, 12).endswith(f"({names.id(1)})")
+    assert moment(881250949) == "881250949 (1997-12-04 15:55 UTC)" and moment(7) == "7"
 
 
 def test_more_answers_than_items_are_all_items(loaded):

@@ -102,6 +102,11 @@ class Explanation:
     stage: RewardOptions
     answers: list[Answer]
 
+    def future(self) -> list[tuple[str, list[int]]]:
+        """What follows the instance, each group by its name."""
+        beyond = [item for item in self.gts if item not in self.f]
+        return [("next", [self.next]), ("F", self.f), ("GTS beyond F", beyond), ("FPS", self.fps)]
+
 
 @torch.no_grad()
 def explain(run: TrainedRun, options: ExplainOptions) -> Explanation:
