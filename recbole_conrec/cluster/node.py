@@ -78,6 +78,8 @@ def work(task: Task, job: Job, gpus: str | None, note: Callable[[str, str], Any]
     """
     node = socket.gethostname()
     shared = job.is_shared()
+    if task.in_place and not shared:
+        return Ended(2, f"{node} does not see the files of {task.checkpoint_dir}", node, faulty_node=True)
     try:
         there = task if shared else _moved(task, job)
         code = _run(there, job.folder if shared else scratch(), gpus, lambda text: note(node, text))

@@ -18,6 +18,7 @@ from recbole_conrec.cluster.task import Ended, State, Task
 from recbole_conrec.utils.errors import UserError
 
 ADDRESS = "RAY_ADDRESS"  # environment variable of Ray's: the cluster to connect to
+NICENESS = "RAY_worker_niceness"  # environment variable of Ray's, whose workers by default give way to other processes
 QUEUE = 200  # tasks that Ray has at a time; the others wait here
 EVERY = 2.0  # seconds between two looks at what runs
 
@@ -149,9 +150,9 @@ class RayExecutor:
             self._job = node.Job(Path.cwd(), (self._token, text), self._shared, self._data)
             if self._shared is None:
                 self._shared = all(self._sees(one["NodeID"], self._job) for one in self._nodes())
-                if not self._shared:
+                if not self._shared and not task.in_place:
                     self._say("not all nodes see the files of this machine: data and records travel through Ray")
-        if not self._shared and str(task.data) not in self._data:
+        if not self._shared and not task.in_place and str(task.data) not in self._data:
             self._data[str(task.data)] = Shipped(self._ray.put(node.data_files(task.data)))
         return self._job
 
@@ -256,6 +257,7 @@ def _connect(address: str | None) -> None:
     options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
     if address == "local":
         options |= {"include_dashboard": False}
+        os.environ.setdefault(NICENESS, "0")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

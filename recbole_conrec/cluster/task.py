@@ -23,6 +23,7 @@ class Task:
         threads: of the run.
         gpu_ids: the GPUs that the user allows, as in CUDA_VISIBLE_DEVICES; '' for none, None for any.
         cheap: whether it is so short that a process with all imports done should be forked for it.
+        in_place: whether it works only where the driver's files are seen.
         recorded: options about the place of the run as a run of the driver's machine records them.
     """
 
@@ -35,6 +36,7 @@ class Task:
     threads: int = 1
     gpu_ids: str | None = None
     cheap: bool = False
+    in_place: bool = False
     recorded: dict[str, Any] = field(default_factory=dict)
 
     @property

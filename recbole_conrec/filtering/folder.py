@@ -5,6 +5,7 @@ plan.json           written first: which prediction the parts belong to
 parts/part-00000.parquet ...    one row per user: the format for exchange
 index/*.npy         the same sets for the filter, to be mapped into memory
 tokenizer/          the semantic IDs and their encoder, for new items
+workers/            (while workers write the parts, or if one has failed) their logs
 valid/              (if calibrated) a folder of the same form: the sets as of the validation cut
 """
 
@@ -17,6 +18,7 @@ from recbole_conrec.utils.files import digest, write_json
 
 FORMAT = 1
 MANIFEST, PLAN, PARTS, INDEX, TOKENIZER, VALID = ("manifest.json", "plan.json", "parts", "index", "tokenizer", "valid")
+WORKERS = "workers"
 REMEDY = "run the same `recbole-conrec predict` again: it replaces damaged files and keeps the others"
 
 

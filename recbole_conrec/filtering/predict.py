@@ -6,6 +6,7 @@ index and, last of all, the manifest: a folder without it does not load.
 """
 
 import contextlib
+from collections.abc import Callable, Iterable
 from datetime import date
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +20,7 @@ from tqdm import tqdm
 from recbole_conrec.data.dataset import NegativeFeedbackDataset
 from recbole_conrec.filtering import folder as layout
 from recbole_conrec.filtering.index import build_index, ids_and_vectors
-from recbole_conrec.filtering.resume import check_folder, is_whole, part_name, prepare
+from recbole_conrec.filtering.resume import check_folder, check_plan, is_whole, part_name, prepare
 from recbole_conrec.filtering.sets import Sets, moment_or_seconds, moments, predict_sets
 from recbole_conrec.options.schema import Count, Options, Text
 from recbole_conrec.runs import lock
@@ -74,42 +75,80 @@ class SetOptions(Options):
         return at
 
 
-def predict(run: TrainedRun, out, options: SetOptions) -> dict:
+def predict(
+    run: TrainedRun, out, options: SetOptions, workers: Callable[[Path, list[int]], None] | None = None
+) -> dict:
     """Write the Predict Sets of users into the folder ``out``, or those files of it that are missing or damaged.
+
+    Args:
+        workers: write the parts of these numbers into a folder; default: this process, or those of the launcher.
 
     A set never holds more items than the catalogue. Returns the manifest (on every process). Raises UserError for an
     unknown user, a folder of another prediction, or one that holds anything else.
     """
     out = Path(out)
     check_folder(out)
-    options = options.model_copy(update={"size": min(options.size, run.data.item_num - 1)})
-    users = read_users(run.data, options.users)
-    plan = _plan(run, users, options)
+    options, users, plan = _planned(run, options)
     state = process_state()
-    t0 = moments(run.data, options.at)
     if state.is_main_process:
         out.mkdir(parents=True, exist_ok=True)
     state.wait_for_everyone()
     with lock.hold(out) if state.is_main_process else contextlib.nullcontext():
         theta = prepare(out, plan, options.overwrite) if state.is_main_process else None
         state.wait_for_everyone()
-        parts = [users[first : first + options.part_users] for first in range(0, len(users), options.part_users)]
-        mine = range(state.process_index, len(parts), state.num_processes)
-        left = [n for n in mine if not is_whole(out / layout.part_file(n), n, plan)]
-        bar = tqdm(
-            total=sum(len(parts[n]) for n in left),
-            desc=f"predict ({options.at})",
-            unit="user",
-            disable=not run.place.show_progress or not left,
-        )
-        with bar:
-            for number in left:
-                _write_part(run, out / layout.part_file(number), number, parts[number], t0, plan, bar)
+        parts = -(-len(users) // options.part_users)
+        left = _missing(out, plan, range(state.process_index, parts, state.num_processes))
+        if workers is None:
+            _write_parts(run, out, options, users, plan, left)
+        elif left:
+            workers(out, left)
         state.wait_for_everyone()
         if state.is_main_process and not (out / layout.MANIFEST).exists():
-            layout.write_manifest(out, {**_finish(run, out, plan, len(parts)), "theta": theta})
+            layout.write_manifest(out, {**_finish(run, out, plan, parts), "theta": theta})
         state.wait_for_everyone()
     return layout.read_manifest(out)
+
+
+def predict_parts(run: TrainedRun, out, options: SetOptions, numbers: Iterable[int]) -> int:
+    """What a worker does: write those of these parts that are missing or damaged, into a folder that has a plan.
+
+    Returns how many it wrote. Raises UserError if the folder has another plan, or none.
+    """
+    out = Path(out)
+    options, users, plan = _planned(run, options)
+    check_plan(out, plan)
+    parts = -(-len(users) // options.part_users)
+    if wrong := [number for number in numbers if number >= parts]:
+        raise UserError(f"only_parts: there is no part {wrong[0]}; the parts are 0 to {parts - 1}")
+    left = _missing(out, plan, numbers)
+    _write_parts(run, out, options, users, plan, left)
+    return len(left)
+
+
+def _planned(run: TrainedRun, options: SetOptions) -> tuple[SetOptions, np.ndarray, dict]:
+    """The options with a size that there can be, the users' internal ids [U], and the plan."""
+    options = options.model_copy(update={"size": min(options.size, run.data.item_num - 1)})
+    users = read_users(run.data, options.users)
+    return options, users, _plan(run, users, options)
+
+
+def _missing(out: Path, plan: dict, numbers: Iterable[int]) -> list[int]:
+    return [number for number in numbers if not is_whole(out / layout.part_file(number), number, plan)]
+
+
+def _write_parts(
+    run: TrainedRun, out: Path, options: SetOptions, users: np.ndarray, plan: dict, left: list[int]
+) -> None:
+    t0 = moments(run.data, options.at)
+    parts = {number: users[number * options.part_users : (number + 1) * options.part_users] for number in left}
+    with tqdm(
+        total=sum(map(len, parts.values())),
+        desc=f"predict ({options.at})",
+        unit="user",
+        disable=not run.place.show_progress or not left,
+    ) as bar:
+        for number, those in parts.items():
+            _write_part(run, out / layout.part_file(number), number, those, t0, plan, bar)
 
 
 def _plan(run: TrainedRun, users: np.ndarray, options: SetOptions) -> dict:

@@ -17,7 +17,7 @@ from recbole_conrec.utils.id_files import some
 
 OWN = re.compile(
     r"(valid/)?(manifest\.json|plan\.json|lock|parts/part-\d{5,}\.parquet|index/\w+\.npy"
-    r"|tokenizer/(semantic_ids|features)\.(json|safetensors))"
+    r"|workers/parts-\d{5,}/(terminal|run)\.log|slurm/\S+|tokenizer/(semantic_ids|features)\.(json|safetensors))"
 )
 """The files of a folder of Predict Sets."""
 
@@ -73,6 +73,15 @@ def prepare(out: Path, plan: dict, overwrite: bool) -> dict | None:
     if before != plan:
         write_json(out / layout.PLAN, plan)
     return _keep_manifest(out, plan)
+
+
+def check_plan(out: Path, plan: dict) -> None:
+    """Raise UserError unless the folder has this plan."""
+    before = _read_plan(out / layout.PLAN)
+    if before is None:
+        raise UserError(f"{out}: it has no {layout.PLAN}; start `predict` without only_parts")
+    if differing := [key for key in plan if before.get(key) != plan[key]]:
+        raise UserError(f"{out}: its parts are made with another {_differences(differing, before, plan)}")
 
 
 def _read_plan(file: Path) -> dict | None:
