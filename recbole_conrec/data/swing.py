@@ -8,6 +8,7 @@ The fewer dislikes two users share, the more each counts; with one common user t
 """
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from scipy import sparse
@@ -80,12 +81,42 @@ def swing(
     options = options or SwingOptions()
     caps = options.max_user_items, options.max_item_users
     disliked_by = _capped(users, items, n_users, n_items, *caps)  # items x users
-    lists = disliked_by.T.tocsr()
-    size = np.diff(lists.indptr)
+    return swing_of_lists(disliked_by, disliked_by.T.tocsr(), options, budget=budget)
+
+
+class Lists(Protocol):
+    """Rows of sorted numbers as in a csr_matrix; may be arrays that are mapped into memory."""
+
+    @property
+    def indptr(self) -> np.ndarray:
+        """Where each row begins: int [rows + 1]."""
+
+    @property
+    def indices(self) -> np.ndarray:
+        """The rows, one after the other: int [indptr[-1]]."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows, and numbers that there are."""
+
+
+def swing_of_lists(disliked_by: Lists, lists: Lists, options: SwingOptions, *, budget: int = 2**22) -> Neighbours:
+    """Swing neighbours of each item.
+
+    Args:
+        disliked_by, lists: the users of each item, and the items of each user, after the caps.
+        budget: as for :func:`swing`.
+    """
+    n_items, size = disliked_by.shape[0], np.diff(lists.indptr)
+    number = np.diff(disliked_by.indptr)
     weight = 1.0 / (size + options.alpha1) ** options.theta
-    penalty = 1.0 / np.sqrt(np.maximum(np.diff(disliked_by.indptr), 1))
-    cost = np.add.reduceat(np.append(size[disliked_by.indices], 0), disliked_by.indptr[:-1])
-    todo = list(_cut(cost * (np.diff(disliked_by.indptr) > 0), budget))[::-1]
+    penalty = 1.0 / np.sqrt(np.maximum(number, 1))
+    cost = np.zeros(n_items, dtype=np.int64)
+    for low, high in _cut(number, budget):
+        entries = disliked_by.indices[disliked_by.indptr[low] : disliked_by.indptr[high]]
+        total = np.concatenate([[0], np.cumsum(size[entries], dtype=np.int64)])
+        cost[low:high] = np.diff(total[disliked_by.indptr[low : high + 1] - disliked_by.indptr[low]])
+    todo = list(_cut(cost, budget))[::-1]
     found = []
     with tqdm(total=n_items, desc="swing", unit="item", leave=False, disable=len(todo) < 10) as bar:
         while todo:
@@ -118,7 +149,7 @@ class _Block:
         pairs: the number of pairs of users, over all of them.
     """
 
-    def __init__(self, disliked_by: sparse.csr_matrix, lists: sparse.csr_matrix, low: int, high: int):
+    def __init__(self, disliked_by: Lists, lists: Lists, low: int, high: int):
         # Most pairs of users share i alone and would add to s(i, i) only: they are never formed.
         bounds = disliked_by.indptr[low : high + 1]
         self.user = disliked_by.indices[bounds[0] : bounds[-1]]  # of each place: an entry (i, u) of the block
