@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from dataclasses import replace
 
 import pytest
 import tinylog
@@ -35,12 +36,45 @@ BROKEN = {
 }
 
 
+def fixed(tiny_path) -> dict:
+    """Options of all runs here."""
+    return {"data_path": str(tiny_path), "gpu_id": "", "topk": [5], "valid_metric": "HR@5", "show_progress": False}
+
+
 @pytest.fixture
 def train(tiny_path, tmp_path, monkeypatch):
     """Function (model, **options) -> Result on the small log."""
     monkeypatch.chdir(tmp_path)
-    fixed = {"data_path": str(tiny_path), "gpu_id": "", "topk": [5], "valid_metric": "HR@5", "show_progress": False}
-    return lambda model, **options: run(model, "tiny", options={**read_by(model, tinylog.OPTIONS), **fixed, **options})
+    given = fixed(tiny_path)
+    return lambda model, **options: run(model, "tiny", options={**read_by(model, tinylog.OPTIONS), **given, **options})
+
+
+@pytest.fixture(scope="module")
+def _trained(tiny_path, tmp_path_factory):
+    """Function (model, **options) -> (Result, folder with `saved`), each trained once for all tests: read only."""
+    made = {}
+
+    def once(model, **options):
+        key = json.dumps([model, options])
+        if key not in made:
+            folder = tmp_path_factory.mktemp("trained")
+            given = {**read_by(model, tinylog.OPTIONS), **fixed(tiny_path), "checkpoint_dir": str(folder / "saved")}
+            made[key] = run(model, "tiny", options={**given, **options}), folder
+        return made[key]
+
+    return once
+
+
+@pytest.fixture
+def trained(_trained, train, tmp_path):
+    """Function (model, **options) -> Result: what `train` gives, copied from a run that tests share."""
+
+    def copied(model, **options):
+        result, folder = _trained(model, **options)
+        shutil.copytree(folder / "saved", tmp_path / "saved")
+        return replace(result, run_dir=tmp_path / result.run_dir.relative_to(folder))
+
+    return copied
 
 
 def unfinished(result):
@@ -53,8 +87,8 @@ def unfinished(result):
     ("name", "how"),
     [("last.pt", "empty"), ("last.pt", "cut"), ("model.safetensors", "cut"), ("model.safetensors", "other")],
 )
-def test_a_damaged_checkpoint_is_trained_again(train, name, how):
-    whole = train("SASRec", epochs=2)
+def test_a_damaged_checkpoint_is_trained_again(train, trained, name, how):
+    whole = trained("SASRec", epochs=2)
     folder = unfinished(whole)
     BROKEN[how](folder / name)
     with pytest.warns(UserWarning, match=f"{name} is damaged"):
@@ -64,9 +98,9 @@ def test_a_damaged_checkpoint_is_trained_again(train, name, how):
     assert [entry["loss"] for entry in again.record["curve"]] == [entry["loss"] for entry in whole.record["curve"]]
 
 
-def test_half_a_state_leaves_no_trace(train):
+def test_half_a_state_leaves_no_trace(train, trained):
     """Weights that load and an optimizer that does not."""
-    whole = train("SASRec", epochs=2)
+    whole = trained("SASRec", epochs=2)
     folder = unfinished(whole)
     state = torch.load(folder / "last.pt", weights_only=True)
     torch.save({**state, "optimizer": {}}, folder / "last.pt")
@@ -88,8 +122,8 @@ def test_damaged_pretrained_weights_are_made_again(train):
     ("name", "how"),
     [("stage.json", "cut"), ("stage.json", "keys"), ("weights.safetensors", "other"), ("weights.safetensors", "gone")],
 )
-def test_a_damaged_stage_is_trained_again(train, tmp_path, name, how):
-    whole = train("CoNRec", **STAGED)
+def test_a_damaged_stage_is_trained_again(train, trained, tmp_path, name, how):
+    whole = trained("CoNRec", **STAGED)
     unfinished(whole)
     files = sorted((tmp_path / "saved" / "tiny" / "stages").glob(f"*/{name}"))
     assert len(files) == 2
@@ -111,13 +145,19 @@ def test_a_damaged_stage_is_trained_again(train, tmp_path, name, how):
     assert valid[0] == valid[1]
 
 
+@pytest.fixture(scope="module")
+def _checkpoint(_trained, tmp_path_factory):
+    kept = tmp_path_factory.mktemp("kept")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(StageStore, "write", lambda self, *_: shutil.copytree(self.folder, kept, dirs_exist_ok=True))
+        _trained("CoNRec", **STAGED, seed=3)  # a run of its own: its stages are not written
+    return kept
+
+
 @pytest.fixture
-def checkpoint(train, tmp_path, monkeypatch):
+def checkpoint(_checkpoint, tmp_path):
     """A whole checkpoint folder of an interrupted stage."""
-    kept = tmp_path / "kept"
-    monkeypatch.setattr(StageStore, "write", lambda self, *_: shutil.copytree(self.folder, kept, dirs_exist_ok=True))
-    train("CoNRec", **STAGED)
-    monkeypatch.undo()
+    kept = shutil.copytree(_checkpoint, tmp_path / "kept")
     return max(kept.glob("checkpoint-*"), key=lambda folder: int(folder.name.split("-")[1]))
 
 
