@@ -4,6 +4,7 @@ import contextlib
 import errno
 import logging
 import os
+import re
 import signal
 import sys
 import warnings
@@ -56,9 +57,26 @@ def main(argv: list[str] | None = None) -> int:
         if fault:
             _close_output()
         return 2
+    except (MemoryError, RuntimeError) as error:
+        if (what := _lack_of_memory(error)) is None:
+            raise
+        print(
+            f"error: no memory left ({what}); lower what takes it: a size, a batch, the length of lists",
+            file=sys.stderr,
+        )
+        return 2
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from the last finished epoch or stage", file=sys.stderr)
         return 130
+
+
+def _lack_of_memory(error: Exception) -> str | None:
+    """What could not be allocated, if that is why something failed; torch is not imported to ask."""
+    signs = ("can't allocate memory", "out of memory", "Unable to allocate")
+    if not isinstance(error, MemoryError) and not any(sign in str(error) for sign in signs):
+        return None
+    found = re.search(r"allocate (\d[\d.]* \w+)", str(error))
+    return f"{found[1]} at once" if found else "it was asked for more than there is"
 
 
 def _dispatch(argv: list[str]) -> int:

@@ -185,6 +185,8 @@ def test_whatever_library_writes(error, tmp_path):
         ["--model=CoNRec", "--normalise=foo"],
         ["--model=CoNRec", "--use_gpu=maybe"],
         ["--model=CoNRec", "--swing.theta=.nan"],
+        ["--model=Pop", "--seed=4294967296"],
+        ["--model=Pop", "--candidate_seed=99999999999999999999"],
         ["--model=Pop", "--window={unit: days, unit: events}"],
         ["--model=Pop", "--window=&a {unit: *a}"],
         ["inspect", "ml-10k"],
@@ -223,3 +225,22 @@ def test_output_that_nobody_reads_is_no_traceback(reader, tmp_path):
         f"{command.partition('|')[0]} > /dev/full", shell=True, capture_output=True, text=True, cwd=tmp_path
     )
     assert done.returncode == 2 and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 5"), "it was asked for more than"),
+        (MemoryError("Unable to allocate 74.5 GiB for an array"), "74.5 GiB at once"),
+        (MemoryError(), "it was asked for more than"),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"), "2.00 GiB at once"),
+    ],
+)
+def test_a_lack_of_memory_is_one_line(error, words, capsys, monkeypatch):
+    def fail(argv):
+        raise error
+
+    monkeypatch.setitem(COMMANDS, "inspect", Command(fail, "", ""))
+    assert main(["inspect", "x"]) == 2
+    found = capsys.readouterr().err
+    assert found.startswith("error: no memory left") and words in found and found.count("\n") == 1

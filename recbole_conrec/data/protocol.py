@@ -13,7 +13,7 @@ from recbole_conrec.data.feedback import FeedbackRules
 from recbole_conrec.data.side import AsOf
 from recbole_conrec.data.splits import SplitRule
 from recbole_conrec.data.swing import SwingOptions
-from recbole_conrec.options.schema import Natural, Options, Several
+from recbole_conrec.options.schema import Natural, Options, Seed, Several
 
 KINDS = {"negative": (NEGATIVE,), "both": (NEGATIVE, POSITIVE)}
 """Value of the option `context` -> the kinds of feedback in a history."""
@@ -54,7 +54,7 @@ class Protocol(Options):
     """LIF is over the items with fewer negative events than this in training."""
     candidates: Annotated[CandidateOptions, BeforeValidator(sized)] = CandidateOptions()
     """The candidate lists of CandAcc; a number alone is their length."""
-    candidate_seed: Natural = 2020
+    candidate_seed: Seed = 2020
     """Seed of the candidate lists; not `seed`, so that runs with several seeds rank the same lists."""
     rm_dup_inter: Literal["first", "last"] | None = None
     """RecBole's filter: which of several events of one user with one item to keep; null: all."""

@@ -12,7 +12,7 @@ from recbole_conrec.evaluation.beyond import BEYOND
 from recbole_conrec.evaluation.contrast import CONTRAST
 from recbole_conrec.evaluation.registry import entry_points, find_metric, own_metrics
 from recbole_conrec.generative.candidate_scores import SCORINGS
-from recbole_conrec.options.schema import Count, Natural, NonNegative, Options, Several, Text
+from recbole_conrec.options.schema import Count, Natural, NonNegative, Options, Seed, Several, Text
 from recbole_conrec.registry import spelling
 from recbole_conrec.utils.errors import UserError
 from recbole_conrec.utils.names import nearest
@@ -28,7 +28,7 @@ def _each_once(values: Any) -> Any:
 
 
 Once = AfterValidator(_each_once)
-Seeds = Annotated[Count | Annotated[Several[Natural], Field(min_length=1)], Once]
+Seeds = Annotated[Count | Annotated[Several[Seed], Field(min_length=1)], Once]
 
 
 class Method(Options):

@@ -28,6 +28,7 @@ from recbole_conrec.utils.names import nearest
 
 Count = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Number = int | float
 Positive = Annotated[int | float, Field(gt=0)]
 NonNegative = Annotated[int | float, Field(ge=0)]

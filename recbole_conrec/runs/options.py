@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 
 from recbole_conrec import registry
-from recbole_conrec.options.schema import Count, Natural, NonNegative, Options, Positive, Several, Text
+from recbole_conrec.options.schema import Count, Natural, NonNegative, Options, Positive, Seed, Several, Text
 from recbole_conrec.runs.present import PresentOptions
 
 
@@ -44,7 +44,7 @@ class PlaceOptions(Options):
     """Folder that holds NAME/NAME.inter."""
     checkpoint_dir: Text = "saved"
     """Folder of runs, stages, semantic IDs and caches."""
-    seed: Natural = 2020
+    seed: Seed = 2020
     """Seed of training."""
     reproducibility: bool = True
     """Deterministic kernels."""
@@ -97,6 +97,17 @@ class EvaluationOptions(Options):
     """Decimals of the figures that RecBole rounds; records keep full precision."""
 
 
+class ClipOptions(Options):
+    """Arguments of torch's clip_grad_norm_."""
+
+    max_norm: Positive
+    """The largest norm of the gradient."""
+    norm_type: Positive = 2.0
+    """The norm: 2 is the Euclidean one."""
+    error_if_nonfinite: bool = False
+    """Whether a gradient that is no finite number ends the run."""
+
+
 class LoopOptions(Options):
     """RecBole's training loop; methods that are trained in stages read none of these."""
 
@@ -116,7 +127,7 @@ class LoopOptions(Options):
     """Its learning rate."""
     weight_decay: NonNegative = 0.0
     """L2 penalty."""
-    clip_grad_norm: dict[str, Any] | None = None
+    clip_grad_norm: ClipOptions | None = None
     """Arguments of torch's clip_grad_norm_; null: no clipping."""
     train_neg_sample_args: dict[str, Any] | None = None
     """RecBole's sampling of wrong items; null: none, as losses are over all items (CE)."""
