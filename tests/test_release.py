@@ -91,6 +91,11 @@ def test_the_wheel_has_the_files_that_the_readme_names(archives):
     assert any(name.endswith("LICENSE") for name in names)
     beside = {name.partition(BESIDE)[2] for name in names if BESIDE in name}
     assert {"README.md", "CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "constraints.txt"} <= beside
+    source = (ROOT / "recbole_conrec").rglob("*")
+    package = {
+        path.relative_to(ROOT).as_posix() for path in source if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert {path for path in package if not path.endswith(".pth")} <= names  # pages need their styles and scripts
     inside = {name.removeprefix("recbole_conrec/") for name in names} | names
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     named = re.findall(r"[`(]((?:docs|properties|recbole_conrec|benchmarks|examples)/[\w/.-]+\.\w+)", readme)
