@@ -155,7 +155,7 @@ def test_a_run_that_always_fails_is_tried_once_and_then_again_by_the_same_comman
 
 def test_a_straggler_holds_nothing_up(cluster, pretended):
     slow = pretended.runs[0]
-    pretended.before[str(slow)] = "sleep 4"
+    pretended.before[str(slow)] = "sleep 2"
     said: list[str] = []
     assert execute(pretended.runs, said) == {} and complete(pretended)
     done = [line for line in said if line.startswith("[")]

@@ -56,7 +56,7 @@ def test_a_forked_run_is_a_run_of_its_own(board, tmp_path):
         assert peaks[0] == pytest.approx(peaks[1], rel=0.2), peaks
 
 
-def test_a_fork_shares_nothing_and_its_death_is_its_own(board, tmp_path, monkeypatch):
+def test_a_fork_shares_nothing_and_its_death_is_its_own(board, tmp_path, quick_boards):
     """The environment and the log are the run's; a killed fork is reported, and the next one runs."""
     server = WarmServer()
     first, second = (schedule.task_of(run) for run in board.runs[:2])
@@ -75,7 +75,7 @@ def test_a_fork_shares_nothing_and_its_death_is_its_own(board, tmp_path, monkeyp
     assert json.loads((second.folder / records.RESULT).read_text())["seed"] == 5
 
 
-def test_runs_of_a_dead_server_are_dead(board):
+def test_runs_of_a_dead_server_are_dead(board, quick_boards):
     server = WarmServer()
     run = start_process(schedule.task_of(board.runs[0]), None, server)
     run._process.kill()
