@@ -5,17 +5,11 @@ import os
 import signal
 import sys
 
+from forked import PRELOADED
+
 # Each run is a fork of a server that has imported everything and computed nothing: a real process, started in no time.
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(
-    [
-        "recbole_conrec.cli",
-        "recbole_conrec.runs.runner",
-        "recbole_conrec.model.conrec",
-        "recbole_conrec.llm.grpo",
-        "recbole_conrec.llm.sft",
-    ]
-)
+CONTEXT.set_forkserver_preload(list(PRELOADED))  # there is one server for all
 
 
 def run(argv: list[str], die: tuple[str, str, int, int] | None, folder) -> int:

@@ -15,7 +15,7 @@ import yaml
 from recbole_conrec.runs.checks import read_by
 
 STAGES = [
-    {"name": "alignment", "task": "alignment", "samples": 64, "epochs": 1, "lr": 0.003, "batch_size": 16},
+    {"name": "alignment", "task": "alignment", "samples": 32, "epochs": 1, "lr": 0.003, "batch_size": 16},
     {
         "name": "sft",
         "task": "next",
@@ -32,9 +32,9 @@ STAGES = [
         "name": "grpo",
         "task": "grpo",
         "context": "both",
-        "samples": 48,
+        "samples": 24,
         "steps": 8,
-        "prompts_per_step": 8,
+        "prompts_per_step": 4,
         "G": 4,
         "beta": 0.05,
         "gamma": 0.5,
@@ -52,20 +52,21 @@ TINY = {"tiny": {"layers": 1, "hidden": 32, "heads": 2, "kv_heads": 2, "intermed
 
 
 @pytest.fixture
-def command(tiny_path, tmp_path):
+def command(tmp_path):
     """Function (llm_options) -> the command, and (folder) -> what it left behind there."""
+    tinylog.write_tiny(tmp_path, users=20)
 
     def write(llm_options):
         (tmp_path / "run.yaml").write_text(
             yaml.safe_dump(
                 {
                     **read_by("CoNRec", tinylog.OPTIONS),
-                    "data_path": str(tiny_path),
+                    "data_path": str(tmp_path),
                     "gpu_id": "",
                     "topk": [5],
                     "valid_metric": "HR@5",
-                    "valid_sample": 30,
-                    "history": 20,
+                    "valid_sample": 20,
+                    "history": 8,
                     "stages": STAGES,
                     "llm_options": llm_options,
                     "tokenizer": {"name": "rqkmeans", "sizes": [8, 8, 8], "encoder": ["tfidf"]},
