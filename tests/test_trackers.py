@@ -78,7 +78,7 @@ def test_a_run_of_epochs_in_tensorboard(tiny_run, monkeypatch):
     assert reported["test/HR@20"] == [(1, pytest.approx(tests["HR@20"]))]
     assert reported["cost/parameters"][0][1] == record["cost"]["parameters"]
     # where and how a run is reported does not make it another run
-    monkeypatch.setattr("recbole_conrec.runs.runner._run", lambda *_: pytest.fail("run again"))
+    monkeypatch.setattr("recbole_conrec.runs.runner._recorded", lambda *_: pytest.fail("run again"))
     assert tiny_run("Caser", **CASER).run_dir == found.run_dir
 
 

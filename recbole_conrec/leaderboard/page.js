@@ -21,7 +21,7 @@ function table(section) {
   const row = (method) => make("tr", {}, make("td", {}, method.label, ...(method.note ? [make("small", {}, method.note)] : [])),
     ...section.columns.map((c) => cellNode(method.cells[c], section.usual_n[c])),
     ...COSTS.map(([, key, write]) => make("td", {}, method.cost ? write(method.cost[key]) : "–")),
-    make("td", {class: "records"}, ...method.records.flatMap((r) => [make("a", {href: r.href}, String(r.seed)), " "])));
+    make("td", {class: "records"}, ...method.records.flatMap((r) => [r.href ? make("a", {href: r.href}, String(r.seed)) : String(r.seed), " "])));
   const draw = (methods) => {
     const [own, references] = [null, "references"].map((group) => methods.filter((method) => method.group === group));
     const line = make("tr", {class: "sum dim"}, make("td", {colspan: section.columns.length + COSTS.length + 2}, "references"));
@@ -78,7 +78,7 @@ document.title = DATA.title;
 document.getElementById("title").textContent = DATA.title;
 document.getElementById("lead").textContent = DATA.lead;
 for (const section of DATA.sections) {
-  const there = section.methods.some((method) => method.records.length);
+  const there = section.methods.some((method) => method.cost);
   const main = document.getElementById("main");
   main.append(make("h2", {}, section.dataset), table(section));
   if (!there) continue;
