@@ -87,7 +87,8 @@ def test_options_are_never_evaluated(tmp_path):
     trap = tmp_path / "trap"
     attack = f"__import__('pathlib').Path('{trap}').touch()"
     assert parse_value(attack) == attack
-    make_config("SASRec", "ml-100k", options={"hidden_act": attack})
+    with pytest.raises(UserError, match="hidden_act"):
+        make_config("SASRec", "ml-100k", options={"hidden_act": attack})
     assert not trap.exists()
     file = tmp_path / "evil.yaml"
     file.write_text(f"epochs: !!python/object/apply:pathlib.Path.touch [!!python/object/apply:pathlib.Path ['{trap}']]")
@@ -108,6 +109,12 @@ def test_options_are_never_evaluated(tmp_path):
         ({"user_inter_num_interval": "5+"}, "user_inter_num_interval: '5+'; expected an interval such as [5,inf)"),
         ({"item_inter_num_interval": "[9,2]"}, "item_inter_num_interval: '[9,2]'; expected an interval"),
         ({"val_interval": {"rating": "[1 4]"}}, "val_interval.rating: '[1 4]'; expected an interval"),
+        ({"hidden_act": "gelou"}, "hidden_act: 'gelou'; expected one of gelu, relu, swish"),
+        ({"loss_type": "XE"}, "loss_type: 'XE'; expected one of CE, BPR"),
+        ({"hidden_dropout_prob": 1.5}, "hidden_dropout_prob: 1.5; expected a number of at least 0 and below 1"),
+        ({"clip_grad_norm.max_nrm": 1}, "clip_grad_norm: unknown option 'max_nrm'; did you mean 'max_norm'"),
+        ({"train_neg_sample_args.distribution": "uniform"}, "train_neg_sample_args"),
+        ({"metrics": ["no_module:Metric"]}, "metrics: 'no_module:Metric': there is no module 'no_module'"),
         ({"load_col": {"item": "title"}}, "load_col.item: 'title'; expected * or a list"),
     ],
 )

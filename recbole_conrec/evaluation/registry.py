@@ -51,7 +51,7 @@ def find_metric(name: str) -> type[Metric] | None:
     path = name if ":" in name else entry_points().get(name)
     if path is None:
         return None
-    metric = load(path)
+    metric = load(path, "metrics")
     if not _is_metric(metric):
         raise UserError(
             f"metrics: '{name}' is no metric; expected a class derived from "

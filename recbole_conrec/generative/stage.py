@@ -111,7 +111,7 @@ ALGORITHMS: Mapping[str, Callable[[StageRun, TrainingSet], list[dict]]] = {"sft"
 def find_algorithm(name: str, where: str = "algorithm") -> Callable[[StageRun, TrainingSet], list[dict]]:
     """An algorithm by name or dotted path. Raises UserError that names the option ``where``."""
     if ":" in name:
-        return load_function(name)
+        return load_function(name, where)
     if name not in ALGORITHMS:
         raise UserError(
             f"{where}: '{name}' is unknown{nearest(name, ALGORITHMS)}; give {', '.join(ALGORITHMS)} or "

@@ -1,7 +1,10 @@
 """Gradient boosting on counts."""
 
+from typing import Annotated
+
 import numpy as np
 import torch
+from pydantic import Field
 from sklearn.ensemble import HistGradientBoostingClassifier
 from tqdm import tqdm
 
@@ -31,7 +34,7 @@ class CountGBDTOptions(Options):
     """Length of the recent past."""
     trees: Count = 100
     """Number of trees."""
-    leaves: Count = 4
+    leaves: Annotated[int, Field(ge=2)] = 4
     """Leaves of a tree, at most."""
     tree_rate: Positive = 0.1
     """How much each tree counts."""
@@ -79,7 +82,7 @@ class CountGBDT(UntrainedRecommender):
             x, y = self.examples()
             self._trees = HistGradientBoostingClassifier(
                 max_iter=options.trees,
-                max_leaf_nodes=max(options.leaves, 2),
+                max_leaf_nodes=options.leaves,
                 learning_rate=options.tree_rate,
                 random_state=self.seed,
                 early_stopping=False,

@@ -147,13 +147,25 @@ def check_values(given: dict, merged: dict, model_class: type, defaults: dict) -
     _check_like_defaults(given, merged, {**recbole_defaults(model_class.__name__), **defaults}, typed)
 
 
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "loss_type": ("CE", "BPR"),
+    "hidden_act": ("gelu", "relu", "swish", "tanh", "sigmoid"),
+}
+"""Options of RecBole's models that are names."""
+
+
 def _check_like_defaults(given: dict, merged: dict, defaults: dict, typed: set[str]) -> None:
     """RecBole's other options have no types but their defaults': a number stays a finite number."""
     for key in given:
         value, default = merged.get(key), defaults.get(key)
+        if key in CHOICES and key not in typed and value not in CHOICES[key]:
+            hint = nearest(str(value), CHOICES[key])
+            raise UserError(f"{key}: {value!r}; expected one of {', '.join(CHOICES[key])}{hint}")
         if key in typed or isinstance(default, bool) or not isinstance(default, int | float) or value is None:
             continue
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             raise UserError(f"{key}: {value!r}; expected a number, such as {default}")
         if isinstance(default, int) and default > 0 and not (isinstance(value, int) and value > 0):
             raise UserError(f"{key}: {value!r}; expected a whole number of at least 1, such as {default}")
+        if "dropout" in key and not 0 <= value < 1:
+            raise UserError(f"{key}: {value!r}; expected a number of at least 0 and below 1, such as {default}")

@@ -132,6 +132,8 @@ class _Config(Config):
             super()._set_default_parameters()
         except NotImplementedError as error:  # RecBole's words for an unknown metric
             raise UserError(f"metrics: {error}; known: {', '.join(sorted(metrics_dict))}") from None
+        except ValueError as error:  # options that do not go together
+            raise UserError(" ".join(str(error).split())) from None
 
 
 def _with_selecting(metrics: list, valid_metric: str) -> list:

@@ -17,31 +17,36 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {' or '.join(repr(c) for c in close)}" if close else ""
 
 
-def load_function(path: str) -> Callable:
-    """The function (or another callable) at ``package.module:name``. Raises UserError if there is none."""
-    found = load(path)
+def load_function(path: str, where: str = "") -> Callable:
+    """The function (or another callable) at ``package.module:name``. Raises UserError as :func:`load`."""
+    found = load(path, where)
     if not callable(found):
-        raise UserError(f"'{path}': {type(found).__name__} is no function")
+        raise UserError(f"{_at(path, where)}: {type(found).__name__} is no function")
     return found
 
 
-def load(path: str) -> Any:
-    """The object at ``package.module:name``. Raises UserError if there is none."""
+def load(path: str, where: str = "") -> Any:
+    """The object at ``package.module:name``. Raises UserError, which names the option ``where``, if there is none."""
+    at = _at(path, where)
     module, _, name = path.partition(":")
     if not name:
-        raise UserError(f"'{path}' is no dotted path: expected 'package.module:name'")
+        raise UserError(f"{at} is no dotted path: expected 'package.module:name'")
     try:
         found = importlib.import_module(module)
     except ModuleNotFoundError as error:
         if not f"{module}.".startswith(f"{error.name}."):  # the module exists; something that it imports does not
-            raise _broken(path, module, error) from error
-        raise UserError(f"'{path}': there is no module '{error.name}' to import; is its package installed?") from None
+            raise _broken(at, module, error) from error
+        raise UserError(f"{at}: there is no module '{error.name}' to import; is its package installed?") from None
     except Exception as error:  # whatever a module does when it is imported
-        raise _broken(path, module, error) from error
+        raise _broken(at, module, error) from error
     if not hasattr(found, name):
-        raise UserError(f"'{path}': module '{module}' has no '{name}'")
+        raise UserError(f"{at}: module '{module}' has no '{name}'")
     return getattr(found, name)
 
 
-def _broken(path: str, module: str, error: Exception) -> UserError:
-    return UserError(f"'{path}': importing '{module}' failed: {type(error).__name__}: {error}")
+def _at(path: str, where: str) -> str:
+    return f"{where}: '{path}'" if where else f"'{path}'"
+
+
+def _broken(at: str, module: str, error: Exception) -> UserError:
+    return UserError(f"{at}: importing '{module}' failed: {type(error).__name__}: {error}")
