@@ -96,8 +96,10 @@ def tokenize(argv: list[str]) -> int:
 
 def predict(argv: list[str]) -> int:
     from recbole_conrec.filtering.predict_command import PredictOptions, predict_command
+    from recbole_conrec.options.layers import lay
 
-    predict_command(*_of_run("predict", PredictOptions, _options(argv)))
+    options = lay({}, _options(argv))  # --resources.gpus=1
+    predict_command(*_of_run("predict", PredictOptions, options))
     return 0
 
 

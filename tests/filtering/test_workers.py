@@ -137,3 +137,10 @@ def test_a_killed_driver_is_repeated(run_folder, sets_folder, tmp_path):
     assert {file: file.stat().st_mtime_ns for file in kept} == kept
     one, two = (sorted((folder / "parts").iterdir()) for folder in (sets_folder, out))
     assert [file.read_bytes() for file in one] == [file.read_bytes() for file in two]
+
+
+def test_what_a_worker_takes_is_checked(capsys):
+    assert main(["predict", "--run=x", "--out=y", "--resources.gpus=1.5"]) == 2
+    assert "predict.resources.gpus: 1.5; expected a share of one GPU" in capsys.readouterr().err
+    assert main(["predict", "--run=x", "--out=y", "--cluster=ray", "--jobs=2"]) == 2
+    assert "--jobs: with --cluster=ray the cluster decides" in capsys.readouterr().err
