@@ -22,7 +22,13 @@ Pairs = tuple[torch.Tensor, torch.Tensor]  # (instances, items), int64 [M] each
 def rank(
     model, interaction, candidates: torch.Tensor, k: int, dataset, prior: torch.Tensor | None = None
 ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-    """Both answers, see :func:`recommend` and :func:`score_candidates`, from at most one ``full_sort_predict``."""
+    """Both answers, see :func:`recommend` and :func:`score_candidates`, from at most one ``full_sort_predict``.
+
+    A model that says ``prior_alone`` scores candidates by the prior, as it has nothing else to score them by.
+    """
+    if prior is not None and getattr(model, "prior_alone", False):
+        scores = prior.gather(1, candidates).masked_fill(candidates == 0, -torch.inf)
+        return recommend(model, interaction, k, dataset, prior=prior), scores
     both = hasattr(model, "recommend") and hasattr(model, "score_candidates")
     dense = None if both else dense_scores(model, interaction, dataset)
     return (

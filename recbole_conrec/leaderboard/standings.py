@@ -138,11 +138,18 @@ def _check_same_data(lines: list[Line], dataset: str) -> None:
 
 
 def _note_weak(lines: list[Line]) -> None:
-    """Say of each method whose validation figure is below popularity's that it is: it has hardly been trained."""
+    """Say of each method whose validation figure is below popularity's that it is: it has hardly been trained.
+
+    The figure is that of the method's own scores, so it says nothing of lists with the prior `present`.
+    """
     pop = next((line for line in lines if line.method.model == POPULARITY), None)
     if pop is None:
         return
     for line in lines:
+        if any(
+            any((record.result.get("present") or {}).get("weights", {}).values()) for record in line.records.values()
+        ):
+            continue
         for metric, value in line.valid.items():
             if value < pop.valid.get(metric, value) and not smaller(metric):
                 weak = f"below {pop.method.name} on validation ({metric} {value:.4f} < {pop.valid[metric]:.4f})"

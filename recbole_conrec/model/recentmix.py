@@ -15,7 +15,7 @@ class RecentMix(UntrainedRecommender):
     chosen on validation. It knows no user: what a method has above it is taste.
     """
 
-    takes_present = True
+    takes_present = prior_alone = True
 
     def predict(self, interaction) -> torch.Tensor:
         return target_scores(self, interaction)

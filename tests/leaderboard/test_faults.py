@@ -192,8 +192,13 @@ def test_weak_methods_are_marked(small):
             record.result["valid"] = {"HR@5": value}
     module._note_weak([pop, swing])
     assert swing.note == "below Pop on validation (HR@5 0.1000 < 0.5000)" and pop.note == ""
+    swing.note = ""
     for record in swing.records.values():
-        record.result["valid"] = {"CandAcc": 0.1}
+        record.result["present"] = {"weights": {"dislikes": 0.5}}
+    module._note_weak([pop, swing])
+    assert swing.note == ""  # its lists have a prior that its validation figure lacks
+    for record in swing.records.values():
+        record.result["valid"], record.result["present"] = {"CandAcc": 0.1}, None
     swing.note = ""
     module._note_weak([pop, swing])
     assert swing.note == ""  # figures of two metrics are not compared

@@ -15,3 +15,4 @@ def test_it_is_above_popularity_where_what_is_met_changes(tiny_path, tmp_path):
     assert found["present"]["weights"].keys() == {"dislikes", "share", "events"}
     assert any(found["present"]["weights"].values())
     assert np.isfinite(found["metrics"]["FRecall@20"]["value"])
+    assert found["metrics"]["CandAcc"]["value"] > 0  # candidates are scored by the prior, not all alike
