@@ -1,11 +1,13 @@
-"""The results tables of the README, from the published records alone.
+"""The results tables of README.md and docs/results.md, from the published records alone.
 
-    python benchmarks/tables.py            # put them between the marks in README.md
-    python benchmarks/tables.py --check    # exit code 1 if README.md does not have them
+    python benchmarks/tables.py            # put them between the marks
+    python benchmarks/tables.py --check    # exit code 1 if a page does not have them
 
-A mark `<!-- results: paper ml-100k -->` in README.md names a board and a data set, whose records are
-`benchmarks/records/BOARD-DATASET.parquet`; the table under it ends at `<!-- end of results -->`. The data set has to be
-there, as its fingerprint is a part of what a record is known by (ml-100k is inside the recbole wheel).
+A mark `<!-- results: paper ml-100k -->` names a board and a data set, whose records are
+`benchmarks/records/BOARD-DATASET.parquet`; the table under it ends at `<!-- end of results -->`. An option of the runs goes
+behind, `<!-- results: survey movietweetings-100k as_of=t0 -->`; the records are then in the folder `as_of=t0` of that one.
+The data set has to be there, as its fingerprint is a part of what a record is known by; those of the marks come with the
+package or are inside the recbole wheel.
 """
 
 import argparse
@@ -19,27 +21,33 @@ from recbole_conrec.leaderboard.standings import standings
 from recbole_conrec.runs import published
 
 ROOT = Path(__file__).parent.parent
-README, RECORDS = ROOT / "README.md", ROOT / "benchmarks" / "records"
+PAGES, RECORDS = (ROOT / "README.md", ROOT / "docs" / "results.md"), ROOT / "benchmarks" / "records"
 COLUMNS = ("HR@20", "FHR@20", "LUF@20", "LIF@20", "CandAcc")
 FIRST, LINES = "FHR@20", 10
-BLOCK = re.compile(r"(<!-- results: (\S+) (\S+) -->\n).*?(<!-- end of results -->)", flags=re.S)
+BLOCK = re.compile(r"(<!-- results: (\S+) (\S+)((?: \w+=\S+)*) -->\n).*?(<!-- end of results -->)", flags=re.S)
 NONE = "*The records of this version are not published yet.*\n"
 
 
-def table(board: str, dataset: str) -> str:
-    """The best ten methods by FHR@20, Markdown: means over the seeds, and their standard deviation."""
-    file = RECORDS / f"{board}-{dataset}.parquet"
+def table(board: str, dataset: str, options: list[str]) -> str:
+    """The best ten methods by FHR@20, Markdown: means over the seeds, and their standard deviation.
+
+    Args:
+        options: of the runs, KEY=VALUE.
+    """
+    file = RECORDS.joinpath(*options, f"{board}-{dataset}.parquet")
     if not file.is_file():
         return NONE
-    narrowed = replace(read_board(board), published=published.read(file)).narrow(datasets=[dataset])
+    above = dict(option.split("=", 1) for option in options)
+    narrowed = replace(read_board(board), published=published.read(file)).narrow(datasets=[dataset], **above)
     (section,) = standings(narrowed)
     lines = [line for line in section.lines if FIRST in line.cells]
     best = sorted(lines, key=lambda line: -line.cells[FIRST].mean)[:LINES]
     if not best:
         return NONE
     seeds = max(len(line.records) for line in best)
+    what = "one seed" if seeds == 1 else f"means ± standard deviation over up to {seeds} seeds"
     head = [
-        f"{dataset}, {best[0].cells[FIRST].n:,} instances, means ± standard deviation over up to {seeds} seeds, "
+        f"{' '.join([dataset, *options])}, {best[0].cells[FIRST].n:,} instances, {what}, "
         f"the best {len(best)} of {len(lines)} methods by {FIRST}:\n",
         f"| | {' | '.join(COLUMNS)} |",
         f"| --- |{' --- |' * len(COLUMNS)}",
@@ -60,19 +68,21 @@ def _figures(line: Line) -> str:
 
 def filled(text: str) -> str:
     """A page with its tables as the records have them."""
-    return BLOCK.sub(lambda found: f"{found[1]}{table(found[2], found[3])}{found[4]}", text)
+    return BLOCK.sub(lambda found: f"{found[1]}{table(found[2], found[3], found[4].split())}{found[5]}", text)
 
 
 def main() -> int:
-    """Write or check the page; the exit code."""
+    """Write or check the pages; the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true")
-    text = README.read_text(encoding="utf-8")
-    new = filled(text)
-    if parser.parse_args().check:
-        return int(new != text)
-    README.write_text(new, encoding="utf-8")
-    return 0
+    check, stale = parser.parse_args().check, False
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        new = filled(text)
+        stale |= new != text
+        if not check:
+            page.write_text(new, encoding="utf-8")
+    return int(check and stale)
 
 
 if __name__ == "__main__":
