@@ -4,9 +4,9 @@
     python benchmarks/tables.py --check    # exit code 1 if a page does not have them
 
 A mark `<!-- results: paper ml-100k -->` names a board and a data set, whose records are
-`benchmarks/records/BOARD-DATASET.parquet`; the table under it ends at `<!-- end of results -->`. An option of the runs goes
-behind, `<!-- results: survey movietweetings-100k as_of=t0 -->`; the records are then in the folder `as_of=t0` of that one.
-The data set has to be there, as its fingerprint is a part of what a record is known by; those of the marks come with the
+`benchmarks/records/BOARD-DATASET.parquet`; the table under it ends at `<!-- end of results -->`. An option of the runs
+goes behind, `<!-- results: survey movietweetings-100k as_of=t0 -->`; the records are then in the folder `as_of=t0`. The
+data set has to be there, as its fingerprint is a part of what a record is known by; those of the marks come with the
 package or are inside the recbole wheel.
 """
 
