@@ -94,10 +94,13 @@ def wait(until, seconds: float = 60) -> None:
         time.sleep(0.1)
 
 
-@pytest.mark.parametrize("shared", [None, False])
-def test_real_runs_leave_the_records_of_one_machine(cluster, board, recorded, shared):
+@pytest.mark.parametrize(("shared", "method"), [(None, "Pop"), (False, "Swing")])
+def test_real_runs_leave_the_records_of_one_machine(cluster, board, recorded, shared, method):
     """To the last bit, with a file system that all nodes see, and without: data go and records come back."""
-    runs, there = ([run for run in one.runs if run.seed == 5] for one in (board, recorded[1]))
+    runs, there = (
+        [run for run in one.runs if (run.seed, run.method.name) == (5, method)] for one in (board, recorded[1])
+    )
+    assert len(runs) == 1
     said: list[str] = []
     assert execute(runs, said, shared=shared) == {}
     for run, other in zip(runs, there, strict=True):

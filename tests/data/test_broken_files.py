@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from recbole_conrec.cli import main
+from recbole_conrec.data.dataset import NegativeFeedbackDataset
+from recbole_conrec.runs.config import make_config
 
 HEAD = "user_id:token\titem_id:token\trating:float\ttimestamp:float\n"
 ITEMS = "item_id:token\ttitle:token_seq\n" + "".join(f"i{n}\ttitle {n}\n" for n in range(7))
@@ -46,7 +48,18 @@ def test_what_is_no_file_is_named(folder, suffix, capsys):
 
 
 def test_marks_line_ends_and_a_missing_last_one(folder, capsys):
+    """They change nothing of what is read."""
     assert inspect(folder, capsys) == ""
+
+    def read():
+        config = make_config(
+            "Pop", "d", options={"data_path": str(folder.parent), "checkpoint_dir": str(folder.parent)}
+        )
+        data = NegativeFeedbackDataset(config)
+        titles = data.item_feat["title"].tolist()
+        return data.log, titles, data.options
+
+    log, *others = read()
     for change in (
         lambda text: "\ufeff" + text,
         lambda text: text.replace("\n", "\r\n"),
@@ -55,7 +68,10 @@ def test_marks_line_ends_and_a_missing_last_one(folder, capsys):
         for file in folder.iterdir():
             before = file.read_text()
             file.write_bytes(change(before).encode())
-            assert inspect(folder, capsys) == "", file
+            again, *same = read()
+            assert same == others, file
+            for name in ("user", "item", "time", "feedback"):
+                np.testing.assert_array_equal(getattr(again, name), getattr(log, name), err_msg=str(file))
             file.write_text(before)
 
 
