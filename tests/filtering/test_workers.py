@@ -1,12 +1,8 @@
 """Predict Sets by several workers: those of one process, whatever dies."""
 
-import os
 import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
+import forked
 import pytest
 
 from recbole_conrec.cli import main
@@ -105,38 +101,53 @@ def words(run_folder, out, *more):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("where", ["--jobs=2", "--cluster=ray"])
-def test_commands_of_workers(run_folder, sets_folder, tmp_path, where, monkeypatch):
-    """Real processes of this machine, and of a Ray that is started for them."""
-    if where == "--cluster=ray":
-        pytest.importorskip("ray")
-        monkeypatch.setenv("RAY_worker_niceness", "0")
+def test_commands_of_workers_on_ray(run_folder, sets_folder, tmp_path, monkeypatch):
+    """Real processes of a Ray that is started for them."""
+    pytest.importorskip("ray")
+    monkeypatch.setenv("RAY_worker_niceness", "0")
     out = tmp_path / "sets"
-    assert main(words(run_folder, out, where, "--task_parts=1", "--show_progress=False")) == 0
-    one, two = (sorted((folder / "parts").iterdir()) for folder in (sets_folder, out))
-    assert [file.read_bytes() for file in one] == [file.read_bytes() for file in two]
+    given = words(run_folder, out, "--cluster=ray", "--task_parts=2", "--show_progress=False")
+    assert main(given) == 0
+    same_parts(sets_folder, out)
     NegativeFilter.load(out)
 
 
+def same_parts(one, two) -> None:
+    one, two = (sorted((folder / "parts").iterdir()) for folder in (one, two))
+    assert [file.read_bytes() for file in one] == [file.read_bytes() for file in two]
+
+
+KILLED = """
+import os, signal, sys
+from recbole_conrec.cli import main
+from recbole_conrec.filtering import workers
+
+def die(missing, bar):
+    if any(file.exists() for file in missing.values()):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+workers._count, workers.LOOK = die, 0.0  # dies before a third worker is started
+workers.counts_only = lambda network: True
+sys.exit(main(sys.argv[1:]))
+"""
+
+
 @pytest.mark.slow
-def test_a_killed_driver_is_repeated(run_folder, sets_folder, tmp_path):
-    """Its workers end with it; the same command writes what is missing."""
+def test_a_killed_driver_is_repeated(run_folder, sets_folder, tmp_path, monkeypatch, quick_boards):
+    """Its workers, processes of this machine, end with it; the same command writes what is missing."""
+    monkeypatch.setattr(module, "counts_only", lambda network: True)  # forked, to spare them the imports
     out = tmp_path / "sets"
-    command = [sys.executable, "-W", "ignore", "-m", "recbole_conrec", *words(run_folder, out, "--jobs=2")]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
-    driver = subprocess.Popen([*command, "--task_parts=1"], env=environment, stderr=subprocess.DEVNULL)
-    end = time.monotonic() + 100
-    while not list(out.glob("parts/part-*.parquet")) and driver.poll() is None:
-        assert time.monotonic() < end
-        time.sleep(0.05)
-    driver.send_signal(signal.SIGKILL)
-    driver.wait()
+    command = [*words(run_folder, out, "--jobs=2"), "--task_parts=1", "--show_progress=False"]
+    (tmp_path / "killed.py").write_text(KILLED)
+    done = forked.run(["-W", "ignore", tmp_path / "killed.py", *command], tmp_path)
+    assert done.returncode == -signal.SIGKILL, done.stderr
     kept = {file: file.stat().st_mtime_ns for file in out.glob("parts/part-*.parquet")}
     assert kept and not (out / layout.MANIFEST).exists()
-    assert main([*words(run_folder, out, "--jobs=2"), "--task_parts=1", "--show_progress=False"]) == 0
+    assert len(kept) < len(list((sets_folder / "parts").iterdir()))
+    assert main(command) == 0
     assert {file: file.stat().st_mtime_ns for file in kept} == kept
-    one, two = (sorted((folder / "parts").iterdir()) for folder in (sets_folder, out))
-    assert [file.read_bytes() for file in one] == [file.read_bytes() for file in two]
+    same_parts(sets_folder, out)
+    NegativeFilter.load(out)
 
 
 def test_what_a_worker_takes_is_checked(capsys):
