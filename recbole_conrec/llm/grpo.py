@@ -44,7 +44,7 @@ class GRPOOptions(TrainingOptions):
     prompts_per_step: Count = 8
     """Prompts per forward pass of each process; a step sees this times `accumulate` times the processes."""
     steps: MaxSteps = -1
-    """Stop after this number of optimizer steps; -1 (or 0): after `epochs`."""
+    """Optimizer steps, whatever `epochs` says; -1 (or 0): those of `epochs`."""
     epochs: Positive = 1.0
     """Passes over the prompts, where `steps` is -1."""
     beta: NonNegative = 0.04

@@ -34,7 +34,7 @@ class SFTOptions(TrainingOptions):
     weight_decay: NonNegative = 0.01
     """Weight decay of AdamW; biases and norms have none."""
     max_steps: MaxSteps = -1
-    """Stop after this number of optimizer steps; -1 (or 0): after `epochs`."""
+    """Optimizer steps, whatever `epochs` says; -1 (or 0): those of `epochs`."""
     softmax: Literal["vocabulary", "answers"] = "vocabulary"
     """The tokens that an answer's token competes with: all, or those of the stage's answers, which is faster and enough
     where decoding is constrained to them."""
