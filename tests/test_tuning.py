@@ -1,8 +1,10 @@
 """The search on the small log: every trial is a run up to its validation, which alone decides."""
 
+import contextlib
 import itertools
 import json
 import math
+import sqlite3
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -179,6 +181,17 @@ def test_what_another_process_holds_is_left_to_it(tiny, figures):
     third = open_()  # both have ended without a word
     with third.take(2, math.inf) as again:
         assert again.number == 2 and third.options(again) == {"nh": 2}
+
+
+def test_a_storage_that_fails_in_a_search_is_one_line(tiny, figures):
+    def lose(*_):
+        with contextlib.closing(sqlite3.connect("lost.sqlite3")) as database:
+            database.execute("DROP TABLE trial_values")
+        return 0.5
+
+    figures(lose)
+    with pytest.raises(UserError, match=r"^storage: lost.sqlite3 cannot be used \(.*no such table.*\); give another"):
+        tune(own(trials=2, storage="lost.sqlite3"), options=tiny)
 
 
 def test_the_report(tiny, figures, tmp_path):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import sqlalchemy
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
@@ -177,4 +178,21 @@ def _storage(given: str) -> optuna.storages.BaseStorage:
     try:
         return optuna.storages.RDBStorage(given, engine_kwargs=waiting)
     except Exception as error:  # of SQLAlchemy, a driver of a database, or a file that is none
-        raise UserError(f"storage: {given} cannot be used ({str(error).splitlines()[0]}); give another one") from error
+        raise _unusable(given, error) from error
+
+
+@contextlib.contextmanager
+def storing(storage: str) -> Iterator[None]:
+    """A storage that fails after its start, as on a full disk, becomes one line."""
+    try:
+        yield
+    except (optuna.exceptions.StorageInternalError, sqlalchemy.exc.SQLAlchemyError) as error:
+        raise _unusable(storage, error) from error
+
+
+def _unusable(storage: str, error: Exception) -> UserError:
+    why = str(error.__cause__ or error).splitlines()[0]
+    return UserError(
+        f"storage: {storage} cannot be used ({why}); give another one, or free some space if its disk is full, "
+        "and run the same command again"
+    )

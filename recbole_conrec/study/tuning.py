@@ -27,7 +27,7 @@ from recbole_conrec.runs.config import VISIBLE_GPUS, make_config
 from recbole_conrec.runs.identity import folder_name, identify
 from recbole_conrec.runs.options import ChoiceOptions, EvaluationOptions, PlaceOptions
 from recbole_conrec.study.trial import Task, run_next
-from recbole_conrec.study.trials import Trials
+from recbole_conrec.study.trials import Trials, storing
 from recbole_conrec.utils.errors import UserError
 from recbole_conrec.utils.processes import PARENT
 from recbole_conrec.utils.yaml_files import read_yaml
@@ -122,23 +122,24 @@ def tune(own: TuneOptions, files: Sequence[str] = (), options: dict | None = Non
     task = _task(own, files, options or {})
     minimize = smaller(task.metric)
     storage = own.storage or str(task.folder.parents[1] / STORAGE)
-    trials = Trials.open(
-        task.name,
-        storage,
-        task.space,
-        task.defaults,
-        task.folder,
-        minimize=minimize,
-        seed=task.seed,
-        random=own.sampler == "random",
-    )
-    if own.jobs > 1:
-        _start(own, task, storage)
-    else:
-        limit = math.inf if own.minutes is None else own.minutes * 60
-        while run_next(trials, task, own.trials, limit, own.prune):
-            pass
-    return _search(trials, task, minimize)
+    with storing(storage):
+        trials = Trials.open(
+            task.name,
+            storage,
+            task.space,
+            task.defaults,
+            task.folder,
+            minimize=minimize,
+            seed=task.seed,
+            random=own.sampler == "random",
+        )
+        if own.jobs > 1:
+            _start(own, task, storage)
+        else:
+            limit = math.inf if own.minutes is None else own.minutes * 60
+            while run_next(trials, task, own.trials, limit, own.prune):
+                pass
+        return _search(trials, task, minimize)
 
 
 def has_space(model: str, model_class: str | None, space: Any) -> bool:
