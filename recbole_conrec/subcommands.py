@@ -121,7 +121,7 @@ COMMANDS = {
     "simulate": Command(
         commands.simulate,
         "write a log whose true dislikes are known",
-        "recbole-conrec simulate --dataset=sim --users=500",
+        "recbole-conrec simulate --name=sim --users=500",
     ),
     "list": Command(
         commands.list_names,

@@ -83,8 +83,12 @@ def plan(board: Board, missing: list[PlannedRun], jobs: int) -> Table:
         "; ".join(
             [
                 *([f"about {_about(total)} with {jobs} process{'es' if jobs > 1 else ''}"] if total else []),
-                *([f"{unknown} methods of unknown time"] if unknown else []),
-                "from earlier runs with the same options on the same data, else the board's guess",
+                *([f"{unknown} method{'s' if unknown > 1 else ''} of unknown time"] if unknown else []),
+                *(
+                    ["from earlier runs with the same options on the same data, else the board's guess"]
+                    if total
+                    else []
+                ),
             ]
         )
         if missing

@@ -214,3 +214,6 @@ def test_estimates_are_of_the_same_options_and_never_nothing(small, capsys):
     wide.print(plan(board.narrow(**small[1]), [], 1))
     shown = capsys.readouterr().out
     assert "0.0s" not in shown and "nothing to do" in shown
+    left = [run for run in other if schedule.expected_seconds(other)[run] is None]
+    wide.print(plan(board.narrow(**small[1], hidden_size=32, seeds=[77]), left, 1))
+    assert capsys.readouterr().out.split("\n")[-2].strip() == "1 method of unknown time"
