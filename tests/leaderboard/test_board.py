@@ -435,17 +435,24 @@ def test_a_method_that_fails_is_reported_and_the_others_go_on(small, tmp_path, m
 
 
 def test_a_method_may_be_launched_by_accelerate(small, tmp_path, board):
+    """On two processes, really, each of which evaluates its share: the outcomes are those of one, to the last digit."""
+    launch = "accelerate launch --multi_gpu --num_processes=2 --main_process_port=0"
     (tmp_path / "more.yaml").write_text(
         f"extends: {small[0] / 'board.yaml'}\nmethods:\n"
         "  - {name: Large, model: Pop, seeds: 1, options: {eval_batch_size: 7},\n"
-        "     launch: accelerate launch --num_processes=1 --cpu}\n"
+        f"     launch: {launch}}}\n"
     )
     code, printed = board(leaderboard=str(tmp_path / "more.yaml"), methods=["Pop", "Large"])
     assert code == 0 and "Large on tiny, seed 5: HR@5" in printed
+    runs = read_board(str(tmp_path / "more.yaml")).narrow(**small[1], methods=["Pop", "Large"]).runs
+    one, two = (records.read(run.folder, run.identity)[0].outcomes() for run in runs)
+    assert one.keys() == two.keys()
+    for name, values in one.items():
+        np.testing.assert_array_equal(values, two[name], err_msg=name)
     dry = board(
         leaderboard=str(tmp_path / "more.yaml"), methods=["Large"], seeds=[9], commands=True, **{"dry-run": True}
     )
-    assert dry[1].startswith("accelerate launch --num_processes=1 --cpu -m recbole_conrec --model=Pop")
+    assert dry[1].startswith(f"{launch} -m recbole_conrec --model=Pop")
 
 
 @pytest.mark.parametrize(
