@@ -30,6 +30,7 @@ def test_the_catalogue_is_up_to_date():
     assert made == names.catalogue(), "run: python -m recbole_conrec.catalogue"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [["--help"], ["predict", "--help"], ["list", "models"], ["--version"]])
 def test_help_and_lists_import_no_torch(words):
     assert called(*words)
@@ -79,6 +80,7 @@ def test_version(capsys):
     assert re.fullmatch(r"recbole-conrec \d+\.\d+\.\d+\n", capsys.readouterr().out)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "shell, line, wanted",
     [

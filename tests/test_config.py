@@ -97,6 +97,7 @@ def test_options_are_never_evaluated(tmp_path):
     assert not trap.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options, message",
     [
@@ -190,6 +191,7 @@ LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text, words",
     [
@@ -219,6 +221,7 @@ def test_anchors_that_are_used_again_are_fine():
     assert parse_value("2024-02-30") == "2024-02-30"  # no date, therefore text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name, meant", [("sasrec", "SASRec"), ("gru4rec", "GRU4Rec"), ("lc-rec", "LCRec"), ("POP", "Pop")]
 )

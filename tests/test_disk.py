@@ -161,6 +161,7 @@ def test_whatever_library_writes(error, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [

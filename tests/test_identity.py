@@ -47,6 +47,7 @@ def identity(model="LCRec", **options):
     return identify(config, registry.find_model(model))
 
 
+@pytest.mark.slow
 def test_the_files_of_a_model_folder_count(base, tmp_path):
     for options in (
         {"llm": str(base)},

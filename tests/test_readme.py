@@ -62,6 +62,7 @@ def test_it_is_short_and_shows_a_board():
     assert pictures and all((ROOT / picture).is_file() for picture in pictures)
 
 
+@pytest.mark.slow
 def test_the_table_is_that_of_the_records(tables):
     for page in tables.PAGES:
         text = page.read_text(encoding="utf-8")

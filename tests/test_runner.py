@@ -182,6 +182,7 @@ def test_two_processes_evaluate_as_one(tiny_path, tmp_path):
         np.testing.assert_array_equal(values, seen[1][name], err_msg=name)
 
 
+@pytest.mark.slow
 def test_files_hold_no_pickled_objects(tiny_run):
     result = tiny_run("SASRec", epochs=1)
     assert torch.load(result.run_dir / "last.pt", weights_only=True)["epoch"] == 0

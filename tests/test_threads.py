@@ -24,6 +24,7 @@ def test_threads_are_pinned_inside_and_restored_after():
     assert after == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [None, 2])
 def test_the_record_of_a_run_has_its_threads(threads, tiny_path, tmp_path):
     options = {**tinylog.OPTIONS, "data_path": str(tiny_path), "checkpoint_dir": str(tmp_path), "show_progress": False}

@@ -121,6 +121,7 @@ def test_trials_are_pruned_by_their_curve(tiny, figures):
     assert tune(own(trials=14, sampler="random", prune=False, storage="x.log"), options=tiny).pruned == 0
 
 
+@pytest.mark.slow
 def test_settings_that_fail_count_and_are_named(tiny, figures):
     def figure(options, report):
         if options["nv"] == 8:
@@ -153,6 +154,7 @@ def test_a_budget_of_minutes(tiny, figures):
     assert len(seen) == 2 == found.trials and found.pruned == 1  # the second runs out of time
 
 
+@pytest.mark.slow
 def test_an_interrupted_trial_is_taken_again(tiny, figures):
     def stop(options, report):
         raise KeyboardInterrupt
@@ -194,6 +196,7 @@ def test_a_storage_that_fails_in_a_search_is_one_line(tiny, figures):
         tune(own(trials=2, storage="lost.sqlite3"), options=tiny)
 
 
+@pytest.mark.slow
 def test_the_report(tiny, figures, tmp_path):
     figures(hill)
     found = replace(tune(own(trials=8), options=tiny), why="<script>x</script>")

@@ -63,6 +63,7 @@ def test_csv_events_and_json_items(tmp_path):
     assert summary["negatives"] == 2 and summary["positives"] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "unit, value, seconds",
     [

@@ -102,6 +102,7 @@ def raw_ml(tmp_path, ratings, movies="movieId,title,genres\n1,A (1990),Drama\n")
     return write(tmp_path / "raw", {"ratings.csv": ratings, "movies.csv": movies})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "ratings, movies, words",
     [

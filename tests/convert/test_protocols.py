@@ -18,6 +18,7 @@ FOLDER = Path(__file__).parents[2] / "properties" / "dataset"
 SMALL = Path(__file__).parents[2] / "dataset" / "sim-small"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_yaml_is_a_protocol(path):
     options = dataset_options(path.stem, "nowhere")

@@ -12,6 +12,7 @@ def clock(*seconds):
     return [datetime.fromtimestamp(second, timezone.utc) for second in seconds]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
 @pytest.mark.parametrize("zone", [None, "UTC", "Europe/Berlin"])
 @pytest.mark.parametrize("events_", [{}, {"unit": "iso"}])

@@ -47,6 +47,7 @@ def test_what_is_no_file_is_named(folder, suffix, capsys):
         assert f"{file}: a link that leads nowhere; expected a file" in inspect(folder, capsys)
 
 
+@pytest.mark.slow
 def test_marks_line_ends_and_a_missing_last_one(folder, capsys):
     """They change nothing of what is read."""
     assert inspect(folder, capsys) == ""
@@ -75,6 +76,7 @@ def test_marks_line_ends_and_a_missing_last_one(folder, capsys):
             file.write_text(before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["inter", "item"])
 @pytest.mark.parametrize(
     "change, words",
@@ -95,6 +97,7 @@ def test_a_damaged_file_is_named(folder, suffix, change, words, capsys):
     assert str(file) in error and words in error
 
 
+@pytest.mark.slow
 def test_an_unknown_option_beside_the_files_is_named(folder, capsys):
     file = folder / "d.yaml"
     file.write_text(OPTIONS + "windw: {length: 9}\n")

@@ -106,6 +106,7 @@ def damage(file, how):
     file.write_bytes(content[: int(len(content) * how)] if isinstance(how, float) else content)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [0.0, 0.1, 0.5, 0.99, "flipped"])
 def test_half_a_file_is_rebuilt(log, how, monkeypatch):
     first = facts(log())

@@ -31,6 +31,7 @@ def test_the_log_is_the_file(tiny_dataset, tiny_path):
         assert [e for e in found if e[0] == user] == sorted((e for e in expected if e[0] == user), key=lambda e: e[3])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("context,kinds", [("negative", (-1,)), ("both", (-1, 1))])
 @pytest.mark.parametrize("by", ["user", "time"])
 def test_batches_equal_a_look_at_the_file(make_tiny, tiny_path, context, kinds, by):
@@ -153,6 +154,7 @@ def replace_line(name, number, text):
     return edit
 
 
+@pytest.mark.slow
 def test_the_fingerprint_follows_files_and_protocol(edited):
     same = edited().fingerprint
     assert len(same) == 64 and same == edited().fingerprint
@@ -169,6 +171,7 @@ def test_the_fingerprint_follows_files_and_protocol(edited):
     assert len({same, *(other.fingerprint for other in others)}) == 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "edit,options,words",
     [

@@ -211,6 +211,7 @@ def test_a_split_per_user_is_not_advised_where_it_leaves_a_part_empty(seen):
     assert [_loads(three, ratio) for ratio in RATIOS] == [False, True, True]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("days, scale", [([24, 31, 28], "linear"), ([1, 9], "linear"), ([1, 10], "log")])
 def test_days_within_one_decade_have_a_plain_axis(seen, tmp_path, monkeypatch, days, scale):
     figures = []
@@ -230,6 +231,7 @@ def test_a_split_per_user_and_windows_of_events_suit_bursts(seen):
     assert findings(bursts) == []
 
 
+@pytest.mark.slow
 def test_the_report_prints_and_draws(seen, tmp_path):
     console = Console(file=io.StringIO(), width=100)
     console.print(render(seen))

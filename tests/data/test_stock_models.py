@@ -7,6 +7,7 @@ from recbole.data import data_preparation
 from recbole.utils import get_model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["SASRec", "BERT4Rec", "Caser", "FDSA", "S3Rec"])
 @pytest.mark.parametrize("context", ["negative", "both"])
 def test_a_stock_model_has_a_loss_and_scores(make_tiny, name, context):

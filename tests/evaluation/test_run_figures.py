@@ -41,6 +41,7 @@ def pop(options):
     return result, lists.numpy(), test
 
 
+@pytest.mark.slow
 def test_hit_rates_at_5_and_10_come_with_20(pop):
     result, lists, test = pop
     for k in (5, 10, 20):

@@ -42,6 +42,7 @@ def test_groups_have_their_own_theta_and_small_groups_that_of_all():
     assert False in few["own"] and few["values"][few["own"].index(False)] == threshold(scores[-330:], 0.1)
 
 
+@pytest.mark.slow
 def test_future_pairs_are_new_to_the_user(trained):
     data, log = trained.data, trained.data.log
     for part, kind in (("valid", POSITIVE), ("test", NEGATIVE), ("test", POSITIVE)):

@@ -64,6 +64,7 @@ def test_similarity_is_the_filters():
     assert (similarity(items, torch.zeros(2, 3, dtype=torch.int64), vectors) == -1).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("collisions", ["nearest_free", "shared"])
 def test_answers_given_together_are_those_given_apart(make_tiny, collisions):
     """Lists longer than topk, so that the filter's similarity must look at topk of them only."""
@@ -96,6 +97,7 @@ def test_answers_given_together_are_those_given_apart(make_tiny, collisions):
         torch.testing.assert_close(beside.pairs[:, :2], apart[:, :2], atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("collisions", ["nearest_free", "shared"])
 def test_a_prior_moves_lists_by_what_it_says_of_each_item_and_no_score(make_tiny, collisions):
     """Against the scores of all items, by the exact search, which has no beam to lose them."""

@@ -239,6 +239,7 @@ def events_of_user(log, user):
     return [(log.item[row], log.time[row], log.feedback[row]) for row in rows]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by", ["time", "user"])
 def test_grpo_examples_look_ahead_in_the_training_part_only(make_tiny, backbone, by):
     data = make_tiny(split={"by": by})[1].build()[0]

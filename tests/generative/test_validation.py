@@ -38,6 +38,7 @@ def options(metric: str, batch: int = 7) -> EvaluationOptions:
     return EvaluationOptions(topk=(3, 10), valid_metric=metric, eval_batch_size=batch)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", ["HR@3", "FHR@3", "FRecall@10", "LIF@10", "CandAcc", "frecall@3"])
 def test_the_score_is_the_figure_of_the_evaluation(metric, valid):
     model = Guess(valid.log.n_items)

@@ -20,6 +20,7 @@ def narrowed(small):
     return lambda **more: read_board(str(folder / "board.yaml")).narrow(**options, **more)
 
 
+@pytest.mark.slow
 def test_other_columns_and_places_are_those_of_the_same_runs(narrowed):
     before, after = narrowed(), narrowed(metrics=NEW, topk=[10, 20])
     assert [run.identity for run in after.runs] == [run.identity for run in before.runs]
@@ -34,6 +35,7 @@ def test_other_columns_and_places_are_those_of_the_same_runs(narrowed):
         narrowed(metrics=["ItemCoverag"])
 
 
+@pytest.mark.slow
 def test_figures_are_those_of_the_records(narrowed):
     board = narrowed(metrics=NEW, topk=[10])
     (section,) = standings(board)
@@ -45,6 +47,7 @@ def test_figures_are_those_of_the_records(narrowed):
             assert line.cells[column].n == found[0].result["metrics"][column]["n"]
 
 
+@pytest.mark.slow
 def test_a_figure_of_all_lists_has_no_interval_and_no_rank(narrowed):
     (section,) = standings(narrowed(metrics=NEW, topk=[10]))
     for line in section.lines:
@@ -55,6 +58,7 @@ def test_a_figure_of_all_lists_has_no_interval_and_no_rank(narrowed):
     assert several.sd is not None and section.lines[0].cells["ItemCoverage@10"].sd is None
 
 
+@pytest.mark.slow
 def test_the_smallest_share_of_likes_is_the_best(narrowed):
     (section,) = standings(narrowed(metrics=NEW, topk=[10]))
     cells = [line.cells["LikeHR@10"] for line in section.lines]
@@ -63,6 +67,7 @@ def test_the_smallest_share_of_likes_is_the_best(narrowed):
     assert max(best, key=lambda cell: cell.mean).rank == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metrics", [NEW, ["ItemCoverage"]])
 def test_every_table_is_written(board, tmp_path, metrics):
     code, text = board(metrics=metrics)

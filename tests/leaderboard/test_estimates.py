@@ -41,6 +41,7 @@ def test_a_method_does_not_differ_from_itself_with_other_seeds(seeds, users, rng
     np.testing.assert_array_equal((low > 0) | (high < 0), found.p < 0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sd", [0.0, 0.02])
 def test_nor_where_seeds_vary_not_at_all_or_more_than_users(sd, rng):
     found = estimates.difference(*boards(rng, (5, 5), 700, sd=sd))

@@ -44,6 +44,7 @@ def test_markdown(section):
     assert len({line.count("|") for line in text.splitlines() if line.startswith("|")}) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [80, 100, 160])
 def test_terminal(width, small, capsys):
     """Every method's name and every figure is there in full, however wide the terminal."""
@@ -64,6 +65,7 @@ def test_terminal(width, small, capsys):
         assert any(interval(cell) in text for text in lines)
 
 
+@pytest.mark.slow
 def test_intervals_do_not_depend_on_the_other_methods(small):
     folder, options = small
     board = read_board(str(folder / "board.yaml")).narrow(**options)
@@ -93,6 +95,7 @@ def test_csv(section):
     assert rows[3]["n"] == "12" and rows[3]["rank"] == "" and rows[5]["note"].startswith("not available")
 
 
+@pytest.mark.slow
 def test_page_is_self_contained(small, tmp_path):
     folder, options = small
     board = read_board(str(folder / "board.yaml")).narrow(**options)
@@ -138,6 +141,7 @@ def test_groups_cover_every_instance_once():
     assert compare.bins(np.zeros(4, int))[0][0] == "0"
 
 
+@pytest.mark.slow
 def test_compare_methods_and_folders(small, tmp_path, capsys):
     folder, _ = small
     words = [f"--leaderboard={folder / 'board.yaml'}", f"--config_files={folder / 'options.yaml'}", "--metric=HR@5"]
@@ -153,6 +157,7 @@ def test_compare_methods_and_folders(small, tmp_path, capsys):
     assert main(["compare", "Pop", "Caser", *words]) == 2
 
 
+@pytest.mark.slow
 def test_methods_on_different_data_are_not_compared(small):
     folder, options = small
     board = read_board(str(folder / "board.yaml")).narrow(**options)

@@ -34,6 +34,7 @@ def hostile(small, tmp_path):
     return file
 
 
+@pytest.mark.slow
 def test_names_are_text_to_a_parser(hostile):
     shown = Parsed(hostile.read_text(encoding="utf-8"))
     assert shown.tags.count("script") == 2 and "img" not in shown.tags
@@ -51,6 +52,7 @@ def test_names_are_text_in_a_browser(hostile):
     assert shown.tags.count("svg") == 4 and shown.tags.count("table") == 2
 
 
+@pytest.mark.slow
 def test_the_data_has_stages_and_directions(hostile):
     text = hostile.read_text(encoding="utf-8")
     (section,) = json.loads(re.search(r'id="data">(.*?)</script>', text, re.S)[1])["sections"]

@@ -12,6 +12,7 @@ from recbole_conrec.study.tuning_board import tuned
 from recbole_conrec.utils.errors import UserError
 
 
+@pytest.mark.slow
 def test_every_method_gets_the_same_trials(small, tmp_path, monkeypatch):
     folder, options = small
     calls = []

@@ -79,6 +79,7 @@ def test_beams_of_a_catalogue_with_fewer_items(sizes, n_items):
     assert_same_beams(tiny_backbone(random_ids(n_items, sizes)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_beams_equal_generate_for_every_architecture(name):
     ids = random_ids(120, (6, 6, 6))

@@ -3,11 +3,13 @@
 import re
 from pathlib import Path
 
+import pytest
 from llmtools import TEXT, random_ids
 
 PAGE = Path(__file__).parents[2] / "docs" / "llm.md"
 
 
+@pytest.mark.slow
 def test_the_examples_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code = "\n".join(re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL))

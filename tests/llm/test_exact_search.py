@@ -57,6 +57,7 @@ def never_sure(*given):
     return found, scores, torch.full((len(found),), torch.inf)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("budget", [1, 2**13, 2**25])
 @pytest.mark.parametrize("sizes, n_items", SHAPES)
 def test_it_finds_the_best_of_all_at_every_depth(sizes, n_items, budget, monkeypatch, wider):
@@ -66,6 +67,7 @@ def test_it_finds_the_best_of_all_at_every_depth(sizes, n_items, budget, monkeyp
     assert_exact(tiny_backbone(ids), ids.trie, "vocabulary", 20, {})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("normalise", ["vocabulary", "allowed"])
 @pytest.mark.parametrize("model_type", ["mistral", "t5"])
 def test_with_a_prior_and_forbidden_leaves_for_every_kind_of_model(model_type, normalise, monkeypatch, wider):

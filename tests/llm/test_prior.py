@@ -135,6 +135,7 @@ def test_a_constant_prior_changes_nothing(backbone, batch):
     torch.testing.assert_close(*draws, atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunk", [None, 3])
 @pytest.mark.parametrize("given", ["forbidden", "prior", "both"])
 def test_samples_are_of_the_documented_distribution(backbone, batch, given, chunk):

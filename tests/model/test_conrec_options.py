@@ -37,6 +37,7 @@ def test_every_method_of_a_board_is_valid_and_no_two_are_the_same(name):
     )
 
 
+@pytest.mark.slow
 def test_the_ablation_is_cumulative():
     rows = [check(planned.config) for planned in read_board("ablation").narrow(seeds=1).runs]
     full = list(check(make_config("CoNRec", "ml-100k")))
@@ -80,6 +81,7 @@ def test_windows_count_in_windows_of_the_data():
         share.resolve(Window(unit="events", length=None), "g.window")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change, words",
     [

@@ -22,6 +22,7 @@ def train_and_test(make_tiny, name):
     return trainer, test, trainer.measure(test, Calibration())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["Pop", "ItemSwing"])
 def test_trains_and_fills_every_column(make_tiny, name):
     trainer, test, measured = train_and_test(make_tiny, name)
@@ -32,6 +33,7 @@ def test_trains_and_fills_every_column(make_tiny, name):
     assert trainer.evaluate(test, load_best_model=False) == result
 
 
+@pytest.mark.slow
 def test_pop_equals_a_loop_over_instances(make_tiny):
     _, test, measured = train_and_test(make_tiny, "Pop")
     outcomes = measured.outcomes

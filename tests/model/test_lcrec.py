@@ -28,6 +28,7 @@ def test_nothing_from_t0_on_moves_it(make, by):
     check_no_leak(make(split={"by": by}), by, lambda model, batch: model.prompt(batch))
 
 
+@pytest.mark.slow
 def test_every_item_has_an_id_of_four_codes(make):
     codes = make()[2].semantic_ids.codes[1:]
     assert codes.shape[1] == 4 and len(np.unique(codes, axis=0)) == len(codes)
@@ -39,6 +40,7 @@ def staged(make):
     return StageRun(model, data.build()[0], model.stages[0], np.random.default_rng(0))
 
 
+@pytest.mark.slow
 def test_tasks_answer_with_the_target_s_id_or_title(staged):
     model, part = staged.model, staged.data.instances
     for task, answers in (

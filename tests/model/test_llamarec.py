@@ -43,6 +43,7 @@ def test_nothing_from_t0_on_moves_it(make, by):
     check_no_leak(make(split={"by": by}), by, lambda model, batch: model.prompt(batch, candidates))
 
 
+@pytest.mark.slow
 def test_nothing_from_validation_on_reaches_a_training_list(make):
     config, data, _ = make(split={"by": "user"})
     log = data.log
@@ -127,6 +128,7 @@ def test_a_candidate_is_judged_among_what_is_retrieved_whatever_the_others_are(m
             torch.testing.assert_close(found[row, column], expected, atol=1e-4, rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("against", ["random", "retrieved"])
 def test_training_lists_hold_the_target_and_nothing_disliked_before(make, monkeypatch, against):
     _, data, model = make(stages=[RETRIEVER, {**RANKER, "against": against}])

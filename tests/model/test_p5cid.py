@@ -15,6 +15,7 @@ def make(make_tiny, tmp_path):
     return make_row(make_tiny, "P5CID", tmp_path, **CID)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("context", ["negative", "both"])
 @pytest.mark.parametrize("base", [100, 10])
 def test_prompts_are_user_number_items_and_a_question(make, context, base, monkeypatch):

@@ -79,6 +79,7 @@ def test_vectors_of_entities_are_read(train, vectors, name, option):
     assert train(name, data_path=path, **{option: 8}).run_dir != result.run_dir
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("ids", "options", "words"),
     [
@@ -97,6 +98,7 @@ def test_misnamed_fields_of_vectors_are_named(train, vectors):
         train("GRU4RecKG", data_path=vectors("ent", ["i0"], names="entity:token\temb:float_seq"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["SASRecF", "GRU4RecF", "FDSA", "S3Rec"])
 def test_a_missing_item_field_is_named(train, name):
     with pytest.raises(

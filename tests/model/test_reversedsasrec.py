@@ -10,6 +10,7 @@ from recbole_conrec.dense.targets import Targets
 from recbole_conrec.model.reversedsasrec import ReversedSASRec
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("context", ["negative", "both"])
 def test_it_overfits_50_likes_and_reads_them_upside_down(make_tiny, context):
     """A model of likes cannot learn dislikes: it learns likes, and its order of dislikes is theirs reversed."""

@@ -18,6 +18,7 @@ def make(make_tiny, tmp_path):
     return make_row(make_tiny, "TIGER", tmp_path, **RQVAE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("context", ["negative", "both"])
 @pytest.mark.parametrize("users", [5, 0])
 def test_prompts_are_user_items_and_an_end(make, context, users):
@@ -67,6 +68,7 @@ def test_nothing_from_t0_on_moves_it(make_tiny, tmp_path, by):
     check_no_leak(make(context="both", split={"by": by}), by, lambda model, batch: model.prompt(batch))
 
 
+@pytest.mark.slow
 def test_letter_is_a_tokenizer_option(make):
     _, _, model = make()
     _, _, other = make(**{"tokenizer.rqvae.contrastive": 1.0})

@@ -27,6 +27,7 @@ CASES = {  # name of the test: method, stage, options of the method
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_nothing_from_validation_on_reaches_a_training_example(make_tiny, tmp_path, case):
     name, stage, options = CASES[case]

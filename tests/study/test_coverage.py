@@ -60,6 +60,7 @@ def slow_study(dataset, groups: list[set], neighbours: int, min_dislikes: int):
     return np.mean(shares, axis=0), len(shares)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["category", "sid-1", "sid-2"])
 def test_the_study_equals_a_slow_one(make_tiny, kind):
     config, dataset = make_tiny()

@@ -45,6 +45,7 @@ def test_kendall_equals_scipy_without_ties_and_a_tie_counts_as_neither_right_nor
     assert kendall(np.array([[[1.0], [1.0], [2.0]]]), np.array([1.0, 2.0, 3.0]))[0, 0] == pytest.approx(2 / 3)
 
 
+@pytest.mark.slow
 def test_quality_and_metrics_of_pop_equal_those_of_a_loop(sim, study):
     """Pop's lists, their true quality, HR and FHR, instance by instance."""
     from recbole_conrec.data.dataset import NegativeFeedbackDataset

@@ -17,6 +17,7 @@ def identical_and_others():
     return Items(["", *["the very same title"] * 100, *others, *[""] * 10])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["rqkmeans", "rqvae"])
 @pytest.mark.parametrize("strategy", UNIQUE)
 def test_a_hundred_identical_texts_get_a_hundred_ids(strategy, name):

@@ -222,6 +222,7 @@ def test_files_that_hold_their_own_ids(tmp_path, name, ids):
     assert vectors_file(path=path).transform(Items([""], ids=["new"])).tolist() == [[0, 0]]
 
 
+@pytest.mark.slow
 def test_a_track_without_a_vector_and_a_large_file(tmp_path):
     rows = 200_000  # more than one batch
     vectors = [None, *([[float(n), 1.0] for n in range(1, rows)])]

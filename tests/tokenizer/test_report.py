@@ -99,6 +99,7 @@ def test_tokenize_reports_and_a_second_time_reads(make_tiny, tmp_path):
     assert build(config, dataset).fingerprint == ids.fingerprint
 
 
+@pytest.mark.slow
 def test_the_report_without_stability_is_beside_the_cached_ids(make_tiny, tmp_path):
     config, dataset = make_tiny(tokenizer={"name": "rqkmeans", "sizes": 8}, checkpoint_dir=str(tmp_path))
     tokenize(config, dataset, TokenizeOptions(stability=False), Console(file=io.StringIO()))

@@ -91,6 +91,7 @@ def test_new_items_that_share_an_id_may_do_so_when_ids_are_shared():
     assert (more.codes[-2:] == shared.codes[3]).all()
 
 
+@pytest.mark.slow
 def test_same_seed_same_codes_other_seed_other_codes():
     for name in ("rqkmeans", "rqvae"):
         block = {"name": name, "sizes": 8, "rqvae": {"steps": 20}}

@@ -60,6 +60,7 @@ def encoder(folder, **options):
     return SentenceTransformers(SentenceOptions(model=str(folder), device="cpu", **options))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("modules", "dim"),
     [(("mean",), 32), (("cls",), 32), (("lasttoken", "normalize"), 32), (("mean", "dense", "normalize"), 4)],

@@ -156,6 +156,7 @@ def communities(groups=4, per_group=15, users=240, seed=0):
     return scipy.sparse.csr_matrix(matrix), np.arange(n) % groups
 
 
+@pytest.mark.slow
 def test_collaborative_term_brings_items_with_the_same_users_together():
     events, label = communities()
     rng = np.random.default_rng(1)
