@@ -33,7 +33,7 @@ class CalibrationOptions(Options):
     """Number of groups of users, by activity, that get a theta each."""
 
     @model_validator(mode="after")
-    def _check(self) -> Self:
+    def _one_target(self) -> Self:
         if self.lost is not None and self.rate is not None:
             raise ValueError("lost and rate are both given; give one target")
         if self.groups != 1 and self.target is None:

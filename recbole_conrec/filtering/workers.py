@@ -38,7 +38,7 @@ class WorkerOptions(ClusterOptions):
     """What a worker takes; default: what a run of the method takes."""
 
     @model_validator(mode="after")
-    def _check(self) -> Self:
+    def _where_they_run(self) -> Self:
         check(self)
         return self
 
