@@ -2,38 +2,31 @@
 
 import copy
 import hashlib
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import torch
 from recbole.data.interaction import Interaction
 from recbole.utils import FeatureSource, FeatureType
 
-from recbole_conrec.data import cache
 from recbole_conrec.data.candidates import CandidateLists, CandidateSources
 from recbole_conrec.data.counts import training_dislikes
-from recbole_conrec.data.events import NEGATIVE, POSITIVE, EventLog, FeedbackStream, Instances, RowStream, Window
+from recbole_conrec.data.event_dataset import EventDataset
+from recbole_conrec.data.events import NEGATIVE, POSITIVE, FeedbackStream, Instances, RowStream, Window
 from recbole_conrec.data.exclusion import Exclusion
 from recbole_conrec.data.further import FurtherTruth
-from recbole_conrec.data.loading import AtomicDataset
-from recbole_conrec.data.protocol import DataOptions, Protocol
 from recbole_conrec.data.side import SideInformation
 from recbole_conrec.data.splits import PARTS, Cuts, first_dislikes, split_instances
 from recbole_conrec.data.swing import Neighbours, swing_of
 from recbole_conrec.data.truth import Truth, future_items, is_low_activity, long_tail_items
-from recbole_conrec.data.user_statistics import TrainingEvents
 from recbole_conrec.utils.arrays import token_keys
 from recbole_conrec.utils.errors import UserError
 
-_FEEDBACK = "feedback of the event"  # our column beside the file's; no field has a name with spaces
-_ROW = "row of the event"  # the same, for rules that need users and times
 _LIST_FEEDBACK = "feedback_list"
 MOST_CANDIDATES = 1000  # in a list on data of fewer items, where what is missing is padding
 
 
-class NegativeFeedbackDataset(AtomicDataset):
+class NegativeFeedbackDataset(EventDataset):
     """All events once, histories as slices of them, cut into instances by the protocol of the YAML files.
 
     RecBole still filters and numbers users and items and prepares item features, so its own models work. Its splits
@@ -41,7 +34,7 @@ class NegativeFeedbackDataset(AtomicDataset):
     time and the fields of the feedback rules are read.
 
     Attributes:
-        log: EventLog of all events.
+        log, protocol, options: of :class:`~recbole_conrec.data.event_dataset.EventDataset`.
         cuts: Cuts, when evaluation begins for each user.
         splits: {'train', 'valid', 'test'} -> Instances.
         train_mask: bool [E], the events strictly before their user's validation.
@@ -49,89 +42,20 @@ class NegativeFeedbackDataset(AtomicDataset):
         first_dislike: bool [E], the negative events that are instances.
         repeats: number of negative events that are not, because the user had already disliked the item.
         split, instances: which part this object serves; training before `build`.
-        protocol: the checked options of the protocol.
-        options: the checked options of what a method sees.
     """
 
-    log: EventLog
     cuts: Cuts
     exclusion: Exclusion
     splits: dict[str, Instances]
-    _known_before: np.ndarray | None = None  # where rules compare with statistics of users, see SplitRule
 
     def __init__(self, config):
-        self.protocol = Protocol.of(config)
-        self.options = DataOptions.of(config)
         self._shared: dict[Any, Any] = {}  # results that the copies of `build` share
         super().__init__(config)
         self._change_feat_format()
         self._set_list_fields()
         self._split()
 
-    # ---- reading, by AtomicDataset ----
-
-    def needed_fields(self, source):
-        needed = super().needed_fields(source)
-        if source == FeatureSource.INTERACTION:
-            needed |= {field: f"the feedback rule '{rule}'" for field, rule in self.protocol.feedback.fields.items()}
-        if source == FeatureSource.ITEM:
-            needed |= dict.fromkeys(self.options.item_text or (), "item_text")
-            needed |= {self.options.item_category: "item_category"} if self.options.item_category else {}
-        return needed
-
-    def optional_fields(self):
-        return set(self.protocol.val_interval or ())
-
-    def _load_inter_feat(self, token, dataset_path):
-        """The events with their feedback: parsed, or from the cache in `checkpoint_dir`/events."""
-        path, reading = Path(dataset_path) / f"{token}.inter", self.reading
-        header = self._read_header(path)
-        fields = self._wanted_fields(path, FeatureSource.INTERACTION, header)
-        rules = self.protocol.feedback
-        needless = set(rules.fields) - set(super().needed_fields(FeatureSource.INTERACTION)) - self.optional_fields()
-        texts = {kind: rule.text for kind, rule in rules.rules.items()}
-        key = cache.key(
-            {
-                "events": self.events_digest,
-                "fields": sorted(fields),
-                "needless": sorted(needless),
-                "read_with": [reading.field_separator, reading.encoding, reading.seq_separator, reading.seq_len],
-                "rules": [texts.get(kind) for kind in (NEGATIVE, POSITIVE)],
-                "names": [self.uid_field, self.iid_field, self.time_field],
-            }
-        )
-        file = Path(self.stock.checkpoint_dir) / "events" / f"{token}-{key}.arrow"
-        self.inter_feat = cache.load(file, key)
-        if self.inter_feat is None:
-            events = self._load_feat(str(path), FeatureSource.INTERACTION)
-            if rules.by_user:  # labelled when users, times and so the training events are known
-                events[_ROW] = events.index
-                needless = set()
-            else:
-                events[_FEEDBACK] = rules.label(events, path.name)
-            self._forget(needless)
-            self.inter_feat = events.drop(columns=list(needless)).reset_index(drop=True)
-            cache.save(file, key, self.inter_feat)
-        pa.default_memory_pool().release_unused()  # what reading took; the log is made next
-        self._register(set(self.inter_feat) - {_FEEDBACK, _ROW}, header, FeatureSource.INTERACTION)
-
-    def _remap_ID_all(self):  # noqa: N802  (RecBole's name)
-        """Once ids are numbers, the log takes the events; RecBole's `inter_feat` will hold the instances."""
-        rules = self.protocol.feedback
-        judged = self.inter_feat[[*rules.fields, _ROW]].copy() if rules.by_user else None
-        super()._remap_ID_all()
-        events = self.inter_feat
-        user, item, time = (events[name].to_numpy() for name in (self.uid_field, self.iid_field, self.time_field))
-        if judged is None:
-            feedback = events[_FEEDBACK].to_numpy()
-        else:
-            unlabelled = EventLog.from_arrays(user, item, time, np.zeros(len(user)), self.user_num, self.item_num)
-            self._known_before = self.protocol.split.known_before(unlabelled)
-            training = TrainingEvents(user, time < self._known_before[user], self.user_num)
-            feedback = rules.label(judged.set_index(_ROW), f"{self.dataset_name}.inter", training)
-        self.log = EventLog.from_arrays(user, item, time, feedback, self.user_num, self.item_num)
-        self.inter_feat = events[[self.uid_field, self.iid_field]].iloc[:0].copy()
-        self._forget(set(events) - {self.uid_field, self.iid_field, _FEEDBACK, _ROW})
+    # ---- instances ----
 
     def _set_list_fields(self):
         self.item_id_list_field = self.iid_field + self.stock.LIST_SUFFIX
@@ -140,8 +64,6 @@ class NegativeFeedbackDataset(AtomicDataset):
             (self.item_list_length_field, FeatureType.TOKEN, 1),
         ):
             self.set_field_property(field, kind, FeatureSource.INTERACTION, length)
-
-    # ---- instances ----
 
     def _split(self) -> None:
         rows = first_dislikes(self.log)
