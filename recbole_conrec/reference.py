@@ -13,7 +13,7 @@ import yaml
 from recbole_conrec import registry
 from recbole_conrec.data.convert import CONVERTERS
 from recbole_conrec.data.convert.options import ConvertOptions
-from recbole_conrec.generative.recommender import StagedRecommender
+from recbole_conrec.generative.staged_recommender import StagedRecommender
 from recbole_conrec.options.layers import overall, properties
 from recbole_conrec.options.schema import Options, describe
 from recbole_conrec.runs.checks import FLAT

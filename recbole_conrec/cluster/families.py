@@ -4,7 +4,7 @@ import re
 
 from recbole_conrec.cluster.resources import Resources
 from recbole_conrec.dense.untrained import UntrainedRecommender
-from recbole_conrec.generative.recommender import StagedRecommender
+from recbole_conrec.generative.staged_recommender import StagedRecommender
 
 
 def counts_only(network: type) -> bool:

@@ -1,127 +1,26 @@
-"""Base classes of the methods that answer with semantic IDs or text.
+"""Base classes of methods that answer with semantic IDs: only IDs of existing items can be generated.
 
-    StagedRecommender           trained in stages (stage.py)
-      GenerativeRecommender     answers with IDs: constrained beam search, likelihoods of candidates
-        IdLanguageModel         on a causal language model that reads histories of IDs: CoNRec, LC-Rec, MiniOneRec
-        T5Recommender           on a T5 over token ids (t5_recommender.py): TIGER, P5-CID
-      TextRecommender           on a causal language model that reads titles: TALLRec, InstructRec
-
-A method names its ``OPTIONS`` and its ``TASKS``; only IDs of existing items can be generated.
+:mod:`.staged_recommender` shows their place among the base classes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from recbole.model.abstract_recommender import SequentialRecommender
-from recbole.utils import InputType
 
-from recbole_conrec import tokenizer
 from recbole_conrec.data.events import NEGATIVE, POSITIVE
 from recbole_conrec.evaluation.answers import Answers
 from recbole_conrec.generative.candidate_scores import Scoring, similarity, within
-from recbole_conrec.generative.method_options import StagedOptions
-from recbole_conrec.generative.prompts import ID_TEXTS, Context, PromptBuilder, Prompts, context_of
+from recbole_conrec.generative.prompts import ID_TEXTS, PromptBuilder, Prompts
 from recbole_conrec.generative.rewards import unit_vectors
-from recbole_conrec.generative.stage import Task, read_stages, without_texts
-from recbole_conrec.generative.text_prompts import TITLE_TEXTS, TextPrompts
-from recbole_conrec.generative.validation import selecting
-from recbole_conrec.llm.backbone import Backbone, load_backbone
+from recbole_conrec.generative.staged_recommender import StagedRecommender
 from recbole_conrec.llm.decoding import beam_search, score, search_and_score
-from recbole_conrec.runs.options import STAGES_INSTEAD, EvaluationOptions, PlaceOptions
-from recbole_conrec.utils.distributed import process_state
-from recbole_conrec.utils.errors import UserError
+from recbole_conrec.runs.options import EvaluationOptions
 
 SMALL = 5000  # IDs that are searched exactly by default
-
-
-class StagedRecommender(SequentialRecommender):
-    """A language model that is trained in stages. A method of this class without ``recommend`` only ranks candidates.
-
-    Attributes:
-        options: the method's options, of its class ``OPTIONS``.
-        stages: the options of each stage.
-        semantic_ids: the IDs of the catalogue.
-        backbone, lm: the language model (transformers) with the IDs in its vocabulary; see :meth:`set_backbone`.
-        context: what prompts show of a user.
-    """
-
-    input_type = InputType.POINTWISE  # RecBole asks; its data loaders bring no sampled items
-    trainer = "recbole_conrec.generative.trainer:StagedTrainer"
-    OPTIONS: ClassVar[type[StagedOptions]] = StagedOptions
-    TASKS: ClassVar[Mapping[str, Task]] = {}
-    UNREAD: ClassVar[Mapping[str, str]] = STAGES_INSTEAD
-    chunk = 128  # users that are decoded at a time
-    options: Any
-    context: Context
-
-    def __init__(self, config, dataset):
-        super().__init__(config, dataset)
-        self.options, self.stages = self.read_options(config)
-        if dataset.item_words is None:
-            self.stages = without_texts(self.stages, self.TASKS)
-        self.exclusion = dataset.exclusion
-        self.context = context_of(self.options.context, self.options.history)
-        self.seed, self.log = PlaceOptions.of(config).seed, dataset.log
-        with process_state().main_process_first():  # one makes the IDs, the others read them
-            self.semantic_ids = tokenizer.build(config, dataset)
-
-    @classmethod
-    def read_options(cls, config) -> tuple[Any, list[Any]]:
-        """(the method's options, those of each stage). Raises UserError for what does not fit the method."""
-        options = cls.OPTIONS.of(config)
-        evaluation = EvaluationOptions.of(config)
-        able = selecting(cls, evaluation)
-        if evaluation.valid_metric.lower() not in [name.lower() for name in able]:
-            does = "" if hasattr(cls, "recommend") else " only ranks given candidates;"
-            raise UserError(f"valid_metric: '{evaluation.valid_metric}'; {cls.__name__}{does} give {' or '.join(able)}")
-        return options, read_stages(options.stages, cls.TASKS)
-
-    def set_backbone(self, backbone: Backbone) -> None:
-        """Take a language model; its parameters become this module's."""
-        self.backbone, self.lm = backbone, backbone.model
-
-    def load_language_model(self, dataset, texts) -> None:
-        """The backbone of the options ``llm`` and ``llm_options``; ``texts``: the words of the prompts."""
-        titles = dataset.item_text()
-        self.set_backbone(
-            load_backbone(
-                self.options.llm,
-                self.semantic_ids,
-                [*titles[1:], *texts],
-                self.options.llm_options,
-                item_texts=titles,
-                device=self.device,
-                seed=self.seed,
-            )
-        )
-
-    def answer(self, interaction, candidates: torch.Tensor, k: int, pairs: torch.Tensor | None = None) -> Answers:
-        """The top K and the scores of candidates [B, C] and of the pairs [B, P], from one run of the prompts."""
-        raise NotImplementedError
-
-    def score_candidates(self, interaction, items: torch.Tensor) -> torch.Tensor:
-        """Float [B, C]: how likely each candidate is to be disliked."""
-        raise NotImplementedError
-
-    def predict(self, interaction) -> torch.Tensor:
-        """Float [B]: the score of ``item_id`` (what RecBole's profiler calls)."""
-        return self.score_candidates(interaction, interaction[self.ITEM_ID][:, None])[:, 0]
-
-    def probe(self, data) -> dict[str, Any]:
-        """What else to measure after each stage, by name; data: the training part. Plain values, for the record."""
-        return {}
-
-    def prompt_inputs(self, interaction) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """What prompt builders read of a batch: history_begin, history_end, t0, user, int64 [B] each."""
-        begin, end, t0, user = (
-            interaction[field].cpu().numpy() for field in ("history_begin", "history_end", "t0", self.USER_ID)
-        )
-        return begin, end, t0, user
 
 
 class GenerativeRecommender(StagedRecommender):
@@ -279,39 +178,6 @@ class IdLanguageModel(GenerativeRecommender):
         prompts = self.prompt(interaction, POSITIVE).pair
         leaves = self.trie.item_leaf[items]
         return score(self.backbone, self.trie, *prompts, leaves, normalise=self.normalise, chunk=self.chunk)
-
-
-class TextRecommender(StagedRecommender):
-    """A causal language model that reads titles and ranks given candidates; without ``recommend`` in the subclass it
-    recommends nothing. The score of a candidate does not depend on the others.
-    """
-
-    TEXTS: ClassVar[tuple[str, ...]] = TITLE_TEXTS
-    chunk = 32
-
-    def __init__(self, config, dataset):
-        dataset.need_texts(type(self).__name__, "choose a method that reads semantic IDs")
-        super().__init__(config, dataset)
-        self.load_language_model(dataset, self.TEXTS)
-        self.prompts = TextPrompts(self.backbone, self.log, self.options.max_tokens, dataset.item_text())
-
-    def judge(self, interaction, items: torch.Tensor) -> tuple[np.ndarray, torch.Tensor]:
-        """(bool [B], whether a prompt lost events; the scores of candidates [B, C], -inf for padding)."""
-        raise NotImplementedError
-
-    @torch.no_grad()
-    def score_candidates(self, interaction, items: torch.Tensor) -> torch.Tensor:
-        return self.judge(interaction, items)[1]
-
-    @torch.no_grad()
-    def answer(self, interaction, candidates, k, pairs=None, prior=None) -> Answers:
-        """The scores alone; of a subclass that recommends, its list, too, to which alone the ``prior`` is added."""
-        size = candidates.shape[1]
-        items = self.recommend(interaction, k, prior) if hasattr(self, "recommend") else None
-        both = candidates if pairs is None else torch.cat([candidates, pairs], dim=1)
-        shortened, scores = self.judge(interaction, both)
-        judged = None if pairs is None else scores[:, size:]
-        return Answers(items, scores[:, :size], {}, int(shortened.sum()), judged)
 
 
 def expand(trie, leaves: torch.Tensor, left_out: torch.Tensor, k: int) -> torch.Tensor:

@@ -24,11 +24,11 @@ import torch
 
 from recbole_conrec.generative.method_options import LanguageModelOptions
 from recbole_conrec.generative.prompts import Prompts
-from recbole_conrec.generative.recommender import TextRecommender
 from recbole_conrec.generative.rivals import Columns, NeutralRivals, beside, judge, repeat
 from recbole_conrec.generative.stage import StageRun, Task, TrainingSet
 from recbole_conrec.generative.stage_options import SFTStage
 from recbole_conrec.generative.tasks import asked, tokens_of
+from recbole_conrec.generative.text_recommender import TextRecommender
 from recbole_conrec.llm.decoding import text_logps
 from recbole_conrec.options.schema import Count
 

@@ -36,12 +36,12 @@ from recbole_conrec.evaluation.topk import dense_topk
 from recbole_conrec.generative.best_weights import BestWeights
 from recbole_conrec.generative.method_options import LanguageModelOptions
 from recbole_conrec.generative.prompts import Prompts
-from recbole_conrec.generative.recommender import TextRecommender
 from recbole_conrec.generative.rivals import Columns, judge
 from recbole_conrec.generative.stage import StageRun, Task, TrainingSet
 from recbole_conrec.generative.stage_options import SFTStage, StageOptions
 from recbole_conrec.generative.tasks import asked
 from recbole_conrec.generative.text_prompts import ANSWER, OPINION, PREFERENCE, SEPARATOR, TextPrompts
+from recbole_conrec.generative.text_recommender import TextRecommender
 from recbole_conrec.llm.decoding import answer_logps
 from recbole_conrec.options.schema import Count, NonNegative
 from recbole_conrec.utils.arrays import mix

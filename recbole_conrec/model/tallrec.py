@@ -25,11 +25,11 @@ import torch
 from recbole_conrec.data.events import NEGATIVE, POSITIVE, Instances
 from recbole_conrec.generative.method_options import LanguageModelOptions
 from recbole_conrec.generative.prompts import Prompts
-from recbole_conrec.generative.recommender import TextRecommender
 from recbole_conrec.generative.stage import StageRun, Task, TrainingSet
 from recbole_conrec.generative.stage_options import SFTStage
 from recbole_conrec.generative.tasks import example, tokens_of
 from recbole_conrec.generative.text_prompts import NO, YES
+from recbole_conrec.generative.text_recommender import TextRecommender
 from recbole_conrec.llm.decoding import answer_logps
 from recbole_conrec.options.schema import Count
 from recbole_conrec.utils.errors import UserError
