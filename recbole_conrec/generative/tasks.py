@@ -3,32 +3,22 @@
     translation   ID -> title and title -> ID
     alignment     four items, one disliked and three liked, no user: name the disliked one
     next          next-dislike prediction, on whole sequences
-    mixture       several language tasks at once: next, and
-
-        title_of        ID -> title
-        item_of         title -> ID
-        next_title      history of IDs -> title
-        titles_next     history of titles -> ID
-        titles_title    history of titles -> title
-        alignment       as above
+    mixture       several language tasks at once (mixture.py)
 
 Training events only; a prompt shows what lies strictly before its t0.
 """
 
-import warnings
-from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Annotated
 
 import numpy as np
 import torch
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from recbole_conrec.data.events import NEGATIVE, POSITIVE, Instances, Window
 from recbole_conrec.generative.prompts import ITEM_OF, ODD_ONE, TITLE_OF, Context, Prompts, context_of
 from recbole_conrec.generative.stage import StageRun, TrainingSet
 from recbole_conrec.generative.stage_options import PromptOptions, SFTStage, WindowedPromptOptions
-from recbole_conrec.generative.text_prompts import TITLED
 from recbole_conrec.llm.batch import left_pad
 from recbole_conrec.llm.decoding import score
 from recbole_conrec.options.schema import Count, Natural, NonNegative, Options
@@ -216,7 +206,7 @@ def alignment_choices(data, min_negatives: int, samples: int, rng: np.random.Gen
     return answers, rng.permuted(choices, axis=1)
 
 
-# -- mixtures --------------------------------------------------------------------------------------------------------
+# -- histories of titles ---------------------------------------------------------------------------------------------
 def text_histories(run: StageRun, samples: int | None = None) -> tuple[Instances, tuple, Context]:
     """Training instances (at most ``samples`` of them, drawn by the stage's generator), what a prompt builder reads of
     them (begin, end, t0), and their context of ``text_history`` events.
@@ -226,84 +216,3 @@ def text_histories(run: StageRun, samples: int | None = None) -> tuple[Instances
         part = part[run.rng.permutation(len(part))[:samples]]
     options = run.model.options
     return part, (part.begin, part.end, part.time), context_of(options.context, options.text_history)
-
-
-def _next(run: StageRun) -> list[dict]:
-    return next_examples(run, run.model.context)
-
-
-def _next_title(run: StageRun) -> list[dict]:
-    prompts = run.model.prompts
-    part, columns, context = text_histories(run)
-    asking = prompts.history(*columns, context, part.user, prompts.encode(TITLED))
-    return asked(asking, tokens_of(prompts.answer(part.item)))
-
-
-def _titles_next(run: StageRun) -> list[dict]:
-    prompts = run.model.prompts
-    part, columns, context = text_histories(run)
-    asking = prompts.title_history(*columns, part.user, context)
-    return asked(asking, prompts.item_tokens[part.item].tolist())
-
-
-def _titles_title(run: StageRun) -> list[dict]:
-    prompts = run.model.prompts
-    part, columns, context = text_histories(run)
-    asking = prompts.title_history(*columns, part.user, context, TITLED)
-    return asked(asking, tokens_of(prompts.answer(part.item)))
-
-
-def _alignment(run: StageRun) -> list[dict]:
-    choices = alignment_choices(run.data, MIN_NEGATIVES, run.stage.questions, run.rng)
-    return alignment_examples(run.model.prompts, *choices)
-
-
-LANGUAGE_TASKS: Mapping[str, Callable[[StageRun], list[dict]]] = {
-    "next": _next,
-    "title_of": lambda run: translation_examples(run)[0],
-    "item_of": lambda run: translation_examples(run)[1],
-    "next_title": _next_title,
-    "titles_next": _titles_next,
-    "titles_title": _titles_title,
-    "alignment": _alignment,
-}
-
-
-TEXTLESS = {"next", "alignment"}  # the language tasks that read no text of an item
-
-
-class MixtureStage(SFTStage, SequenceOptions):
-    """Options of the task ``mixture``."""
-
-    epochs: Count = 1
-    """Passes over the mixture."""
-
-    weights: dict[str, NonNegative]
-    """How often an epoch shows each example of a language task (0.3: a random 30 % of them); 0 leaves a task out."""
-    questions: Count = 20_000
-    """Examples of the language task alignment, from which each epoch draws its share."""
-
-    @field_validator("weights")
-    @classmethod
-    def _known(cls, weights: dict[str, float]) -> dict[str, float]:
-        return check_weights(weights, LANGUAGE_TASKS)
-
-
-def check_weights(weights: dict[str, float], known) -> dict[str, float]:
-    """Raise ValueError for a weight of something unknown, or where none is above 0."""
-    if set(weights) - set(known) or not any(weights.values()):
-        raise ValueError(f"{weights!r}; expected numbers for some of {', '.join(known)}, one of them above 0")
-    return weights
-
-
-def mixture(run: StageRun) -> TrainingSet:
-    """Supervised training on several language tasks at once."""
-    weights = {task: weight for task, weight in run.stage.weights.items() if weight > 0}
-    if run.data.item_words is None and set(weights) - TEXTLESS:
-        left_out = ", ".join(task for task in weights if task not in TEXTLESS)
-        warnings.warn(f"language tasks left out, as the data set has no texts of items: {left_out}", stacklevel=2)
-        weights = {task: weight for task, weight in weights.items() if task in TEXTLESS}
-    examples = {task: LANGUAGE_TASKS[task](run) for task in weights}
-    if "next" in examples:  # its examples are those of all epochs
-        weights["next"] /= run.stage.epochs
-    return TrainingSet(examples, weights=weights)

@@ -24,6 +24,7 @@ from pydantic import Field, field_validator
 
 from recbole_conrec.data.events import NEGATIVE, POSITIVE, Instances, Window
 from recbole_conrec.generative.method_options import IdDecodingOptions, LanguageModelOptions
+from recbole_conrec.generative.mixture import MixtureStage, check_weights, mixture
 from recbole_conrec.generative.recommender import IdLanguageModel
 from recbole_conrec.generative.rewards import best_cosine, find_reward, padded, unit_vectors
 from recbole_conrec.generative.stage import StageRun, Task, TrainingSet
@@ -31,14 +32,11 @@ from recbole_conrec.generative.stage_options import Clean, GRPOStage, SFTStage, 
 from recbole_conrec.generative.tasks import (
     MIN_NEGATIVES,
     AlignmentStage,
-    MixtureStage,
     NextStage,
     alignment,
     alignment_accuracy,
     alignment_choices,
-    check_weights,
     context_for,
-    mixture,
     next_dislike,
     questions,
     resolve,

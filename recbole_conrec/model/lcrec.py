@@ -1,8 +1,8 @@
 """LC-Rec: one language model tuned on several tasks that tie semantic IDs to language.
 
 IDs come from an RQ-VAE of four levels; a Sinkhorn plan balances the last one, so that every item has its own ID. One
-stage mixes the tasks of generative/tasks.py: next item, ID -> title, title -> ID, history -> next title, titles -> next
-item. ``context`` gives the paper's two variants: ``both`` (Neg.&Pos.) and ``negative`` (Neg. Only).
+stage mixes the tasks of generative/mixture.py: next item, ID -> title, title -> ID, history -> next title, titles ->
+next item. ``context`` gives the paper's two variants: ``both`` (Neg.&Pos.) and ``negative`` (Neg. Only).
 
 Reference: Zheng et al., "Adapting Large Language Models by Integrating Collaborative Semantics for Recommendation",
 ICDE 2024, arXiv 2311.09049; code RUCAIBox/LC-Rec. Departures:
@@ -26,10 +26,10 @@ ICDE 2024, arXiv 2311.09049; code RUCAIBox/LC-Rec. Departures:
 from typing import ClassVar
 
 from recbole_conrec.generative.method_options import IdDecodingOptions, LanguageModelOptions, TitleHistoryOptions
+from recbole_conrec.generative.mixture import MixtureStage, mixture
 from recbole_conrec.generative.prompts import ID_TEXTS
 from recbole_conrec.generative.recommender import IdLanguageModel
 from recbole_conrec.generative.stage import Task
-from recbole_conrec.generative.tasks import MixtureStage, mixture
 from recbole_conrec.generative.text_prompts import TITLE_TEXTS, TextPrompts
 
 

@@ -13,8 +13,8 @@ Reference: "MiniOneRec: An Open-Source Framework for Scaling Generative Recommen
 AkaliKong/MiniOneRec, whose script uses ``ranking``, the sum of both rewards. It shares no stage and no reward with
 CoNRec. Departures:
 
-- The tasks are those of its code (generative/tasks.py), with every dislike of a user trained in one pass; GRPO uses its
-  three kinds of prompts (histories of IDs, titles of items, histories of titles).
+- The tasks are those of its code (generative/mixture.py), with every dislike of a user trained in one pass; GRPO uses
+  its three kinds of prompts (histories of IDs, titles of items, histories of titles).
 - The KL divergence is measured from the model that results from tuning; in the public script that reference follows the
   policy.
 - Likelihoods are those of the allowed codes, the distribution in which the beams were searched; the public code uses
@@ -29,11 +29,12 @@ import torch
 from pydantic import Field, field_validator
 
 from recbole_conrec.generative.method_options import IdDecodingOptions, LanguageModelOptions, TitleHistoryOptions
+from recbole_conrec.generative.mixture import MixtureStage, check_weights, mixture
 from recbole_conrec.generative.prompts import ID_TEXTS, ITEM_OF
 from recbole_conrec.generative.recommender import IdLanguageModel
 from recbole_conrec.generative.stage import StageRun, Task, TrainingSet
 from recbole_conrec.generative.stage_options import GRPOStage
-from recbole_conrec.generative.tasks import MixtureStage, check_weights, mixture, text_histories, tokens_of
+from recbole_conrec.generative.tasks import text_histories, tokens_of
 from recbole_conrec.generative.text_prompts import TITLE_TEXTS, TextPrompts
 from recbole_conrec.options.schema import NonNegative
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from llmrows import check_learns, check_no_leak, make_row
 
+from recbole_conrec.generative.mixture import LANGUAGE_TASKS
 from recbole_conrec.generative.stage import StageRun
-from recbole_conrec.generative.tasks import LANGUAGE_TASKS, tokens_of
+from recbole_conrec.generative.tasks import tokens_of
 from recbole_conrec.utils.errors import UserError
 
 WEIGHTS = {"next": 1, "title_of": 0.2, "item_of": 0.2, "next_title": 0.2, "titles_next": 0.2}

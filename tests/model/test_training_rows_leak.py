@@ -9,8 +9,8 @@ from test_p5cid import CID
 from test_tiger import RQVAE
 
 from recbole_conrec import registry
+from recbole_conrec.generative.mixture import LANGUAGE_TASKS
 from recbole_conrec.generative.stage import StageRun
-from recbole_conrec.generative.tasks import LANGUAGE_TASKS
 
 SFT = {"name": "one", "epochs": 1, "lr": 0.01, "batch_size": 4}
 GRPO = {"name": "one", "task": "grpo", "samples": 300, "steps": 1, "prompts_per_step": 4, "G": 4, "beta": 0, "lr": 0.1}
