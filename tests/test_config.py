@@ -114,7 +114,16 @@ def test_options_are_never_evaluated(tmp_path):
         ({"loss_type": "XE"}, "loss_type: 'XE'; expected one of CE, BPR"),
         ({"hidden_dropout_prob": 1.5}, "hidden_dropout_prob: 1.5; expected a number of at least 0 and below 1"),
         ({"clip_grad_norm.max_nrm": 1}, "clip_grad_norm: unknown option 'max_nrm'; did you mean 'max_norm'"),
-        ({"train_neg_sample_args.distribution": "uniform"}, "train_neg_sample_args"),
+        (
+            {"train_neg_sample_args.distribution": "uniform"},
+            "loss_type CE compares with all items and samples none",
+        ),
+        (
+            {"train_neg_sample_args.distribution": "unifrm"},
+            "one of uniform, popularity; did you mean 'uniform'",
+        ),
+        ({"report_to": "tensorbord"}, "tensorboard, wandb, mlflow, codecarbon; did you mean 'tensorboard'"),
+        ({"stages.grpo-1.lr": 1}, "option 'stages': SASRec has no stages"),
         ({"metrics": ["no_module:Metric"]}, "metrics: 'no_module:Metric': there is no module 'no_module'"),
         ({"load_col": {"item": "title"}}, "load_col.item: 'title'; expected * or a list"),
     ],

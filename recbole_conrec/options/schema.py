@@ -168,6 +168,8 @@ def _line(cls: type[Options], given: Any, error: Any, where: str) -> tuple[str, 
                 f"{path[-1]}.{name}" if path and isinstance(name, str) else f"{path[-1] if path else ''}[{part}]"
             ]
             annotation, metadata, value = _item_type(annotation), (), entry
+        elif isinstance(part, int) and not isinstance(value, dict | list | tuple):  # one value in place of a list
+            annotation, metadata = _item_type(annotation), ()
         # any other part names a branch of a union
     at = ".".join([where, *path] if where else path)
     if error["type"] in ("extra_forbidden", "invalid_key"):

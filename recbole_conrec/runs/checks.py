@@ -84,6 +84,10 @@ def check_names(
     """
     readable = known - set(not_read)
     for key in given:
+        if key == "stages" and key not in readable:
+            raise UserError(
+                f"option 'stages': {method} has no stages; leave it out, or take a method that is trained in stages"
+            )
         if key in not_read or (key not in known and key in _options_of_methods()):
             instead = f"; set {not_read[key]}" if not_read.get(key) else nearest(key, readable)
             raise UserError(f"option '{key}': {method} does not read it{instead}")
@@ -137,6 +141,12 @@ def check_values(given: dict, merged: dict, model_class: type, defaults: dict) -
     """
     for model in FLAT:
         model.of(merged)
+    whole = merged.get("loss_type") == "CE" and getattr(model_class, "input_type", None) is None
+    if whole and merged.get("train_neg_sample_args"):
+        raise UserError(
+            "train_neg_sample_args: loss_type CE compares with all items and samples none; leave it out, or set "
+            "loss_type: BPR"
+        )
     tokenizer.parse(merged.get("tokenizer"))
     own = getattr(model_class, "OPTIONS", None)
     if hasattr(model_class, "read_options"):

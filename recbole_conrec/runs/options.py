@@ -108,6 +108,27 @@ class ClipOptions(Options):
     """Whether a gradient that is no finite number ends the run."""
 
 
+class SamplingOptions(Options):
+    """RecBole's sampling of wrong items."""
+
+    distribution: Literal["uniform", "popularity"] = "uniform"
+    """How items are drawn."""
+    sample_num: Count = 1
+    """Wrong items for each instance."""
+    alpha: NonNegative = 1.0
+    """Exponent of the popularity."""
+    dynamic: bool = False
+    """Whether the model picks, of `candidate_num` drawn items, the one with the highest score."""
+    candidate_num: Natural = 0
+    """Items that are drawn where `dynamic` is true."""
+
+
+def _sampling(given: Any) -> Any:
+    """None also for RecBole's forms of null in a Config, mappings whose distribution is 'none'."""
+    none = isinstance(given, dict) and given.get("distribution", "") in ("none", "None", None)
+    return None if none else given
+
+
 class LoopOptions(Options):
     """RecBole's training loop; methods that are trained in stages read none of these."""
 
@@ -129,7 +150,7 @@ class LoopOptions(Options):
     """L2 penalty."""
     clip_grad_norm: ClipOptions | None = None
     """Arguments of torch's clip_grad_norm_; null: no clipping."""
-    train_neg_sample_args: dict[str, Any] | None = None
+    train_neg_sample_args: Annotated[SamplingOptions | None, BeforeValidator(_sampling)] = None
     """RecBole's sampling of wrong items; null: none, as losses are over all items (CE)."""
     shuffle: bool = True
     """Whether training instances are shuffled before each epoch."""
