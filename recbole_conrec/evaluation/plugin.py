@@ -10,6 +10,7 @@ from recbole.utils import EvaluatorType
 from recbole_conrec.evaluation.beyond import BEYOND
 from recbole_conrec.evaluation.registry import entry_points, find_metric, own_metrics
 from recbole_conrec.evaluation.summary import mean, single
+from recbole_conrec.options.schema import Count, Options, Several
 from recbole_conrec.utils.errors import UserError
 
 _BEYOND = {name.lower() for name in BEYOND}
@@ -40,6 +41,13 @@ class NegativeFeedbackMetric(AbstractMetric):
         }
 
 
+class EvaluatorOptions(Options):
+    """What the evaluator reads of a Config."""
+
+    topk: Several[Count]
+    """The values of K."""
+
+
 class Evaluator(StockEvaluator):
     """RecBole's Evaluator, which computes the figures of :mod:`.beyond` once, without loops over places.
 
@@ -48,7 +56,7 @@ class Evaluator(StockEvaluator):
 
     def __init__(self, config):
         super().__init__(config)
-        self.topk: list[int] = config["topk"]
+        self.topk = EvaluatorOptions.of(config).topk
 
     def evaluate(self, dataobject) -> dict[str, float]:
         """{'hr@20': 0.1, 'itemcoverage@20': 0.5} from what a NegativeFeedbackCollector gives."""

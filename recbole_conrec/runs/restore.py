@@ -18,7 +18,7 @@ from recbole_conrec.runs.checkpoints import WEIGHTS
 from recbole_conrec.runs.checks import unread
 from recbole_conrec.runs.config import make_config
 from recbole_conrec.runs.identity import WHERE, fingerprint, folder_of, identify, named_files, plain
-from recbole_conrec.runs.options import ChoiceOptions, PlaceOptions
+from recbole_conrec.runs.options import ChoiceOptions, PlaceOptions, RunOptions
 from recbole_conrec.runs.threads import pinned
 from recbole_conrec.runs.trainer import find_trainer
 from recbole_conrec.utils.distributed import process_state
@@ -79,14 +79,14 @@ def load_run(folder, options: dict | None = None) -> TrainedRun:
     if not (folder / WEIGHTS).is_file():
         raise UserError(f"{folder / WEIGHTS}: no such file; this model cannot be loaded again, run it again")
     record = found.result
-    config = _config(folder, record, options or {})
-    with pinned(PlaceOptions.of(config).threads):
-        return _load(folder, record, config)
+    asked = RunOptions.of(_config(folder, record, options or {}))
+    with pinned(asked.place.threads):
+        return _load(folder, record, asked)
 
 
-def _load(folder: Path, record: dict, config: Config) -> TrainedRun:
-    chosen, place = ChoiceOptions.of(config), PlaceOptions.of(config)
-    _check_options(folder, record, config)
+def _load(folder: Path, record: dict, asked: RunOptions) -> TrainedRun:
+    config, chosen, place = asked.config, asked.choice, asked.place
+    _check_options(folder, record, asked)
     _check_files(folder, record, config)
 
     init_seed(place.seed, place.reproducibility)
@@ -170,9 +170,8 @@ def _config(folder: Path, record: dict, options: dict):
     kept = record["config"]
     ignored = WHERE | NOT_OPTIONS | set(unread(registry.find_model(kept.get("model_class") or record["model"])))
     own = {key: value for key, value in kept.items() if key not in ignored}
-    if (own.get("train_neg_sample_args") or {}).get(
-        "distribution"
-    ) == "none":  # RecBole's form of null, which it refuses
+    sampling = own.get("train_neg_sample_args") or {}
+    if sampling.get("distribution") == "none":  # RecBole's form of null, which it refuses
         own["train_neg_sample_args"] = None
     places = {"checkpoint_dir": str(folder.absolute().parents[1])}
     if "data_path" in kept:  # a run of another machine has none
@@ -180,19 +179,19 @@ def _config(folder: Path, record: dict, options: dict):
     return make_config(record["model"], record["dataset"], options={**own, **places, **options})
 
 
-def _check_options(folder: Path, record: dict, config) -> None:
+def _check_options(folder: Path, record: dict, asked: RunOptions) -> None:
     version = record["versions"]["recbole-conrec"]
     if version != __version__:
         raise UserError(
             f"{folder}: trained by version {version}, and this is {__version__}; install that version, or "
             "run the model again"
         )
-    if fingerprint(config) != record["data_fingerprint"]:
+    if fingerprint(asked.config) != record["data_fingerprint"]:
         raise UserError(
-            f"{folder}: the data in {PlaceOptions.of(config).data_path}, or their protocol, are not those that it was "
+            f"{folder}: the data in {asked.place.data_path}, or their protocol, are not those that it was "
             "trained on (the fingerprints differ); give --data_path, or run the model again"
         )
-    now = plain(config)
+    now = plain(asked.config)
     for key, value in record["config"].items():
         if key not in WHERE and json.loads(json.dumps(now.get(key), default=str)) != value:
             raise UserError(

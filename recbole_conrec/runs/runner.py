@@ -79,7 +79,7 @@ def run(model: str | None = None, dataset: str | None = None, files=(), options:
         with (
             pinned(asked.place.threads),
             logged(asked.place.state, run_dir),
-            reporting(asked.config, run_dir) as report,
+            reporting(asked, run_dir) as report,
         ):
             return _recorded(asked, identity, run_dir, report)
 

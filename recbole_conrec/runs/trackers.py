@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import yaml
 
 from recbole_conrec.runs.identity import plain
-from recbole_conrec.runs.options import ChoiceOptions, PlaceOptions
+from recbole_conrec.runs.options import RunOptions
 from recbole_conrec.utils.damage import read_object, set_aside
 from recbole_conrec.utils.distributed import process_state
 from recbole_conrec.utils.errors import UserError
@@ -94,13 +94,13 @@ def final(record: dict) -> dict[str, float]:
 
 
 @contextlib.contextmanager
-def reporting(config: Any, folder: Path) -> Iterator[Reporting]:
+def reporting(asked: RunOptions, folder: Path) -> Iterator[Reporting]:
     """The trackers that the options ask for, while a run trains; of several processes only the main one reports.
 
     Raises UserError for one that is not installed.
     """
-    names = PlaceOptions.of(config).report_to if process_state().is_main_process else ()
-    trackers = [TRACKERS[name](config, folder) for name in names if name in TRACKERS]
+    names = asked.place.report_to if process_state().is_main_process else ()
+    trackers = [TRACKERS[name](asked, folder) for name in names if name in TRACKERS]
     report = Reporting(folder, trackers, _meter() if "codecarbon" in names else None)
     try:
         yield report
@@ -112,10 +112,10 @@ def reporting(config: Any, folder: Path) -> Iterator[Reporting]:
 class TensorBoard:
     """Event files in the folder `tensorboard` of the run."""
 
-    def __init__(self, config: Any, folder: Path):
+    def __init__(self, asked: RunOptions, folder: Path):
         writer = _installed("torch.utils.tensorboard", "tensorboard").SummaryWriter
         self.writer, self.step = writer(str(folder / "tensorboard")), 0
-        self.writer.add_text("options", f"```\n{yaml.safe_dump(plain(config))}\n```")
+        self.writer.add_text("options", f"```\n{yaml.safe_dump(plain(asked.config))}\n```")
 
     def log(self, step: int, values: dict[str, float]) -> None:
         self.step = step
@@ -131,16 +131,16 @@ class TensorBoard:
 class WandB:
     """A run of the project recbole-conrec; `WANDB_PROJECT`, `WANDB_MODE=offline` and the like are W&B's own."""
 
-    def __init__(self, config: Any, folder: Path):
+    def __init__(self, asked: RunOptions, folder: Path):
         wandb = _installed("wandb")
         self.run = wandb.init(
             project=os.environ.get("WANDB_PROJECT", PROJECT),
             id=re.sub(r"[^\w-]", "_", folder.name),
             resume="allow",
-            name=_title(config),
-            group=ChoiceOptions.of(config).dataset,
+            name=_title(asked),
+            group=asked.choice.dataset,
             dir=str(folder.absolute()),
-            config=plain(config),
+            config=plain(asked.config),
             settings=wandb.Settings(silent=True),
         )
 
@@ -157,26 +157,25 @@ class MLflow:
     `checkpoint_dir`. MLflow allows no @ in a name: HR@20 is HR_at_20 there.
     """
 
-    def __init__(self, config: Any, folder: Path):
+    def __init__(self, asked: RunOptions, folder: Path):
         self.entities = _installed("mlflow.entities", "mlflow")
         client = _installed("mlflow.tracking", "mlflow").MlflowClient
-        place = PlaceOptions.of(config)
         uri = os.environ.get("MLFLOW_TRACKING_URI")
         if not uri:
             os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
-            uri = (Path(place.checkpoint_dir).absolute() / "mlruns").as_uri()
+            uri = (Path(asked.place.checkpoint_dir).absolute() / "mlruns").as_uri()
         self.client, self.step = client(tracking_uri=uri), 0
         state = _read(folder / STATE)
         self.run = state.get("mlflow")
         if self.run is None:
-            self.run = self.client.create_run(self._experiment(config), run_name=_title(config)).info.run_id
-            given = [self.entities.Param(key, str(value)[:500]) for key, value in plain(config).items()]
+            experiment = self._experiment(asked.choice.dataset)
+            self.run = self.client.create_run(experiment, run_name=_title(asked)).info.run_id
+            given = [self.entities.Param(key, str(value)[:500]) for key, value in plain(asked.config).items()]
             for first in range(0, len(given), 100):  # as many as it takes at a time
                 self.client.log_batch(self.run, params=given[first : first + 100])
             write_json(folder / STATE, {**state, "mlflow": self.run})
 
-    def _experiment(self, config: Any) -> str:
-        name = ChoiceOptions.of(config).dataset
+    def _experiment(self, name: str) -> str:
         found = self.client.get_experiment_by_name(name)
         if found is None:
             try:
@@ -197,7 +196,11 @@ class MLflow:
         self.client.set_terminated(self.run, "FINISHED" if ended else "FAILED")
 
 
-TRACKERS: Mapping[str, Callable[[Any, Path], Tracker]] = {"tensorboard": TensorBoard, "wandb": WandB, "mlflow": MLflow}
+TRACKERS: Mapping[str, Callable[[RunOptions, Path], Tracker]] = {
+    "tensorboard": TensorBoard,
+    "wandb": WandB,
+    "mlflow": MLflow,
+}
 
 
 def _meter() -> Any:
@@ -220,8 +223,8 @@ def _installed(module: str, package: str = "") -> Any:
         ) from None
 
 
-def _title(config: Any) -> str:
-    return f"{ChoiceOptions.of(config).method} seed {PlaceOptions.of(config).seed}"
+def _title(asked: RunOptions) -> str:
+    return f"{asked.choice.method} seed {asked.place.seed}"
 
 
 def _tame(name: str, also: str) -> str:

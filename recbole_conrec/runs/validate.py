@@ -51,7 +51,7 @@ def validate(
         with (
             pinned(asked.place.threads),
             logged(asked.place.state, run_dir),
-            reporting(asked.config, run_dir) as report,
+            reporting(asked, run_dir) as report,
         ):
             fitted = fit(asked, run_dir, [report, *listeners])
     trainer = fitted.trainer
