@@ -1,6 +1,8 @@
 """A run as an executor sees it: a command line, what it takes, and the folder in which it leaves its record."""
 
+import contextlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -112,6 +114,18 @@ class Executor(Protocol):
 
     def close(self) -> None:
         """Release what it holds; nothing is running any more."""
+
+
+@contextlib.contextmanager
+def in_use(executor: Executor) -> Iterator[None]:
+    """Ends the executor's tasks if the body fails, and then releases what it holds."""
+    try:
+        yield
+    except BaseException:
+        executor.stop()
+        raise
+    finally:
+        executor.close()
 
 
 def command_line(start: list[str], options: dict[str, Any]) -> list[str]:

@@ -18,7 +18,7 @@ from recbole_conrec.cluster.choose import ClusterOptions, check, choose_executor
 from recbole_conrec.cluster.families import counts_only, default_resources
 from recbole_conrec.cluster.process import last_line
 from recbole_conrec.cluster.resources import Resources
-from recbole_conrec.cluster.task import LOG, Executor, Task, command_line
+from recbole_conrec.cluster.task import LOG, Executor, Task, command_line, in_use
 from recbole_conrec.filtering import folder as layout
 from recbole_conrec.options.schema import Count
 from recbole_conrec.runs.options import ChoiceOptions
@@ -110,7 +110,7 @@ def execute(tasks: list[Task], executor: Executor, watch: Callable[[], None]) ->
     """Run tasks, as many at a time as the executor takes; yields (name, why) of each that fails."""
     waiting, looked = list(tasks), 0.0
     running: set[Task] = set()
-    try:
+    with in_use(executor):
         while waiting or running:
             while waiting and executor.takes(waiting[0]):
                 task = waiting.pop(0)
@@ -126,11 +126,6 @@ def execute(tasks: list[Task], executor: Executor, watch: Callable[[], None]) ->
                 looked = time.monotonic()
                 watch()
             time.sleep(POLL)
-    except BaseException:
-        executor.stop()
-        raise
-    finally:
-        executor.close()
 
 
 def _count(missing: dict[int, Path], bar: tqdm) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from recbole_conrec.cluster.families import counts_only, default_resources
 from recbole_conrec.cluster.process import last_line
-from recbole_conrec.cluster.task import LOG, Ended, Executor, State, Task, command_line
+from recbole_conrec.cluster.task import LOG, Ended, Executor, State, Task, command_line, in_use
 from recbole_conrec.evaluation.table import seconds
 from recbole_conrec.leaderboard.board import PlannedRun
 from recbole_conrec.runs import failures, lock, records
@@ -122,7 +122,7 @@ def execute(
     running: dict[Task, tuple[PlannedRun, contextlib.ExitStack, float]] = {}
     later: dict[PlannedRun, float] = {}  # when to check a run of another process again
     expected, done = expected_seconds(runs), 0
-    try:
+    with in_use(executor):
         while waiting or running:
             for run in [one for one in waiting if later.get(one, 0) < time.monotonic()]:
                 if not executor.takes(tasks[run]):
@@ -161,11 +161,6 @@ def execute(
             states = executor.states()
             watch(waiting, {run: states.get(task, State()) for task, (run, *_) in running.items()})
             time.sleep(POLL)
-    except BaseException:
-        executor.stop()
-        raise
-    finally:
-        executor.close()
     return failed
 
 
