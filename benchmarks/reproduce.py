@@ -236,7 +236,7 @@ def main() -> None:
     arguments.add_argument("--llm", default="tiny", help="backbone of lcrec, as the option llm")
     arguments.add_argument("--preset", choices=list(PRESETS), help="defaults of the options above and of --sizes")
     arguments.add_argument("--share", type=float, default=1.0, help="of the epochs, such as 0.1")
-    arguments.add_argument("--work", type=Path, help="folder of checkpoints, from which the same command goes on")
+    arguments.add_argument("--work", type=Path, help="folder of checkpoints, from which the same command resumes")
     arguments.add_argument("--minutes", type=float, help="of training in this call; needs --work")
     arguments.add_argument("--save-every", type=int, default=2000, help="steps between checkpoints")
     arguments.add_argument("--bf16", action="store_true", help="mixed precision, on a GPU")
@@ -269,7 +269,7 @@ def main() -> None:
     with kept as folder:
         finished, took = train(model, examples, args, Path(folder))
     if not finished:
-        print(f"not finished after {took['train_s']:.0f} s in all; the same command goes on", flush=True)
+        print(f"not finished after {took['train_s']:.0f} s in all; the same command resumes", flush=True)
         sys.exit(NOT_FINISHED)
     picked = np.random.default_rng(args.seed).permutation(len(sequences))[: args.users]
     for part, cut in (("validation", -1), ("test", None)):

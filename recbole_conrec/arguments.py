@@ -4,7 +4,7 @@ from recbole_conrec.utils.errors import UserError
 
 TEXTS = {"user"}  # kept as text: in YAML 010 is 8
 EMPTY = {"gpu_id"}  # options that may be empty: no GPU
-FLAGS = {"--dry-run", "--commands", "--overwrite", "--tune"}  # options that may stand without a value
+FLAGS = {"--dry-run", "--commands", "--overwrite", "--tune"}  # options that need no value
 
 
 def parse(argv: list[str]) -> tuple[list[str], dict]:

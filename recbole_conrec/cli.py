@@ -66,7 +66,7 @@ def main(argv: list[str] | None = None) -> int:
         )
         return 2
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on from the last finished epoch or stage", file=sys.stderr)
+        print("interrupted; the same command resumes from the last finished epoch or stage", file=sys.stderr)
         return 130
 
 

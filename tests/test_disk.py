@@ -65,7 +65,7 @@ def test_a_full_disk_is_one_line_and_the_same_command_goes_on(words, code, name,
 @pytest.mark.slow
 @pytest.mark.parametrize("size", ["64k", "400k"])
 def test_a_disk_that_fills_up(words, size, tmp_path):
-    """A real one, of a few hundred KiB; the same command goes on when there is space."""
+    """A real one, of a few hundred KiB; the same command resumes when there is space."""
     (tmp_path / "saved").mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", tmp_path / "saved"], check=False)
     if mounted.returncode:

@@ -189,7 +189,7 @@ def test_what_is_no_run_or_would_leave_its_folder_is_refused(trained, tmp_path, 
         (source / name).write_bytes((trained / name).read_bytes())
     result = json.loads((source / "result.json").read_text())
     (source / "result.json").write_text(json.dumps({**result, "dataset": "../../outside"}))
-    with pytest.raises(UserError, match="is no name of a method or a data set"):
+    with pytest.raises(UserError, match="is not the name of a method or a data set"):
         pull(PullOptions(repo=str(source), checkpoint_dir=str(tmp_path / "saved")))
     assert not (tmp_path / "saved").exists()
     for words in (["push", f"--run={trained}"], ["push", f"--run={trained}", "--to=a/b", "--out=c"]):

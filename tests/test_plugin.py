@@ -139,5 +139,5 @@ for name in sys.argv[1:]:
 
 @pytest.mark.slow
 def test_whichever_module_comes_first_registers_everything():
-    """No module of ours that imports RecBole is needed, half loaded, by what RecBole's import sets off."""
+    """None of our modules that import RecBole is needed, half loaded, by what RecBole's import sets off."""
     subprocess.run([sys.executable, "-W", "ignore", "-c", ANY_FIRST, *FIRST], check=True)

@@ -1,4 +1,4 @@
-"""benchmarks/reproduce.py: a run that is stopped and goes on ends where one in one piece does."""
+"""benchmarks/reproduce.py: a run that is stopped and resumed ends where an uninterrupted one does."""
 
 import json
 from pathlib import Path

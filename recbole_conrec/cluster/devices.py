@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 QUERY = ["nvidia-smi", "--query-gpu=index,uuid,memory.total,memory.free", "--format=csv,noheader,nounits"]
 EPSILON = 1e-6  # three shares of a third fit on one GPU
-USABLE = 0.9  # of a GPU's memory: the driver and CUDA's contexts take the rest
+USABLE = 0.9  # of a GPU's memory: the driver and CUDA's contexts take the remainder
 FRESH = 2.0  # seconds for which the free memory is believed
 
 

@@ -64,7 +64,7 @@ def data_files(folder: Path) -> dict[str, bytes]:
 
 
 def scratch() -> Path:
-    """Where a node works that does not see the driver's files; it stays, so that a run goes on there."""
+    """Where a node works that does not see the driver's files; it stays, so that a run resumes there."""
     given = os.environ.get(SCRATCH)
     return Path(given) if given else Path(tempfile.gettempdir()) / f"recbole-conrec-{getpass.getuser()}"
 

@@ -19,7 +19,7 @@ class SlurmOptions(Options):
     partition: Text | None = None
     """Partition; null: Slurm's default."""
     time: Count = 240
-    """Minutes that one run may take. A run that takes longer is put into the queue again and goes on."""
+    """Minutes that one run may take. A run that takes longer is put into the queue again and resumes."""
     gres: Text | None = None
     """Generic resources, such as ``gpu:a100:1``, in place of the GPUs that methods ask for."""
     modules: Several[Text] = ()

@@ -168,7 +168,7 @@ class CandidateLists:
         return np.concatenate([before, after], axis=1)
 
     def _items(self, draws: np.ndarray, true: np.ndarray) -> np.ndarray:
-        """What uniform draws [n, M] in [0, 1) stand for: popular items, or for ``matched`` those as popular as the true
+        """What uniform draws [n, M] in [0, 1) select: popular items, or for ``matched`` those as popular as the true
         items [n]. int64 [n, M], 0 for none.
         """
         sources, last = self.sources, self.sources.log.n_items - 1

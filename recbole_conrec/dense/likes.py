@@ -26,7 +26,7 @@ class LikeSASRec(SASRec):
 
     The liked events are drawn from all training events with positive feedback, as many in a batch as RecBole's loader
     gives next-dislike instances. Where the history holds both kinds of feedback, one learned vector is added to the
-    embedding of each disliked item (ours: without it a model of likes could not tell which half to follow).
+    embedding of each disliked item (ours: without it a model of likes could not know which half to follow).
     """
 
     def __init__(self, config, dataset):

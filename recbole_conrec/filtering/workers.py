@@ -77,7 +77,7 @@ class Workers:
             _count(missing, bar)
         if failed:
             name, why = next(iter(failed.items()))
-            raise UserError(f"{out}: {len(failed)} workers failed; {name}: {why}; the same command goes on")
+            raise UserError(f"{out}: {len(failed)} workers failed; {name}: {why}; the same command resumes")
         for name in (layout.WORKERS, slurm_folder(out).name):
             shutil.rmtree(out / name, ignore_errors=True)
 

@@ -22,7 +22,7 @@ class BestWeights(TrainerCallback):
     """Scores the model every few steps on validation and keeps the best weights, the starting ones included.
 
     ``select: last`` still validates but keeps the last weights. With ``ema`` it is a moving average of the weights that
-    is scored and kept; training itself goes on with its own. The state of all this goes into every checkpoint.
+    is scored and kept; training itself continues with its own. The state of all this goes into every checkpoint.
 
     Args:
         lm: the language model that trains.

@@ -1,6 +1,6 @@
 """Lists that a prompt names: the item that is judged, among rivals that were known before t0.
 
-Each candidate is judged in a prompt of its own. A prompt that named all candidates would tell the model what the user
+Each candidate is judged in a prompt of its own. A prompt that named all candidates would show the model what the user
 met after t0 (``candidates.pool: day``), and which items the evaluation compares.
 """
 

@@ -35,7 +35,7 @@ class PlannedRun:
     Attributes:
         options: those that differ from the model's defaults, the seed included.
         unavailable: why the model cannot be found; '' if it can.
-        published: records of files, by identity, that stand in for one in the folder.
+        published: records of files, by identity, used where the folder has none.
     """
 
     method: Method

@@ -47,7 +47,7 @@ class Method(Options):
     group: Literal["references"] | None = None
     """references: printed below a line of their own, and neither ranked nor counted by ``improvement``."""
     deterministic: bool = False
-    """Whether every seed gives the same figures: one run then stands for all seeds, and its seeds vary by nothing."""
+    """Whether every seed gives the same figures: one run then serves for all seeds, without variance over them."""
     search: Natural | None = None
     """Settings that were tried for it on validation; null: 3 for a model with an entry in properties/search.yaml, else
     0."""

@@ -46,7 +46,7 @@ class NarrowingOptions(Options):
     dataset: Names = ()
     """Data sets in place of the board's own: a list, or names with commas between them."""
     records: Names = ()
-    """Files of published records, which stand in for runs: a list, or paths with commas between them."""
+    """Files of published records, used in place of runs: a list, or paths with commas between them."""
 
 
 class LeaderboardOptions(ClusterOptions, NarrowingOptions):
@@ -78,7 +78,7 @@ class CompareOptions(Options):
     seeds: Seeds = ()
     """A list of seeds, or how many of the board's; default: all of the board's."""
     records: Names = ()
-    """Files of published records, which stand in for runs: a list, or paths with commas between them."""
+    """Files of published records, used in place of runs: a list, or paths with commas between them."""
     metric: Text = "HR@20"
     """The metric that is compared."""
     out: Text | None = None

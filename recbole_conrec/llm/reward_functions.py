@@ -26,7 +26,7 @@ def find_rewards(
 ) -> list[Reward]:
     """The functions, those given as 'package.module:function' imported.
 
-    `optional`: columns of ours, for functions that take them.
+    `optional`: columns that training adds, for functions that take them.
 
     Raises UserError for what cannot be imported or called, and for a function that does not take the columns.
     """

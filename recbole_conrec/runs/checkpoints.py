@@ -65,7 +65,7 @@ class CheckpointMixin(Trainer):
         return state
 
     def _resume(self) -> bool:
-        """Go on from the last epoch of an earlier attempt, if its files are there and whole."""
+        """Resume from the last epoch of an earlier attempt, if its files are there and whole."""
         last, best = self.run_dir / LAST, self.run_dir / WEIGHTS
         if not last.exists():
             return False

@@ -134,7 +134,9 @@ def _unpack(source: Path, options: PullOptions) -> Path:
     identity = result["identity"][:12]
     for part in (method, result["dataset"], identity):
         if not NAME.fullmatch(part):  # they become folders, and come from somebody else
-            raise UserError(f"{options.repo}: '{part}' is no name of a method or a data set; this is not a run of ours")
+            raise UserError(
+                f"{options.repo}: '{part}' is not the name of a method or a data set; expected a run that `push` wrote"
+            )
     place = Path(options.checkpoint_dir)
     folder = place / result["dataset"] / f"{method}-{identity}"
     with replacing_folder(folder) as temporary:

@@ -24,7 +24,7 @@ from recbole_conrec.utils.distributed import write_once
 from recbole_conrec.utils.files import digest, write_json
 
 RESULT, OUTCOMES = "result.json", "outcomes.parquet"
-# Facts of an instance that stand beside its outcomes, so that methods can be compared without the data.
+# Facts of an instance that are kept beside its outcomes, so that methods can be compared without the data.
 FACTS = ("instance", "user", "item", "t0", "activity", "negatives", "popularity", "window")
 
 

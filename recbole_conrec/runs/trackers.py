@@ -25,7 +25,7 @@ from recbole_conrec.utils.distributed import process_state
 from recbole_conrec.utils.errors import UserError
 from recbole_conrec.utils.files import write_json
 
-STATE = "reported.json"  # in the run's folder: what its trackers have, so that a resumed run goes on there
+STATE = "reported.json"  # in the run's folder: what its trackers have, so that a resumed run continues there
 PROJECT = "recbole-conrec"
 Listener = Callable[[int, Mapping[str, float]], None]
 """Is called with a step and what was measured there; values of earlier attempts come again when a run resumes."""

@@ -37,7 +37,7 @@ def validate(
 ) -> Validated:
     """Train a model as :func:`recbole_conrec.runs.runner.run` does and validate it, without a look at the test.
 
-    ``run`` with the same options then goes on from here: it is tested and recorded. Of a run that is recorded
+    ``run`` with the same options then continues from here: it is tested and recorded. Of a run that is recorded
     already the validation is read. A run that another process is training is waited for.
 
     Args:

@@ -48,7 +48,7 @@ def page(run: TrainedRun, seen: Explanation) -> str:
 </section>
 <section>
 <h2>What follows</h2>
-<p class="dim">The model does not see it either. A place tells which answer it is.</p>
+<p class="dim">The model does not see this either. A number is the item's place among the answers.</p>
 <dl>
 {_lines(_future(name, items, places, names) for name, items in seen.future())}
 </dl>

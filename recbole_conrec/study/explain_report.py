@@ -13,7 +13,7 @@ from recbole_conrec.study.item_names import ItemNames, moment
 from recbole_conrec.utils.files import write_text
 
 NUMBERS = ("", "log p", "reward")  # columns of the table of answers, which never wrap
-FIXED = 34  # characters of them and of the hits, with what stands between columns
+FIXED = 34  # characters of them and of the hits, with the space between columns
 LEAST = 20  # characters of an item in a narrow terminal, which then wraps
 
 
@@ -77,7 +77,7 @@ def _future(seen: Explanation, names: ItemNames) -> Table:
 
 
 def _answers(answers: list[Answer], names: ItemNames, width: int) -> Table:
-    """``width``: characters of an item in a line; a title has two lines, below it stands its ID or its cosine."""
+    """``width``: characters of an item in a line; a title has two lines, with its ID or its cosine below."""
     most = 2 * width - 8  # words do not fill a line
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
     for column in (*NUMBERS[:1], "item", *NUMBERS[1:], "nearest of GTS", "nearest of FPS", "hit"):

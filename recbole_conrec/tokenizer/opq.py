@@ -71,7 +71,7 @@ def _turned(
 ) -> tuple[np.ndarray, float]:
     """A rotation after ``rotations`` alternations, and its squared error.
 
-    Each fits codes to the rotated vectors, and then turns the vectors X towards what their codes stand for: for these,
+    Each fits codes to the rotated vectors, and then turns the vectors X towards what their codes encode: for these,
     Y^, the best rotation is U V^T of Y^^T X = U S V^T.
     """
     error = np.inf

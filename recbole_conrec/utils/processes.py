@@ -15,7 +15,7 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")  # vari
 def end_with_parent() -> None:
     """End this process as SIGTERM does, as soon as the process that PARENT names is gone, however it ended.
 
-    That process may be further up (a launcher may stand between the two). Does nothing where PARENT is not set.
+    That process may be further up (a launcher may be between the two). Does nothing where PARENT is not set.
     """
     parent = os.environ.get(PARENT, "")
     if parent.isdigit():

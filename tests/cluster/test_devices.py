@@ -40,7 +40,7 @@ def test_small_shares_are_spread_before_gpus_are_shared():
 def test_memory_that_others_hold_counts():
     there = [Device("0", 80_000, 10_000), Device("1", 80_000, 60_000), Device("2", 40_000, 40_000)]
     placement = Placement(lambda: there)
-    assert placement.choose(0.5) == "1" and placement.choose(1, allowed="0") == "0"  # nothing of ours runs: it starts
+    assert placement.choose(0.5) == "1" and placement.choose(1, allowed="0") == "0"  # no run of the board: it starts
     placement.hold("first", 0.5, "1")
     assert placement.choose(0.5) == "2"  # on 1 others hold 20,000, and ours may still take its 40,000
     placement.hold("second", 1, "2")

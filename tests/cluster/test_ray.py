@@ -225,7 +225,7 @@ time.sleep(120)
 
 
 def test_a_killed_driver_leaves_nothing_running(cluster, pretended):
-    """Its runs end, and the same command goes on."""
+    """Its runs end, and the same command resumes."""
     mark = pretended.folder / "pid"
     driver = subprocess.Popen(
         [sys.executable, "-c", DRIVER, cluster.address, str(pretended.folder), RUN.format(mark=str(mark))],

@@ -76,7 +76,7 @@ def test_the_parts_of_workers_are_those_of_one_process(trained, sets_folder, tmp
 
 def test_a_failed_worker_leaves_the_parts_of_the_others(trained, sets_folder, tmp_path, monkeypatch):
     out = tmp_path / "sets"
-    with pytest.raises(UserError, match=r"1 workers failed; parts 1 to 1: no such luck.*the same command goes on"):
+    with pytest.raises(UserError, match=r"1 workers failed; parts 1 to 1: no such luck.*the same command resumes"):
         spread(trained, out, Here(trained, [1]), monkeypatch, task_parts=1)
     with pytest.raises(UserError, match="not complete"):
         NegativeFilter.load(out)

@@ -21,8 +21,8 @@ def item_tokens(model, item: int) -> list[int]:
     return [first + sum(sizes[:level]) + int(code) for level, code in enumerate(model.semantic_ids.codes[item])]
 
 
-def check_prompts(model, data, tell) -> None:
-    """Prompts of test instances against ``tell(user, [(item, feedback), ...]) -> tokens``."""
+def check_prompts(model, data, expected) -> None:
+    """Prompts of test instances against ``expected(user, [(item, feedback), ...]) -> tokens``."""
     log, test = data.log, data.build()[2]
     picked = np.random.default_rng(0).permutation(len(test))[:25]
     ids, mask = model.prompt(test[picked]).pair
@@ -35,6 +35,6 @@ def check_prompts(model, data, tell) -> None:
             if u == user and t < t0 and f in model.context.kinds
         ][-6:]
         lengths.add(len(events))
-        assert ids[n][mask[n].bool()].tolist() == tell(int(user), events)
+        assert ids[n][mask[n].bool()].tolist() == expected(int(user), events)
         assert (ids[n][~mask[n].bool()] == 0).all()
     assert len(lengths) > 1

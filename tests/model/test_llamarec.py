@@ -99,7 +99,7 @@ def test_a_score_is_the_log_probability_of_a_letter_among_the_letters(make):
         logps = next_token_logps(model.backbone, prompts.lists()[row], tokens)[there].log_softmax(0)
         torch.testing.assert_close(found[row, there], logps, atol=1e-4, rtol=0)
         text = model.backbone.tokenizer.decode(prompts.lists()[row])
-        for n in there:  # each title stands after its letter
+        for n in there:  # each title follows its letter
             title = model.prompts.titles[items[row, n]]
             words = [model.prompts.letters[place[row, n]], *title[title >= 0]]
             assert model.backbone.tokenizer.decode(words).strip() in text

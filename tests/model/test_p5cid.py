@@ -31,14 +31,14 @@ def test_prompts_are_user_number_items_and_a_question(make, context, base, monke
         monkeypatch.setattr(p5cid, name, value)
     _, data, model = make(context=context)
 
-    def tell(user, events):
+    def expected(user, events):
         digits = [user] if base == 100 else [user // 10, user % 10]
         shown = [base, *digits]
         for item, feedback in events:
             shown += [base + 1 + (feedback == 1), *(token - FIRST_EXTRA for token in item_tokens(model, item))]
         return [*(FIRST_EXTRA + token for token in [*shown, base + 3]), EOS]
 
-    check_prompts(model, data, tell)
+    check_prompts(model, data, expected)
 
 
 @pytest.mark.slow

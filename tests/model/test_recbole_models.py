@@ -109,7 +109,7 @@ def test_a_missing_item_field_is_named(train, name):
 
 @pytest.mark.parametrize("name", ["DIN", "DIEN"])
 def test_labels_are_those_of_feedback(make_tiny, monkeypatch, name):
-    """The instances of the loader are dislikes; as many other training events stand against them."""
+    """The instances of the loader are dislikes; each is paired with another training event."""
     config, data = make_tiny(name, MAX_ITEM_LIST_LENGTH=10)
     model_class = registry.find_model(name)
     model, seen = model_class(config, data), {}

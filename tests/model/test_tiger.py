@@ -24,14 +24,14 @@ def make(make_tiny, tmp_path):
 def test_prompts_are_user_items_and_an_end(make, context, users):
     _, data, model = make(context=context, user_tokens=users)
 
-    def tell(user, events):
+    def expected(user, events):
         shown = [] if not users else [FIRST_EXTRA + int(model.layout.user[user, 0])]
         for item, feedback in events:
             shown += [FIRST_EXTRA + users + (feedback == 1)] if context == "both" else []
             shown += item_tokens(model, item)
         return [*shown, EOS]
 
-    check_prompts(model, data, tell)
+    check_prompts(model, data, expected)
     assert len(set(model.layout.user.ravel())) == users  # 60 users, so every bucket is met
 
 

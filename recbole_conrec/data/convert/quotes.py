@@ -14,7 +14,7 @@ class Watched(io.RawIOBase):
     """A file's bytes as they are read, and whether a quote among them may be misplaced.
 
     Attributes:
-        suspicious: a quote follows a backslash, or stands between other signs than separators and quotes.
+        suspicious: a quote follows a backslash, or is between characters other than separators and quotes.
     """
 
     def __init__(self, file, separator: str):
@@ -34,7 +34,7 @@ class Watched(io.RawIOBase):
 
 
 def check_quotes(path: Path, separator: str, encoding: str) -> None:
-    """Raises UserError for the first quoted cell of a CSV file that goes on after its closing quote."""
+    """Raises UserError for the first quoted cell of a CSV file that continues after its closing quote."""
     csv.field_size_limit(sys.maxsize)
     with as_utf8(path, encoding) as file, io.TextIOWrapper(file, "utf-8", newline="", errors="replace") as text:
         rows = csv.reader(text, delimiter=separator, strict=True)

@@ -19,7 +19,7 @@ FILES = 128  # runs of one size that are merged into one: each is an open file, 
 class TimeSorter:
     """Collects tables of events, then gives them back in order of one integer column; ties keep their first order.
 
-    Memory holds one run, then one range of all runs, and a sample of the times; the rest waits in ``folder``. Every
+    Memory holds one run, then one range of all runs, and a sample of the times; all else waits in ``folder``. Every
     FILES runs of one size are merged into one, so that few files are open however many events there are.
 
     Args:
