@@ -1,4 +1,4 @@
-"""What is met and disliked of late: the reference of the prior that other methods are offered."""
+"""Recent exposures and dislikes of all users: the reference of the prior that other methods are offered."""
 
 import torch
 
@@ -11,7 +11,7 @@ class RecentMix(UntrainedRecommender):
 
         score(u, j, t0) = a log r_j + b log e_j + c log q_j
 
-    with the rate of dislikes of late r, that of events e, and the share of dislikes q of item j before t0; a, b, c are
+    with the recent rate of dislikes r, that of events e, and the share of dislikes q of item j before t0; a, b, c are
     chosen on validation. It knows no user: what a method has above it is taste.
     """
 

@@ -3,8 +3,8 @@
     score(u, i, t0) = s(u, i) + a log r_i + b log e_i + c log q_i
 
 s is the method's own score; of a generative method the log-likelihood, so that lists are those of the product of the
-distributions, and beams are searched by it. r_i is how often item i was disliked of late, e_i how often it was met (any
-feedback), q_i its share of dislikes, all before t0 and as far as ``as_of`` lets them be known. "Of late" weighs events
+distributions, and beams are searched by it. r_i is how often item i was disliked lately, e_i how often it was met (any
+feedback), q_i its share of dislikes, all before t0 and as far as ``as_of`` lets them be known. "Lately" weighs events
 by about one over their age: the sum over several windows of count / length.
 
 a, b, c are chosen on the validation instances, 0 included, and are in the record. All methods but the references are
@@ -26,7 +26,7 @@ from recbole_conrec.evaluation.ranking import dense_scores, excluded_pairs, reco
 from recbole_conrec.options.schema import Count, Options, Positive, Several
 
 TERMS = ("dislikes", "share", "events")  # in the order in which their weights are chosen
-FLOOR = 0.01  # added to the counts of late, where one event of three months ago is 1/90
+FLOOR = 0.01  # added to the recent counts, where one event of three months ago is 1/90
 WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 ROUNDS = 2  # in which each weight is chosen once, given the others
 

@@ -1,4 +1,4 @@
-"""The prior alone: its lists are those of the best rates of late, and it knows no user."""
+"""The prior alone: its lists are those of the best recent rates, and it knows no user."""
 
 import numpy as np
 import pytest
