@@ -130,7 +130,7 @@ def test_the_command_prints_a_table_and_writes_a_picture(tiny_path, tmp_path, ca
         (["study", "cover"], "there is no 'cover'"),
         (["study", "coverage", "--neighbours=x"], "study coverage.neighbours: 'x'; expected a whole number of at lea"),
         (["study", "coverage", "--min_dislikes=-1"], "study coverage.min_dislikes: -1; expected a whole number of at"),
-        (["study", "coverage", "--interests=genre"], "expected a list (each one of category, sid-1, sid-2, sid-3)"),
+        (["study", "coverage", "--interests=genre"], "expected one of category, sid-1, sid-2, sid-3"),
     ):
         assert main(argv) == 2
         assert words in capsys.readouterr().err
