@@ -69,8 +69,8 @@ class StagedRecommender(SequentialRecommender):
         evaluation = EvaluationOptions.of(config)
         able = selecting(cls, evaluation)
         if evaluation.valid_metric.lower() not in [name.lower() for name in able]:
-            does = "" if hasattr(cls, "recommend") else " only ranks given candidates;"
-            raise UserError(f"valid_metric: '{evaluation.valid_metric}'; {cls.__name__}{does} give {' or '.join(able)}")
+            why = "" if hasattr(cls, "recommend") else f" {cls.__name__} only ranks given candidates;"
+            raise UserError(f"valid_metric: '{evaluation.valid_metric}';{why} give {' or '.join(able)}")
         return options, read_stages(options.stages, cls.TASKS)
 
     def set_backbone(self, backbone: Backbone) -> None:

@@ -102,9 +102,23 @@ class Line:
     @property
     def valid(self) -> dict[str, float]:
         """The metric that selects it, on validation: mean over seeds, of those whose runs name the same metric."""
-        found = [record.result.get("valid", {}) for record in self.records.values()]
-        shared = set.intersection(*map(set, found)) if found else set()
-        return {metric: float(np.mean([one[metric] for one in found])) for metric in sorted(shared)}
+        return _means([record.result.get("valid", {}) for record in self.records.values()])
+
+    @property
+    def valid_of_lists(self) -> dict[str, float]:
+        """As `valid`, of the lists that are tested: those with the prior `present`, where it has a weight."""
+        found = []
+        for record in self.records.values():
+            present = record.result.get("present") or {}
+            used = any(present.get("weights", {}).values())
+            found.append((present if used else record.result).get("valid", {}))
+        return _means(found)
+
+
+def _means(figures: list[dict[str, float]]) -> dict[str, float]:
+    """Of the metrics that all have."""
+    shared = set.intersection(*map(set, figures)) if figures else set()
+    return {metric: float(np.mean([one[metric] for one in figures])) for metric in sorted(shared)}
 
 
 @dataclass

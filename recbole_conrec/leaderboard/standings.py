@@ -138,19 +138,13 @@ def _check_same_data(lines: list[Line], dataset: str) -> None:
 
 
 def _note_weak(lines: list[Line]) -> None:
-    """Say of each method whose validation figure is below popularity's that it is: it has hardly been trained.
-
-    The figure is that of the method's own scores, so it says nothing of lists with the prior `present`.
-    """
+    """Say of each method whose lists are below popularity's on validation that they are: it has hardly been trained."""
     pop = next((line for line in lines if line.method.model == POPULARITY), None)
     if pop is None:
         return
+    known = pop.valid_of_lists
     for line in lines:
-        if any(
-            any((record.result.get("present") or {}).get("weights", {}).values()) for record in line.records.values()
-        ):
-            continue
-        for metric, value in line.valid.items():
-            if value < pop.valid.get(metric, value) and not smaller(metric):
-                weak = f"below {pop.method.name} on validation ({metric} {value:.4f} < {pop.valid[metric]:.4f})"
+        for metric, value in line.valid_of_lists.items():
+            if value < known.get(metric, value) and not smaller(metric):
+                weak = f"below {pop.method.name} on validation ({metric} {value:.4f} < {known[metric]:.4f})"
                 line.note = "; ".join(filter(None, [line.note, weak]))

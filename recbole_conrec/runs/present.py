@@ -11,7 +11,7 @@ a, b, c are chosen on the validation instances, 0 included, and are in the recor
 offered it, on equal terms. Scores of candidates are not changed.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -46,10 +46,15 @@ class PresentOptions(Options):
 
 @dataclass(frozen=True)
 class Present:
-    """The prior: the windows, and the weights of its terms in the units of the method's scores."""
+    """The prior: the windows, and the weights of its terms in the units of the method's scores.
+
+    Attributes:
+        valid: the figure by which they were chosen, of the lists with the prior, by the name of its metric.
+    """
 
     days: tuple[float, ...]
     weights: dict[str, float]
+    valid: dict[str, float] = field(default_factory=dict)
 
     def of(self, data: Any, interaction) -> torch.Tensor | None:
         """Float [B, n_items] for a batch of instances; None where all weights are 0."""
@@ -117,7 +122,8 @@ def chosen(model: Any, data: Any, options: PresentOptions, k: int, batch_size: i
             found = {weight: value({**weights, name: weight}) for weight in WEIGHTS}
             best = max(found.values())
             weights[name] = min(weight for weight, reached in found.items() if reached == best)
-    return Present(options.days, {name: weight * units[name] for name, weight in weights.items()})
+    chosen_weights = {name: weight * units[name] for name, weight in weights.items()}
+    return Present(options.days, chosen_weights, {f"FRecall@{k}": value(weights)})
 
 
 def _pool(model: Any, data: Any, interaction, options: PresentOptions) -> tuple[torch.Tensor, torch.Tensor]:

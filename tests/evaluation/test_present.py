@@ -94,6 +94,7 @@ def test_validation_chooses_weights_that_help(data):
     best = chosen(model, valid, OPTIONS, 10, 7, 0, "cpu")
     nothing = Present(OPTIONS.days, dict.fromkeys(best.weights, 0.0))
     assert any(best.weights.values()) and frecall(model, valid, best) > frecall(model, valid, nothing)
+    assert best.valid == {"FRecall@10": pytest.approx(frecall(model, valid, best))}
     for name in best.weights:  # no weight is there for nothing
         fewer = Present(OPTIONS.days, {**best.weights, name: 0.0})
         assert frecall(model, valid, fewer) <= frecall(model, valid, best) + 1e-9

@@ -194,9 +194,14 @@ def test_weak_methods_are_marked(small):
     assert swing.note == "below Pop on validation (HR@5 0.1000 < 0.5000)" and pop.note == ""
     swing.note = ""
     for record in swing.records.values():
-        record.result["present"] = {"weights": {"dislikes": 0.5}}
+        record.result["present"] = {"weights": {"dislikes": 0.5}, "valid": {"HR@5": 0.6}}
     module._note_weak([pop, swing])
-    assert swing.note == ""  # its lists have a prior that its validation figure lacks
+    assert swing.note == ""  # its lists have a prior, and with it they are good
+    for record in swing.records.values():
+        record.result["present"]["valid"] = {"HR@5": 0.4}
+    module._note_weak([pop, swing])
+    assert swing.note == "below Pop on validation (HR@5 0.4000 < 0.5000)"
+    swing.note = ""
     for record in swing.records.values():
         record.result["valid"], record.result["present"] = {"CandAcc": 0.1}, None
     swing.note = ""

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 
+from recbole_conrec.runs.threads import pinned
 from recbole_conrec.tokenizer import Items, exact, parse, train
 from recbole_conrec.tokenizer.kmeans import kmeans
 
@@ -58,8 +59,9 @@ def fingerprints_there(rqvae: bool, environment) -> list[str]:
 
 @pytest.fixture(scope="module")
 def ours():
-    """Those of this process."""
-    return fingerprints(rqvae=True)
+    """Those of this process, with one thread however the tests were started."""
+    with pinned(1):
+        return fingerprints(rqvae=True)
 
 
 CASES = {  # name: number of threads, kind of core, whether training (rqvae) is compared
